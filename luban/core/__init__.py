@@ -1,0 +1,1 @@
+"""What everything else rests on: components, the registry, errors, reports, batches, kinds."""

@@ -1,0 +1,191 @@
+"""Components are values: frozen, comparable, and the same thing as their own configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+
+from luban.core import registry
+from luban.core.errors import LubanError, RecipeError
+
+
+class Component(BaseModel):
+    """A frozen record that reads itself from plain data, strictly, and writes itself back.
+
+    A class that sets ``kind`` is a kind (an abstract base). A field typed with a kind takes
+    ``{name: …, <fields>}`` or just the name, and becomes the component that goes by it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        protected_namespaces=(),
+        ignored_types=(property,),
+    )
+    kind: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """The name recipes use: the stem of the file that defines the class."""
+        return registry.name_of(type(self), self.kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that ``from_dict`` reads back to an equal component."""
+        fields = {key: _plain(getattr(self, key)) for key in type(self).model_fields}
+        return {"name": self.name, **fields} if self.kind else fields
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "") -> Self:
+        """Read a component from plain data.
+
+        Raises:
+            RecipeError: for unknown keys, wrong types and values; it names the path.
+        """
+        try:
+            if cls.kind:
+                return cls._resolve(_frozen(data))
+            return cls.model_validate(_frozen(data))
+        except ValidationError as error:
+            raise recipe_error(error.errors(), where) from None
+        except PydanticCustomError as error:
+            raise recipe_error([_nested(error)], where) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like the original."""
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        return type(self).model_validate({**fields, **changes})
+
+    def digest(self) -> str:
+        """Return a short content hash: equal components, equal digests."""
+        return digest_of(self.to_dict())
+
+    def code_digest(self) -> str:
+        """Return a short hash of the file that defines this component: its code version."""
+        path = sys.modules[type(self).__module__].__file__
+        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()[:16]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_field(cls, data: Any) -> Any:
+        known = sorted(cls.model_fields)
+        for key in data if isinstance(data, dict) else ():
+            if key not in known:
+                context = {"key": str(key), "known": known}
+                raise PydanticCustomError("unknown_field", "unknown field", context)
+        return data
+
+    @classmethod
+    def _resolve(cls, value: Any) -> Self:
+        if isinstance(value, cls):
+            return value
+        data = {"name": value} if isinstance(value, str) else value
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+            raise PydanticCustomError(
+                "component", "must be a name, or a table with a name", {"known": cls.kind}
+            )
+        rest = {key: item for key, item in data.items() if key != "name"}
+        try:
+            return registry.load(cls.kind, data["name"], cls).model_validate(rest)
+        except LubanError as error:
+            fields = {"what": error.what, "expected": error.expected, "fix": error.fix}
+            raise PydanticCustomError("luban", "{what}", fields) from None
+        except ValidationError as error:
+            raise PydanticCustomError("nested", "invalid", {"errors": error.errors()}) from None
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        if "kind" in cls.__dict__ and cls.kind:
+            return core_schema.no_info_plain_validator_function(
+                cls._resolve,
+                serialization=core_schema.plain_serializer_function_ser_schema(_plain),
+            )
+        return handler(source)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        if "kind" not in cls.__dict__ or not cls.kind:
+            return handler(schema)
+        options: list[dict[str, Any]] = [{"enum": registry.names(cls.kind)}]
+        for name in registry.names(cls.kind):
+            found = registry.load(cls.kind, name, cls)
+            option = handler.resolve_ref_schema(handler(found.__pydantic_core_schema__))
+            option = {**option, "required": ["name", *option.get("required", [])]}
+            option["properties"] = {"name": {"const": name}, **option.get("properties", {})}
+            options.append(option)
+        return {"anyOf": options}
+
+
+def digest_of(data: Any) -> str:
+    """Return a 16-digit hash of plain data, independent of key order."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recipe_error(errors: list[ErrorDetails] | list[Any], where: str = "") -> RecipeError:
+    """Turn the first validation error into a message with path, expectation, value and fix."""
+    detail, path = _deepest(errors[0], ())
+    context = detail.get("ctx") or {}
+    at = ".".join(str(part) for part in path)
+    place = ": ".join(part for part in (where, at) if part)
+    if detail["type"] == "unknown_field":
+        return RecipeError(
+            f"there is no field {context['key']!r} here.",
+            where=place,
+            expected=", ".join(context["known"]),
+            fix=registry.nearest(context["key"], context["known"]) or "remove it.",
+        )
+    if detail["type"] == "luban":
+        return RecipeError(
+            context["what"], where=place, expected=context["expected"], fix=context["fix"]
+        )
+    got = None if detail["type"] == "missing" else detail.get("input")
+    return RecipeError(detail["msg"], where=place, got=got)
+
+
+def _deepest(detail: Any, path: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    path = (*path, *detail["loc"])
+    if detail["type"] == "nested":
+        return _deepest(detail["ctx"]["errors"][0], path)
+    return detail, path
+
+
+def _nested(error: PydanticCustomError) -> dict[str, Any]:
+    return {"type": error.type, "loc": (), "msg": error.message(), "ctx": error.context}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Component):
+        return value.to_dict()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _frozen(value: Any) -> Any:
+    """Lists become tuples, so that strict components can hold what YAML and JSON bring."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    return value

@@ -1,0 +1,111 @@
+"""Every error Luban raises on purpose.
+
+* LubanError
+  - RecipeError      the recipe says something that cannot be
+  - RegistryError    no component goes by that name
+  - ContractError    a component broke the promise of its kind
+  - DataError        a record, a file or a split cannot be used
+  - CapacityError    memory, disk or time is not enough
+  - RunError         the run directory is not what the verb needs
+  - CheckpointError  a checkpoint cannot be read or does not fit
+  - MissingExtra     an optional library is not installed
+  - Diverged         training left the finite numbers
+  - VerifyError      a number in a report does not hold
+  - RequestError     a request to the server cannot be served
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LubanError(Exception):
+    """What went wrong, where, what was expected, what was found, and what to do about it.
+
+    Args:
+        what: One sentence, in the user's words.
+        where: ``file:line``, recipe path or row number.
+        expected: What would have been right.
+        got: What was found.
+        fix: What to do next.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = "",
+        expected: object = "",
+        got: object = None,
+        fix: str = "",
+    ) -> None:
+        self.what, self.where, self.expected, self.got, self.fix = what, where, expected, got, fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.got is not None:
+            lines.append(f"  got: {_short(self.got)}")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}… ({len(text):,} characters)"
+
+
+class RecipeError(LubanError, ValueError):
+    """The recipe says something that cannot be."""
+
+
+class RegistryError(LubanError, LookupError):
+    """No component goes by that name."""
+
+
+class ContractError(LubanError, TypeError):
+    """A component broke the promise of its kind; a fault of ours or of a plugin."""
+
+    exit_code = 1
+
+
+class DataError(LubanError, ValueError):
+    """A record, a file or a split cannot be used."""
+
+
+class CapacityError(LubanError, MemoryError):
+    """Memory, disk or time is not enough."""
+
+
+class RunError(LubanError):
+    """The run directory is not what the verb needs."""
+
+
+class CheckpointError(LubanError):
+    """A checkpoint cannot be read, or belongs to something else."""
+
+
+class MissingExtra(LubanError, ImportError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(
+            f"{library} is not installed.", fix=f"pip install 'luban[{extra}]' (brings {library})."
+        )
+
+
+class Diverged(LubanError, ArithmeticError):
+    """Training left the finite numbers, or the loss jumped and stayed up."""
+
+
+class VerifyError(LubanError, AssertionError):
+    """A number in a report does not hold."""
+
+
+class RequestError(LubanError, ValueError):
+    """A request to the server cannot be served."""

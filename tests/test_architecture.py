@@ -1,0 +1,84 @@
+"""The house stands: floors, file length, no hidden imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "luban"
+LIMIT = 400
+FLOORS = (
+    ("core",),
+    ("nn", "data", "metrics"),
+    ("models", "engine", "inference"),
+    ("tasks",),
+    ("adapters", "objectives", "mechanisms", "exporters", "trackers"),
+    ("recipe",),
+    ("run",),
+    ("card",),
+    ("stages",),
+    ("serving", "web", "launch"),
+    ("cli",),
+)
+FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            if node.module == "luban":
+                yield from ((node.lineno, f"luban.{alias.name}") for alias in node.names)
+            elif node.module:
+                yield node.lineno, node.module
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+
+
+def ours(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for line, module in imports(tree):
+        if module.startswith("luban.") and module != "luban.__version__":
+            yield line, module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_keeps_its_floor(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LIMIT, f"{path} is longer than {LIMIT} lines"
+    here = place(path)
+    if here == "__init__":
+        return
+    tree = ast.parse(text)
+    for line, there in ours(tree):
+        assert there == here or FLOOR[there] < FLOOR[here], (
+            f"{path}:{line}: {here} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[there]})"
+        )
+    hidden = [
+        line
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for line, _ in ours(function)
+    ]
+    assert not hidden, f"{path}: imports of luban hidden in functions at lines {hidden}"
+
+
+def test_every_folder_has_a_floor() -> None:
+    assert {place(path) for path in FILES} - {"__init__"} <= FLOOR.keys()
+
+
+def test_components_of_a_kind_do_not_import_each_other() -> None:
+    """A component is one file; what two of them share belongs to a lower floor."""
+    for kind in ("models", "tasks", "data/sources", "data/cleaners", "engine/optimizers"):
+        folder = ROOT / kind
+        names = {f"luban.{kind.replace('/', '.')}.{p.stem}" for p in folder.glob("[!_]*.py")}
+        for path in folder.glob("*.py"):
+            found = {module for _, module in imports(ast.parse(path.read_text(encoding="utf-8")))}
+            assert not found & names, f"{path} imports its siblings {found & names}"
