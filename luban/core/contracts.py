@@ -83,7 +83,7 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Example: ...
+    def __getitem__(self, index: int, /) -> Example: ...
 
     def flat(self, name: str) -> np.ndarray[Any, Any]:
         """Return one field of all examples joined end to end, memory-mapped."""
@@ -257,7 +257,9 @@ class Task(Component, ABC):
 class Baseline(Protocol):
     """A trivial predictor: an example in, a prediction like the task's own out."""
 
-    def __call__(self, example: Example) -> Any: ...
+    def __call__(self, example: Example) -> Any:
+        """Return the prediction for one example."""
+        ...
 
 
 class _Stored(Sequence[Any]):

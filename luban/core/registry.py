@@ -75,9 +75,10 @@ def load(kind: str, name: str, base: type[T]) -> type[T]:
     point = _plugins(kind).get(name)
     if point is not None:
         return _checked(kind, point.load(), base)
+    home = module(kind, name)
     found = [
         member
-        for _, member in inspect.getmembers(home := module(kind, name), inspect.isclass)
+        for _, member in inspect.getmembers(home, inspect.isclass)
         if issubclass(member, base)
         and member.__module__ == home.__name__
         and not inspect.isabstract(member)

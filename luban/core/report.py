@@ -81,9 +81,7 @@ class Report:
         lines = []
         for name in sorted(self.claims.keys() | fresh.claims.keys()):
             old, new = self.claims.get(name), fresh.claims.get(name)
-            if old is None or new is None:
-                lines.append(f"{self.stage}: {name}: reported {old}, recomputed {new}")
-            elif not old.agrees(new, self.tolerance):
+            if old is None or new is None or not old.agrees(new, self.tolerance):
                 lines.append(f"{self.stage}: {name}: reported {old}, recomputed {new}")
         return lines
 

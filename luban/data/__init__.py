@@ -1,1 +1,1 @@
-
+"""From files to encoded examples on disk."""

@@ -1,1 +1,1 @@
-
+"""The kind ``exporters``: one file each."""

@@ -1,1 +1,1 @@
-
+"""From a trained module to text: cache, sampling, streaming."""

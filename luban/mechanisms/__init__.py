@@ -1,1 +1,1 @@
-
+"""The kind ``mechanisms``: one file each."""

@@ -1,1 +1,1 @@
-
+"""The kind ``metrics``: one file each."""

@@ -1,1 +1,1 @@
-
+"""The kind ``models``: one file each."""

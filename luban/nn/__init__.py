@@ -1,1 +1,1 @@
-
+"""Layers and losses that models and tasks share."""

@@ -1,1 +1,1 @@
-
+"""The HTTP server; routes plug in, one file each."""

@@ -1,1 +1,1 @@
-
+"""The kind ``tasks``: one file each."""

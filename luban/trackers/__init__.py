@@ -1,1 +1,1 @@
-
+"""The kind ``trackers``: one file each."""

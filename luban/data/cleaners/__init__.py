@@ -1,1 +1,1 @@
-
+"""The kind ``cleaners``: one file each."""

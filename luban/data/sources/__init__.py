@@ -1,1 +1,1 @@
-
+"""The kind ``sources``: one file each."""

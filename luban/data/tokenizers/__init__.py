@@ -1,1 +1,1 @@
-
+"""The kind ``tokenizers``: one file each."""

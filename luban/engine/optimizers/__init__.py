@@ -1,1 +1,1 @@
-
+"""The kind ``optimizers``: one file each."""

@@ -1,1 +1,1 @@
-
+"""The kind ``schedules``: one file each."""

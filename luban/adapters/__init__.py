@@ -1,0 +1,1 @@
+"""The kind ``adapters``: one file each."""

@@ -1,0 +1,1 @@
+"""The kind ``objectives``: one file each."""
