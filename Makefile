@@ -1,0 +1,55 @@
+# Everything a newcomer or CI needs; a machine with make and Python 3.11 is enough.
+# Each target sets up what it needs first, and again only when pyproject.toml has changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Named in the same pip call as Luban: alone, another requirement may bring a larger build.
+TORCH ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo fix check test test-all bench docs
+
+help:  ## say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.dev  ## create .venv with Luban, every extra and the developers' tools
+
+demo: $(VENV)/.run  ## train, test, document and sample a small model on embedded text
+	$(BIN)/luban run recipes/demo.yaml
+
+fix: $(VENV)/.dev  ## repair what can be repaired: lint, then format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: $(VENV)/.dev  ## lint, format, types, and that generated docs are fresh
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(if $(wildcard docs/build.py),$(BIN)/python docs/build.py --check)
+
+test: $(VENV)/.dev  ## run the tests, less those that take minutes
+	$(BIN)/pytest
+
+test-all: $(VENV)/.dev  ## run every test
+	$(BIN)/pytest -m ""
+
+bench: $(VENV)/.dev  ## run the quick mode of every benchmark
+	set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python $$file --quick; done
+
+docs: $(VENV)/.dev  ## write the generated pages again
+	$(if $(wildcard docs/build.py),$(BIN)/python docs/build.py)
+
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo 'Luban needs Python 3.11 or newer: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)' -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[dev]'
+	touch $@ $(VENV)/.run
