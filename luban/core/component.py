@@ -22,12 +22,8 @@ from luban.core import registry
 from luban.core.errors import LubanError, RecipeError
 
 
-class Component(BaseModel):
-    """A frozen record that reads itself from plain data, strictly, and writes itself back.
-
-    A class that sets ``kind`` is a kind (an abstract base). A field typed with a kind takes
-    ``{name: …, <fields>}`` or just the name, and becomes the component that goes by it.
-    """
+class Settings(BaseModel):
+    """A frozen record that reads itself from plain data, strictly, and writes itself back."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -35,35 +31,29 @@ class Component(BaseModel):
         strict=True,
         validate_default=True,
         protected_namespaces=(),
-        ignored_types=(property,),
     )
-    kind: ClassVar[str] = ""
-
-    @property
-    def name(self) -> str:
-        """The name recipes use: the stem of the file that defines the class."""
-        return registry.name_of(type(self), self.kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that ``from_dict`` reads back to an equal component."""
-        fields = {key: _plain(getattr(self, key)) for key in type(self).model_fields}
-        return {"name": self.name, **fields} if self.kind else fields
+        """Return plain data that ``from_dict`` reads back to an equal value."""
+        return {key: _plain(getattr(self, key)) for key in type(self).model_fields}
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "") -> Self:
-        """Read a component from plain data.
+        """Read settings from plain data.
 
         Raises:
             RecipeError: for unknown keys, wrong types and values; it names the path.
         """
         try:
-            if cls.kind:
-                return cls._resolve(_frozen(data))
-            return cls.model_validate(_frozen(data))
+            return cls._read(_frozen(data))
         except ValidationError as error:
             raise recipe_error(error.errors(), where) from None
         except PydanticCustomError as error:
             raise recipe_error([_nested(error)], where) from None
+
+    @classmethod
+    def _read(cls, data: Any) -> Self:
+        return cls.model_validate(data)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like the original."""
@@ -74,11 +64,6 @@ class Component(BaseModel):
         """Return a short content hash: equal components, equal digests."""
         return digest_of(self.to_dict())
 
-    def code_digest(self) -> str:
-        """Return a short hash of the file that defines this component: its code version."""
-        path = sys.modules[type(self).__module__].__file__
-        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()[:16]
-
     @model_validator(mode="before")
     @classmethod
     def _no_unknown_field(cls, data: Any) -> Any:
@@ -88,6 +73,34 @@ class Component(BaseModel):
                 context = {"key": str(key), "known": known}
                 raise PydanticCustomError("unknown_field", "unknown field", context)
         return data
+
+
+class Component(Settings):
+    """Settings that are looked up by name and do something.
+
+    A class that sets ``kind`` is a kind (an abstract base). A field typed with a kind takes
+    ``{name: …, <fields>}`` or just the name, and becomes the component that goes by it.
+    """
+
+    kind: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """The name recipes use: the stem of the file that defines the class."""
+        return registry.name_of(type(self), self.kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the name and the fields as plain data."""
+        return {"name": self.name, **super().to_dict()}
+
+    def code_digest(self) -> str:
+        """Return a short hash of the file that defines this component: its code version."""
+        path = sys.modules[type(self).__module__].__file__
+        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()[:16]
+
+    @classmethod
+    def _read(cls, data: Any) -> Self:
+        return cls._resolve(data)
 
     @classmethod
     def _resolve(cls, value: Any) -> Self:
@@ -173,7 +186,7 @@ def _nested(error: PydanticCustomError) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Component):
+    if isinstance(value, Settings):
         return value.to_dict()
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]

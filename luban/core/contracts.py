@@ -249,8 +249,12 @@ class Task(Component, ABC):
         """Return things a generative model makes on its own; empty for other tasks."""
         return []
 
-    def sample_metrics(self, train: Examples, held_out: Examples) -> tuple[Metric, ...]:
-        """Return metrics of samples; their ``row`` gets the sample and no target."""
+    def references(self, held_out: Examples, count: int, seed: int) -> list[Any]:
+        """Return real, unseen things of the form that ``samples`` makes, to compare with."""
+        return []
+
+    def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
+        """Return metrics of samples; their ``row`` gets the sample and ``None``."""
         return ()
 
 
@@ -326,6 +330,11 @@ class Metric(Component, ABC):
     kind: ClassVar[str] = "metrics"
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = ""
+
+    @property
+    def label(self) -> str:
+        """The name in reports; different for each setting a task may use side by side."""
+        return self.name
 
     @abstractmethod
     def row(self, prediction: Any, target: Any) -> Row:
@@ -450,6 +459,10 @@ class Stage(Component, ABC):
     kind: ClassVar[str] = "stages"
     #: Stages whose reports this one builds on.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: Whether ``luban run`` performs it even if the recipe has no section for it.
+    always: ClassVar[bool] = False
+    #: Whether every rank of a distributed job performs it, or only the first.
+    distributed: ClassVar[bool] = False
 
     @abstractmethod
     def perform(self, run: Any) -> None:

@@ -1,0 +1,26 @@
+"""Bits the model needs for each byte of text: comparable across tokenizers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+
+
+class BitsPerByte(Metric):
+    """Total nats / (ln 2 * UTF-8 bytes of the predicted text)."""
+
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = "bits/byte"
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (nats, bytes) of one window."""
+        return (float(prediction["nats"]), float(target["bytes"]))
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return total bits over total bytes; infinite where no byte was predicted."""
+        total = float(rows[:, 1].sum())
+        return float(rows[:, 0].sum()) / math.log(2) / total if total else math.inf

@@ -1,0 +1,24 @@
+"""The exponential of the mean loss per token."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+
+
+class Perplexity(Metric):
+    """exp(nats per token); comparable only between models that share a tokenizer."""
+
+    higher_is_better: ClassVar[bool] = False
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (nats, tokens) of one window."""
+        return (float(prediction["nats"]), float(target["tokens"]))
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the exponential of total nats over total tokens."""
+        return math.exp(min(float(rows[:, 0].sum() / rows[:, 1].sum()), 700.0))

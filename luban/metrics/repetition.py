@@ -1,0 +1,35 @@
+"""The share of a text that repeats what it said shortly before."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._units import units
+
+
+class Repetition(Metric):
+    """Share of n-grams that already occurred within the last ``window`` units of the text."""
+
+    n: int = Field(default=4, ge=1)
+    window: int = Field(default=128, ge=1)
+    higher_is_better: ClassVar[bool] = False
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (repeated n-grams, n-grams) of one text."""
+        parts = units(prediction)
+        last: dict[tuple[str, ...], int] = {}
+        repeated = total = 0
+        for i in range(len(parts) - self.n + 1):
+            gram = tuple(parts[i : i + self.n])
+            repeated += i - last.get(gram, -self.window - 1) <= self.window
+            total += 1
+            last[gram] = i
+        return (float(repeated), float(total))
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return repeated n-grams over all n-grams."""
+        return float(rows[:, 0].sum() / max(1.0, rows[:, 1].sum()))

@@ -1,0 +1,199 @@
+"""One YAML file that says everything: read it strictly, hash it, run it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import Field
+
+from luban.core import registry
+from luban.core.component import Settings
+from luban.core.contracts import Model, Stage, Task
+from luban.core.errors import RecipeError
+from luban.data.dataset import Data
+
+
+class Recipe(Settings):
+    """Everything about a model: data, task, architecture, and one section per stage.
+
+    In the file, the section of a stage stands at the top level under the stage's name
+    (``train:``, ``evaluate:``, …); here they are gathered in ``stages``.
+    """
+
+    name: str = Field(pattern=r"^[\w][\w.-]*$", description="Name of the run's directory.")
+    seed: int = Field(default=0, ge=0, description="Seed of everything random.")
+    runs: str = Field(default="runs", description="Folder that holds run directories.")
+    description: str = Field(default="", description="Intended use, for the model card.")
+    data: Data
+    task: Task
+    model: Model
+    stages: dict[str, Stage] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a recipe file and apply ``key=value`` overrides.
+
+        Raises:
+            RecipeError: naming file, line, path, what was expected and the nearest name.
+        """
+        data, lines = load_yaml(path)
+        data.setdefault("name", path.stem)
+        for text in overrides:
+            _override(data, text)
+        return cls.parse(data, path.name, lines)
+
+    @classmethod
+    def parse(
+        cls, data: dict[str, Any], file: str = "", lines: dict[tuple[str, ...], int] | None = None
+    ) -> Self:
+        """Build a recipe from the plain data of a recipe file."""
+        fields = [name for name in cls.model_fields if name != "stages"]
+        known_stages = registry.names("stages")
+        stages: dict[str, Any] = {}
+        rest: dict[str, Any] = {}
+        for key, value in data.items():
+            if key in fields:
+                rest[key] = value
+            elif key in known_stages:
+                stages[key] = {"name": key, **(_table(value, key, file, lines) or {})}
+            else:
+                raise RecipeError(
+                    f"there is no section {key!r}.",
+                    where=_place(str(key), file, lines or {}),
+                    expected=", ".join(fields + known_stages),
+                    fix=registry.nearest(str(key), fields + known_stages) or "remove it.",
+                )
+        try:
+            return cls.from_dict({**rest, "stages": stages})
+        except RecipeError as error:
+            error.where = _place(str(error.where).removeprefix("stages."), file, lines or {})
+            raise
+
+    def stage(self, name: str) -> Stage:
+        """Return the configuration of a stage: its section, or its defaults."""
+        if name in self.stages:
+            return self.stages[name]
+        return Stage.from_dict({"name": name})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain data of a recipe file, with every default filled in."""
+        data = super().to_dict()
+        for name, stage in data.pop("stages").items():
+            data[name] = {key: value for key, value in stage.items() if key != "name"}
+        return data
+
+    def to_yaml(self) -> str:
+        """Return the resolved recipe as YAML."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """Read a YAML file; return its data and the line of every key.
+
+    Raises:
+        RecipeError: if the file is missing, not YAML, not a table or repeats a key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)
+    except FileNotFoundError:
+        near = registry.nearest(path.name, [p.name for p in path.absolute().parent.glob("*.yaml")])
+        raise RecipeError(
+            "there is no such recipe.",
+            where=path,
+            fix=near or "luban init DATA writes one for your data.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("cannot be read as UTF-8 text.", where=path, got=str(error)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise RecipeError(f"not valid YAML: {problem}.", where=f"{path.name}{line}") from None
+    lines: dict[tuple[str, ...], int] = {}
+    if isinstance(root, yaml.MappingNode):
+        _index_lines(root, (), lines, path.name)
+    if not isinstance(data, dict):
+        raise RecipeError("a recipe is a table of sections.", where=path, got=data)
+    return data, lines
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: ``1e-3`` is a number, ``no`` and ``on`` are words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.inf)$"),
+    list("-+0123456789."),
+)
+
+
+def _index_lines(
+    node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], file: str
+) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines:
+                raise RecipeError(
+                    f"the key {key.value!r} stands twice.",
+                    where=f"{file}:{line}",
+                    fix=f"remove it here or at line {lines[here]}.",
+                )
+            lines[here] = line
+            _index_lines(value, here, lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*path, str(index))] = value.start_mark.line + 1
+            _index_lines(value, (*path, str(index)), lines, file)
+
+
+def _place(path: str, file: str, lines: dict[tuple[str, ...], int]) -> str:
+    parts = tuple(path.split("."))
+    while parts and parts not in lines:
+        parts = parts[:-1]
+    line = f":{lines[parts]}" if parts else ""
+    return ": ".join(text for text in (f"{file}{line}", path) if text)
+
+
+def _table(
+    value: Any, key: str, file: str, lines: dict[tuple[str, ...], int] | None
+) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise RecipeError("a section is a table.", where=_place(key, file, lines or {}), got=value)
+    return value
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    path, equals, raw = text.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise RecipeError(
+            "an override is key=value.", got=text, expected="for example train.max_steps=100"
+        )
+    try:
+        value = yaml.load(raw, Loader=_Loader)
+    except yaml.YAMLError:
+        value = raw
+    table: Any = data
+    for key in keys[:-1]:
+        inner = table.get(key)
+        if isinstance(inner, str):  # a component given by its bare name
+            inner = {"name": inner}
+        table[key] = {} if inner is None else inner
+        table = table[key]
+        if not isinstance(table, dict):
+            raise RecipeError("the override goes through a value.", where=path, got=table)
+    table[keys[-1]] = value
