@@ -1,0 +1,157 @@
+"""Token-level generation: sequences in, one new token per sequence and step out; no text here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from luban.core.errors import ContractError
+from luban.inference.sampling import SamplingParams, sample
+from luban.nn.cache import Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of one sequence.
+
+    Attributes:
+        row: Which sequence it belongs to.
+        id: The token.
+        logprob: Natural logarithm of its probability under the model itself, before temperature
+            and filters; None for the first token of a sequence that is only scored.
+        top: The likeliest tokens with their logprobs, best first.
+    """
+
+    row: int
+    id: int
+    logprob: float | None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+class Decoding:
+    """Some sequences being continued together.
+
+    Rows leave with ``drop``; the others do not notice. ``step`` is safe to call while rows live.
+
+    Args:
+        module: A module in evaluation mode that follows ``luban.nn.cache.Decoder``.
+        prompts: Tokens to continue, at least one per row. Equal prompts are read once.
+        params: One per row.
+        length: Longest sequence to make room for, prompt included.
+
+    Raises:
+        ContractError: if the module cannot decode.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        prompts: Sequence[Sequence[int]],
+        params: Sequence[SamplingParams],
+        length: int,
+    ) -> None:
+        self._module = decoder(module)
+        self._device = next(module.parameters()).device
+        self._params = list(params)
+        self._random = [random.Random(p.seed) for p in params]
+        self._length = length
+        self._cache: Any = None
+        self.sequences = [list(prompt) for prompt in prompts]
+        self.live = list(range(len(prompts)))
+        self._cached = self.live
+
+    @torch.inference_mode()
+    def step(self) -> list[Token]:
+        """Return the next token of every live row."""
+        logits_BV = self._read() if self._cache is None else self._continue()
+        params = [self._params[row] for row in self.live]
+        ids_B = sample(
+            logits_BV,
+            params,
+            [self._random[row] for row in self.live],
+            [self.sequences[row] for row in self.live],
+        )
+        tops = [p.logprobs or 0 for p in params]
+        tokens = _describe(logits_BV, ids_B, self.live, tops)
+        for token in tokens:
+            self.sequences[token.row].append(token.id)
+        return tokens
+
+    def drop(self, row: int) -> None:
+        """Stop continuing a row."""
+        self.live = [other for other in self.live if other != row]
+
+    def _read(self) -> Tensor:
+        """Read the prompts, each different one once."""
+        prompts = [tuple(self.sequences[row]) for row in self.live]
+        distinct = list(dict.fromkeys(prompts))
+        rows = [distinct.index(prompt) for prompt in prompts]
+        cache = self._module.new_cache(len(distinct), self._length)
+        counts = [len(prompt) for prompt in distinct]
+        ids = [[*prompt, *[0] * (max(counts) - len(prompt))] for prompt in distinct]
+        logits_BV = self._module.decode(self._tensor(ids), cache, counts)
+        self._cache, self._cached = cache.select(rows), self.live
+        return logits_BV[rows]
+
+    def _continue(self) -> Tensor:
+        """Read the token that each live row got last."""
+        if self._cached != self.live:
+            self._cache = self._cache.select([self._cached.index(row) for row in self.live])
+            self._cached = self.live
+        ids = [[self.sequences[row][-1]] for row in self.live]
+        return self._module.decode(self._tensor(ids), self._cache)
+
+    def _tensor(self, ids: list[list[int]]) -> Tensor:
+        return torch.tensor(ids, device=self._device)
+
+
+@torch.inference_mode()
+def score(module: nn.Module, ids: Sequence[int], top: int = 0) -> list[Token]:
+    """Return every token of a sequence with its logprob given those before it.
+
+    Args:
+        module: A module in evaluation mode that returns logits after every position.
+        ids: At least one token; the first has nothing before it and so no logprob.
+        top: How many alternatives to give with each token.
+    """
+    first = Token(0, ids[0], None)
+    if len(ids) == 1:
+        return [first]
+    ids_T = torch.tensor(ids, device=next(module.parameters()).device)
+    logits_TV = module(ids_T[None, :-1])[0]
+    rest = len(ids) - 1
+    return [first, *_describe(logits_TV, ids_T[1:], [0] * rest, [top] * rest)]
+
+
+def decoder(module: nn.Module) -> Decoder[Any]:
+    """Return the module as something that can decode.
+
+    Raises:
+        ContractError: if it cannot.
+    """
+    if not isinstance(module, Decoder):
+        raise ContractError(
+            f"{type(module).__name__} cannot continue a sequence.",
+            expected="new_cache and decode, as in luban.nn.cache.Decoder",
+        )
+    return module
+
+
+def _describe(
+    logits_BV: Tensor, ids_B: Tensor, rows: Sequence[int], tops: Sequence[int]
+) -> list[Token]:
+    logprobs_BV = logits_BV.float().log_softmax(-1)
+    chosen = logprobs_BV.gather(-1, ids_B[:, None])[:, 0].tolist()
+    best = logprobs_BV.topk(min(max(tops), logprobs_BV.shape[-1]), dim=-1)
+    values, indices = best.values.tolist(), best.indices.tolist()
+    return [
+        Token(row, id_, logprob, tuple(zip(index[:top], value[:top], strict=True)))
+        for row, id_, logprob, value, index, top in zip(
+            rows, ids_B.tolist(), chosen, values, indices, tops, strict=True
+        )
+    ]

@@ -1,0 +1,249 @@
+"""Text in, text out: what `generate`, `chat` and the server call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import nn
+
+from luban.core.contracts import Tokenizer
+from luban.core.errors import RequestError
+from luban.inference.engine import Decoding, Token, decoder, score
+from luban.inference.sampling import SamplingParams
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextToken:
+    """One token as text.
+
+    Attributes:
+        id: The token.
+        text: The token on its own; a token that is part of a character reads ``\ufffd``.
+        logprob: Natural logarithm of its probability under the model itself (None: first token
+            of a text that is only scored).
+        top: The likeliest tokens at this place as (text, logprob), best first.
+    """
+
+    id: int
+    text: str
+    logprob: float | None
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one answer grew by.
+
+    Attributes:
+        index: Which of the ``n`` answers.
+        text: New text: whole characters, nothing that may still become a stop text.
+        tokens: The tokens whose text begins in ``text``; the end token is not among them.
+        completion_tokens: Tokens generated for this answer so far, the end token included.
+        finish_reason: ``stop`` (end token or stop text), ``length``, or None while it goes on.
+            The last chunk of every answer has one.
+    """
+
+    index: int
+    text: str
+    tokens: tuple[TextToken, ...]
+    completion_tokens: int
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer; the fields are those of ``Chunk``."""
+
+    index: int
+    text: str
+    tokens: tuple[TextToken, ...]
+    completion_tokens: int
+    finish_reason: FinishReason
+
+
+class TextGenerator:
+    """Continues text with a module and its tokenizer.
+
+    It holds no state between calls, so calls may come from several threads.
+
+    Args:
+        module: A module that follows ``luban.nn.cache.Decoder``; it is put in evaluation mode.
+        tokenizer: The tokenizer it was trained with.
+        max_length: Longest sequence in tokens, prompt included (None: what the module can hold).
+
+    Raises:
+        ContractError: if the module cannot decode.
+    """
+
+    def __init__(
+        self, module: nn.Module, tokenizer: Tokenizer, max_length: int | None = None
+    ) -> None:
+        bounds = [bound for bound in (decoder(module).context, max_length) if bound]
+        self.max_length: int | None = min(bounds, default=None)
+        self._module = module.eval()
+        self._tokenizer = tokenizer
+
+    def encode(self, prompt: str | Sequence[int]) -> list[int]:
+        """Return the tokens that stand for a prompt; an empty one is the end-of-text token.
+
+        Raises:
+            RequestError: if it is too long to add a token, or holds ids that do not exist.
+        """
+        ids = self._tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        if any(not 0 <= id_ < self._tokenizer.size for id_ in ids):
+            raise RequestError(
+                "the prompt has token ids that do not exist.",
+                expected=f"0 to {self._tokenizer.size - 1}",
+                got=next(id_ for id_ in ids if not 0 <= id_ < self._tokenizer.size),
+            )
+        if self.max_length is not None and len(ids) >= self.max_length:
+            raise RequestError(
+                "the prompt is too long.",
+                expected=f"at most {self.max_length - 1:,} tokens",
+                got=f"{len(ids):,} tokens",
+                fix="shorten the prompt.",
+            )
+        return ids or [self._tokenizer.end]
+
+    def stream(
+        self, prompt: str | Sequence[int], params: SamplingParams | None = None, n: int = 1
+    ) -> Iterator[Chunk]:
+        """Yield the growth of ``n`` answers as it comes; close the iterator to cancel.
+
+        The prompt is checked at once, before the first chunk is asked for.
+
+        Raises:
+            RequestError: if the prompt does not fit.
+        """
+        ids = self.encode(prompt)
+        if n < 1:
+            raise RequestError("n is out of range.", expected="at least 1", got=n)
+        return self._stream(ids, params or SamplingParams(), n)
+
+    def generate(
+        self, prompt: str | Sequence[int], params: SamplingParams | None = None, n: int = 1
+    ) -> list[Completion]:
+        """Return ``n`` whole answers, in order.
+
+        Raises:
+            RequestError: if the prompt does not fit.
+        """
+        parts: list[list[Chunk]] = [[] for _ in range(n)]
+        for chunk in self.stream(prompt, params, n):
+            parts[chunk.index].append(chunk)
+        return [_join(chunks) for chunks in parts]
+
+    def score(self, prompt: str | Sequence[int], top: int = 0) -> list[TextToken]:
+        """Return the prompt's tokens with their logprobs (for ``echo`` and multiple choice).
+
+        Raises:
+            RequestError: if the prompt does not fit.
+        """
+        ids = self.encode(prompt)
+        return [self._as_text(token) for token in score(self._module, ids, top)]
+
+    def _stream(self, ids: list[int], params: SamplingParams, n: int) -> Iterator[Chunk]:
+        length = len(ids) + params.max_tokens
+        if self.max_length is not None:
+            length = min(length, self.max_length)
+        seeds = [None if params.seed is None else params.seed + i for i in range(n)]
+        rows = [replace(params, seed=seed) for seed in seeds]
+        decoding = Decoding(self._module, [ids] * n, rows, length)
+        answers = [_Answer(self._tokenizer, ids, params.stop) for _ in range(n)]
+        while decoding.live:
+            for token in decoding.step():
+                answer = answers[token.row]
+                if token.id == self._tokenizer.end:
+                    reason, text, tokens = answer.end("stop")
+                else:
+                    full = len(decoding.sequences[token.row]) >= length
+                    reason, text, tokens = answer.add(self._as_text(token), full)
+                if reason is not None:
+                    decoding.drop(token.row)
+                yield Chunk(token.row, text, tokens, answer.count, reason)
+
+    def _as_text(self, token: Token) -> TextToken:
+        top = tuple((self._tokenizer.decode([id_]), logprob) for id_, logprob in token.top)
+        return TextToken(token.id, self._tokenizer.decode([token.id]), token.logprob, top)
+
+
+_Grown = tuple[FinishReason | None, str, tuple[TextToken, ...]]
+
+
+class _Answer:
+    """One answer on its way from tokens to text."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: list[int], stop: tuple[str, ...]) -> None:
+        self._tokenizer = tokenizer
+        self._stop = stop
+        # The end of the prompt is decoded along: some tokenizers drop a leading space.
+        self._ids = prompt[-4:]
+        self._window, self._read = 0, len(self._ids)
+        self._text = ""
+        self._sent = 0
+        self._waiting: list[tuple[int, TextToken]] = []
+        self.count = 0
+
+    def add(self, token: TextToken, full: bool) -> _Grown:
+        """Take one token; ``full`` says that there is no room for another."""
+        self.count += 1
+        self._ids.append(token.id)
+        self._waiting.append((len(self._text), token))
+        self._decode(last=full)
+        return self._grow("length" if full else None)
+
+    def end(self, reason: FinishReason) -> _Grown:
+        """Take the end token."""
+        self.count += 1
+        self._decode(last=True)
+        return self._grow(reason)
+
+    def _decode(self, last: bool) -> None:
+        """Append what the tokens since the last whole character mean."""
+        old = self._tokenizer.decode(self._ids[self._window : self._read]).rstrip("\ufffd")
+        new = self._tokenizer.decode(self._ids[self._window :])
+        if last:
+            new = new.rstrip("\ufffd")
+        elif new.endswith("\ufffd"):
+            return
+        self._text += new[len(old) :]
+        self._window, self._read = self._read, len(self._ids)
+
+    def _grow(self, reason: FinishReason | None) -> _Grown:
+        """Release the text that can no longer become a stop text, with its tokens."""
+        found = [at for s in self._stop if (at := self._text.find(s, self._sent)) >= 0]
+        if found:
+            return ("stop", *self._release(min(found)))
+        if reason is not None:
+            return (reason, *self._release(len(self._text), all_tokens=True))
+        return (None, *self._release(len(self._text) - self._held()))
+
+    def _held(self) -> int:
+        """Return how long an end of the text is the beginning of a stop text."""
+        rest = self._text[self._sent :]
+        return max(
+            (k for s in self._stop for k in range(1, len(s)) if rest.endswith(s[:k])), default=0
+        )
+
+    def _release(self, end: int, all_tokens: bool = False) -> tuple[str, tuple[TextToken, ...]]:
+        text, self._sent = self._text[self._sent : end], end
+        ready = [token for at, token in self._waiting if at < end or all_tokens]
+        self._waiting = self._waiting[len(ready) :]
+        return text, tuple(ready)
+
+
+def _join(chunks: list[Chunk]) -> Completion:
+    last = chunks[-1]
+    if last.finish_reason is None:
+        raise ValueError("an answer without an end")
+    return Completion(
+        index=last.index,
+        text="".join(chunk.text for chunk in chunks),
+        tokens=tuple(token for chunk in chunks for token in chunk.tokens),
+        completion_tokens=last.completion_tokens,
+        finish_reason=last.finish_reason,
+    )

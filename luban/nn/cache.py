@@ -1,0 +1,161 @@
+"""What a model remembers of the positions it has seen, and the protocol decoding stands on.
+
+Shapes: L layers, B rows, T new positions, S slots, H key/value heads, D head width, V vocabulary.
+
+Rows may have different lengths. A batch of unequal prompts is padded on the right: the padding
+is written into slots past the end of its row, where nothing looks before the row's own next
+tokens overwrite it. So positions are per row and no padding mask is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from luban.core.errors import CapacityError
+
+
+class Cache(Protocol):
+    """What a module keeps of each row between two calls of ``decode``."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Positions seen so far, by row."""
+        ...
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return the cache of these rows in this order; a row may be left out or repeated."""
+        ...
+
+
+CacheT = TypeVar("CacheT")
+
+
+@runtime_checkable
+class Decoder(Protocol[CacheT]):
+    """A module that continues sequences token by token."""
+
+    @property
+    def context(self) -> int | None:
+        """Longest sequence the module can hold (None: no bound)."""
+        ...
+
+    def new_cache(self, batch_size: int, length: int) -> CacheT:
+        """Return an empty cache for rows of up to ``length`` positions."""
+        ...
+
+    def decode(
+        self, input_ids_BT: Tensor, cache: CacheT, counts: Sequence[int] | None = None
+    ) -> Tensor:
+        """Read new tokens into the cache and return the logits that follow them, shape (B, V).
+
+        Args:
+            input_ids_BT: New tokens, padded on the right.
+            cache: Changed in place.
+            counts: How many tokens of each row are real, at least one (None: all of them).
+        """
+        ...
+
+    def __call__(self, input_ids_BT: Tensor) -> Tensor:
+        """Return the logits after every position, shape (B, T, V)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the new positions of one ``decode`` call go, and what they may see.
+
+    Attributes:
+        positions: Shape (T,) where all rows are equally long, else (B, T).
+        slots: How many slots are read.
+        mask: (B or 1, 1, T, S), True where a new position may look; None: causal or everything.
+    """
+
+    positions: Tensor
+    slots: int
+    mask: Tensor | None
+
+
+class KVCache:
+    """Keys and values of every layer, with a length per row."""
+
+    def __init__(self, keys_LBSHD: Tensor, values_LBSHD: Tensor, lengths: list[int]) -> None:
+        self.keys_LBSHD, self.values_LBSHD = keys_LBSHD, values_LBSHD
+        self.lengths = lengths
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int, int, int, int], like: Tensor) -> Self:
+        """Return a cache of shape (L, B, S, H, D) with the type and device of ``like``."""
+        keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        return cls(keys, torch.zeros_like(keys), [0] * shape[1])
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return the cache of these rows in this order; a row may be left out or repeated."""
+        index = torch.tensor(rows, device=self.keys_LBSHD.device)
+        keys, values = (t.index_select(1, index) for t in (self.keys_LBSHD, self.values_LBSHD))
+        return type(self)(keys, values, [self.lengths[row] for row in rows])
+
+    def begin(self, new: int) -> Step:
+        """Plan the next ``new`` positions of every row.
+
+        Raises:
+            CapacityError: if a row has no room left for them.
+        """
+        device = self.keys_LBSHD.device
+        end, room = max(self.lengths) + new, self.keys_LBSHD.shape[2]
+        if end > room:
+            raise CapacityError("the cache is full.", expected=f"at most {room} positions", got=end)
+        if len(set(self.lengths)) == 1:
+            start = self.lengths[0]
+            positions = torch.arange(start, end, device=device)
+            if start == 0 or new == 1:
+                return Step(positions, end, None)
+            seen = torch.arange(end, device=device) <= positions[:, None]
+            return Step(positions, end, seen[None, None])
+        starts = torch.tensor(self.lengths, device=device)
+        positions = starts[:, None] + torch.arange(new, device=device)
+        seen = torch.arange(end, device=device) <= positions[:, :, None]
+        return Step(positions, end, seen[:, None])
+
+    def write(
+        self, layer: int, step: Step, k_BTHD: Tensor, v_BTHD: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Store one layer's new keys and values; return all it may read, (B, S, H, D) each."""
+        keys, values = self.keys_LBSHD[layer], self.values_LBSHD[layer]
+        at = step.positions
+        if at.dim() == 1:
+            start = step.slots - k_BTHD.shape[1]
+            keys[:, start : step.slots] = k_BTHD
+            values[:, start : step.slots] = v_BTHD
+        else:
+            rows = torch.arange(at.shape[0], device=at.device)[:, None]
+            keys[rows, at] = k_BTHD.to(keys.dtype)
+            values[rows, at] = v_BTHD.to(values.dtype)
+        return keys[:, : step.slots], values[:, : step.slots]
+
+    def advance(self, counts: Sequence[int]) -> None:
+        """Take the positions just written as read."""
+        self.lengths = [length + count for length, count in zip(self.lengths, counts, strict=True)]
+
+
+class StateCache:
+    """The hidden state of a recurrent network: tensors (L, B, D)."""
+
+    def __init__(self, states_LBD: tuple[Tensor, ...], lengths: list[int]) -> None:
+        self.states_LBD = states_LBD
+        self.lengths = lengths
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return the cache of these rows in this order; a row may be left out or repeated."""
+        index = torch.tensor(rows, device=self.states_LBD[0].device)
+        states = tuple(state.index_select(1, index) for state in self.states_LBD)
+        return type(self)(states, [self.lengths[row] for row in rows])
+
+    def advance(self, states_LBD: tuple[Tensor, ...], counts: Sequence[int]) -> None:
+        """Keep the state after the tokens just read."""
+        self.states_LBD = states_LBD
+        self.lengths = [length + count for length, count in zip(self.lengths, counts, strict=True)]
