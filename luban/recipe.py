@@ -91,6 +91,19 @@ class Recipe(Settings):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
 
 
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe file, with every component's fields."""
+    schema = Recipe.model_json_schema()
+    del schema["properties"]["stages"]
+    definitions = schema.setdefault("$defs", {})
+    for name in registry.names("stages"):
+        part = registry.load("stages", name, Stage).model_json_schema()
+        definitions |= part.pop("$defs", {})
+        schema["properties"][name] = part
+    schema["required"] = [key for key in schema.get("required", ()) if key != "name"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
 def load_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     """Read a YAML file; return its data and the line of every key.
 

@@ -18,10 +18,11 @@ FLOORS = (
     ("adapters", "objectives", "mechanisms", "exporters", "trackers"),
     ("recipe",),
     ("run",),
+    ("trained",),
     ("card",),
     ("stages",),
     ("serving", "web", "launch"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))

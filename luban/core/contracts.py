@@ -245,6 +245,10 @@ class Task(Component, ABC):
         """Return trivial predictors learned from training examples, by name."""
         return {}
 
+    def generator(self, model: nn.Module) -> Any:
+        """Return a ``luban.inference.text.TextGenerator`` if prompts can be continued, or None."""
+        return None
+
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
         """Return things a generative model makes on its own; empty for other tasks."""
         return []
@@ -461,6 +465,8 @@ class Stage(Component, ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     #: Whether ``luban run`` performs it even if the recipe has no section for it.
     always: ClassVar[bool] = False
+    #: Whether it comes after all other stages and builds on all their reports.
+    final: ClassVar[bool] = False
     #: Whether every rank of a distributed job performs it, or only the first.
     distributed: ClassVar[bool] = False
 

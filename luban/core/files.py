@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from luban.core.errors import CapacityError, RunError
+from luban.core.errors import CapacityError, LubanError, RunError
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -36,6 +39,35 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write plain data as indented UTF-8 JSON, atomically."""
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=True) + "\n")
+
+
+@contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """Give a folder beside ``path`` to fill; flushed and renamed to ``path`` at the end.
+
+    ``path`` must be absent or empty. An exception leaves nothing behind.
+
+    Raises:
+        CapacityError: if the disk is full.
+        RunError: if the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        yield aside
+        for file in aside.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        aside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, LubanError):
+            raise
+        raise disk_error(error, path) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

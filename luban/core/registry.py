@@ -10,6 +10,7 @@ import ast
 import difflib
 import importlib
 import inspect
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -113,6 +114,12 @@ def _plugins(kind: str) -> dict[str, EntryPoint]:
 def forget_plugins() -> None:
     """Look for installed plugins again (after a package was installed while running)."""
     _plugins.cache_clear()
+
+
+def unknown_kind(kind: str, known: Sequence[str]) -> RegistryError:
+    """Return the error for a kind that does not exist."""
+    fix = nearest(kind, list(known))
+    return RegistryError(f"there is no kind {kind!r}.", expected=", ".join(known), fix=fix)
 
 
 def _unknown(kind: str, name: str) -> RegistryError:

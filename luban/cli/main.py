@@ -1,0 +1,115 @@
+"""``luban VERB TARGET [key=value …]``: find the verb, run it, turn errors into exit codes.
+
+A verb is a file in ``verbs/``; every stage is a verb too. Help reads docstrings from the
+files and imports none of them, so it answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from luban import __version__
+from luban.core import registry
+from luban.core.errors import LubanError
+
+#: Set before any library reads them: no telemetry, and what torch needs to restart workers.
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
+ORDER = [
+    "init",
+    "validate",
+    "prepare",
+    "train",
+    "evaluate",
+    "generate",
+    "export",
+    "card",
+    "run",
+    "verify",
+    "serve",
+]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 (our fault) or 2 (the input's)."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verbs = _verbs()
+    try:
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            print(_help(verbs))
+            return 0
+        if arguments[0] in ("-V", "--version"):
+            print(f"luban {__version__}")
+            return 0
+        return _run(arguments, verbs)
+    except LubanError as error:
+        return _fail(error, as_json="--json" in arguments)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:  # the outermost net: nothing passes it unexplained
+        traceback.print_exc()
+        print(f"luban: this is a fault of luban, not of your input: {error!r}", file=sys.stderr)
+        return 1
+
+
+def _verbs() -> dict[str, str]:
+    names = {name: "verbs" for name in registry.names("verbs")}
+    names |= {name: "stages" for name in registry.names("stages")}
+    first = [name for name in ORDER if name in names]
+    return {name: names[name] for name in first + [name for name in names if name not in first]}
+
+
+def _help(verbs: dict[str, str]) -> str:
+    lines = [
+        f"luban {__version__}: from raw data to a model that is measured, documented and served.",
+        "",
+        "usage: luban VERB RECIPE-or-RUN [key=value …] [--json] [--help]",
+        "",
+    ]
+    lines += [f"  {name:<10} {registry.summary(kind, name)}" for name, kind in verbs.items()]
+    lines += ["", "luban VERB --help tells more; luban run RECIPE does the whole life at once."]
+    return "\n".join(lines)
+
+
+def _run(arguments: list[str], verbs: dict[str, str]) -> int:
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in verbs:
+        raise LubanError(
+            f"there is no verb {verb!r}.",
+            expected=", ".join(verbs),
+            fix=registry.nearest(verb, list(verbs)) or "luban --help",
+        )
+    module = registry.module("verbs", verb if verbs[verb] == "verbs" else "run")
+    parser = argparse.ArgumentParser(
+        prog=f"luban {verb}",
+        description=registry.summary(verbs[verb], verb),
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(stage=verb if verbs[verb] == "stages" else None)
+    module.options(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return int(module.perform(parser.parse_intermixed_args(rest)))
+
+
+def _fail(error: LubanError, *, as_json: bool) -> int:
+    if as_json:
+        names = ("what", "where", "expected", "got", "fix")
+        fields: dict[str, Any] = {name: str(getattr(error, name) or "") for name in names}
+        print(json.dumps({"error": {"type": type(error).__name__, **fields}}, ensure_ascii=False))
+    print(f"luban: {error}", file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,66 @@
+"""Do the whole life of a model; skip stages whose inputs have not changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from graphlib import TopologicalSorter
+
+from luban.cli import target
+from luban.cli.console import show_report
+from luban.core import registry
+from luban.core.contracts import Stage
+from luban.engine.world import World
+from luban.run import Run
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; each stage's own verb shares them."""
+    target.options(parser)
+    parser.add_argument("--force", action="store_true", help="also redo what has not changed")
+
+
+def perform(args: argparse.Namespace) -> int:
+    """Perform one stage with what it needs, or all of them."""
+    run = target.open_run(args)
+    world = World.start()
+    done = {}
+    with run.lock():
+        for stage in _plan(run, args.stage):
+            last = stage.name == args.stage
+            if run.is_fresh(stage) and not args.force:
+                run.say(f"{stage.name}: nothing has changed; kept.")
+            else:
+                run.say(f"{stage.name}: begins")
+                run.perform(stage)
+            world.barrier()
+            if run.main and (last or args.stage is None):
+                done[stage.name] = run.report(stage.name)
+    world.close()
+    if not run.main:
+        return 0
+    if args.json:
+        reports = {name: report.to_dict() for name, report in done.items()}
+        print(json.dumps(reports, ensure_ascii=False))
+        return 0
+    for report in done.values():
+        show_report(report)
+    if args.stage is None:
+        print(f"\nThe model card: {run.path / 'README.md'}")
+    return 0
+
+
+def _plan(run: Run, only: str | None) -> list[Stage]:
+    """Return the stages to perform, each after those it needs."""
+    if only is not None:
+        wanted = [only]
+    else:
+        every = [run.recipe.stage(name) for name in registry.names("stages")]
+        wanted = [s.name for s in every if s.always or s.name in run.recipe.stages]
+    graph: dict[str, tuple[str, ...]] = {}
+    while wanted:
+        name = wanted.pop()
+        graph[name] = run.recipe.stage(name).needs
+        wanted += [need for need in graph[name] if need not in graph]
+    order = [run.recipe.stage(name) for name in TopologicalSorter(graph).static_order()]
+    return sorted(order, key=lambda stage: stage.final)

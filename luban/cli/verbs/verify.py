@@ -1,0 +1,55 @@
+"""Recompute every number in the reports of a run; fail if one does not hold."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from luban.cli.console import Terminal
+from luban.cli.resume_proof import prove_resume
+from luban.core.errors import VerifyError
+from luban.run import Run
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("target", metavar="RUN", help="a run directory")
+    parser.add_argument("--stage", help="recompute the report of this stage only")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="instead, prove that a killed and resumed training equals an uninterrupted one",
+    )
+    parser.add_argument("--steps", type=int, default=60, help="training steps of that proof")
+    parser.add_argument("--kills", type=int, default=2, help="how often the proof kills")
+
+
+def perform(args: argparse.Namespace) -> int:
+    """Recompute, compare and say what holds."""
+    run = Run.open(Path(args.target), Terminal())
+    if args.resume:
+        result = prove_resume(run, steps=args.steps, kills=args.kills)
+    else:
+        result = _recompute(run, args.stage)
+    if args.json:
+        print(json.dumps(result, ensure_ascii=False))
+    return 0
+
+
+def _recompute(run: Run, only: str | None) -> dict[str, int]:
+    reports = {only: run.report(only)} if only else run.reports()
+    lines: list[str] = []
+    for name, report in reports.items():
+        fresh = run.recipe.stage(name).measure(run)
+        found = report.differences(fresh)
+        lines += found
+        verdict = "DOES NOT HOLD" if found else "holds"
+        run.console.say(f"{name}: {len(report.claims)} claims recomputed: {verdict}")
+    if lines:
+        raise VerifyError(
+            "the reports do not hold:\n    " + "\n    ".join(lines),
+            where=run.path,
+            fix="luban run on the recipe measures again; find out who changed what first.",
+        )
+    return {name: len(report.claims) for name, report in reports.items()}

@@ -1,0 +1,289 @@
+"""The directory that holds everything about one model.
+
+runs/<name>/
+recipe.yaml          resolved: all defaults filled in
+manifest.json        digests of data, recipe, code and environment
+metrics.jsonl        one line per logged step
+log.txt
+task/                what the task learned (labels, vocabulary)
+checkpoint-<step>/   weights, optimizer, position; ``last_checkpoint`` names the newest
+model/               Hugging Face layout
+reports/<stage>.json the evidence
+figures/
+README.md            the model card
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import luban
+from luban.core.component import digest_of
+from luban.core.contracts import Stage, Task
+from luban.core.errors import RunError
+from luban.core.files import disk_error, write_atomic, write_json
+from luban.core.report import Report
+from luban.recipe import Recipe, load_yaml
+
+
+class Console(Protocol):
+    """Where a run shows what it does; stages never print."""
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+
+    def progress(self, label: str, done: float, total: float, facts: str = "") -> None:
+        """Show how far a long piece of work has come."""
+
+
+class Silent:
+    """A console that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def progress(self, label: str, done: float, total: float, facts: str = "") -> None:
+        """Show nothing."""
+
+
+class Run:
+    """A run directory and the recipe it was made from.
+
+    Args:
+        path: The directory.
+        recipe: The resolved recipe.
+        console: Where to show progress.
+        main: False on all ranks of a distributed job but the first: nothing is written there.
+    """
+
+    def __init__(
+        self, path: Path, recipe: Recipe, console: Console | None = None, *, main: bool = True
+    ) -> None:
+        self.path, self.recipe, self.main = path, recipe, main
+        self.console: Console = console or Silent()
+
+    @classmethod
+    def create(cls, recipe: Recipe, console: Console | None = None, *, main: bool = True) -> Self:
+        """Open the run of a recipe, making its directory if there is none yet.
+
+        Raises:
+            RunError: if training has begun with a different recipe; it names what changed.
+        """
+        path = Path(recipe.runs) / recipe.name
+        recipe = recipe.replace(model=recipe.model.resolve())
+        run = cls(path, recipe, console, main=main)
+        before = path / "recipe.yaml"
+        if before.exists() and any(path.glob("checkpoint-*")):
+            _refuse_change(load_yaml(before)[0], recipe, path)
+        run.write_text("recipe.yaml", recipe.to_yaml())
+        return run
+
+    @classmethod
+    def open(cls, path: Path, console: Console | None = None) -> Self:
+        """Open an existing run directory.
+
+        Raises:
+            RunError: if the directory holds no run.
+        """
+        if not (path / "recipe.yaml").is_file():
+            known = sorted(str(p.parent) for p in path.absolute().parent.glob("*/recipe.yaml"))
+            raise RunError(
+                "there is no run here.",
+                where=path,
+                expected="a directory with recipe.yaml",
+                fix=f"runs beside it: {', '.join(known)}" if known else "luban run RECIPE",
+            )
+        return cls(path, Recipe.read(path / "recipe.yaml"), console)
+
+    # Files
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run, atomically."""
+        if self.main:
+            write_atomic(self.path / name, text)
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a JSON file of the run, atomically."""
+        if self.main:
+            write_json(self.path / name, data)
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the run.
+
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError("this file of the run is missing.", where=path) from None
+        except ValueError as error:
+            raise RunError("this file of the run is damaged.", where=path, got=str(error)) from None
+
+    def say(self, text: str) -> None:
+        """Show a line and keep it in ``log.txt``."""
+        if not self.main:
+            return
+        self.console.say(text)
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{stamp} {text}\n")
+        except OSError as error:
+            raise disk_error(error, self.path / "log.txt") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for writing; a second process is refused.
+
+        Raises:
+            RunError: if another process holds the run.
+        """
+        if not self.main:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    "another process works on this run.",
+                    where=self.path,
+                    fix="wait for it, or choose another name=NAME.",
+                ) from None
+            yield
+
+    # Stages and their reports
+
+    def task(self) -> Task:
+        """Return the task with what it learned from the training data.
+
+        Raises:
+            RunError: if ``prepare`` has not run.
+        """
+        if not (self.path / "task").is_dir():
+            raise RunError("the data are not prepared.", where=self.path, fix="luban prepare RUN")
+        return self.recipe.task.load(self.path / "task")
+
+    def report(self, stage: str) -> Report:
+        """Read the report of a stage.
+
+        Raises:
+            RunError: if there is none.
+        """
+        name = f"reports/{stage}.json"
+        if not (self.path / name).is_file():
+            raise RunError(
+                f"there is no report of {stage}.", where=self.path, fix=f"luban {stage} {self.path}"
+            )
+        return Report.from_dict(self.read_json(name))
+
+    def reports(self) -> dict[str, Report]:
+        """Return every report of the run, by stage."""
+        found = sorted((self.path / "reports").glob("[!.]*.json"))
+        return {path.stem: self.report(path.stem) for path in found}
+
+    def inputs(self, stage: Stage) -> dict[str, str]:
+        """Return digests of everything a stage's report rests on."""
+        recipe = self.recipe
+        digests = {
+            "data": recipe.data.digest(),
+            "task": recipe.task.digest(),
+            "model": recipe.model.digest(),
+            "seed": str(recipe.seed),
+            stage.name: stage.digest(),
+            "code": f"{luban.__version__}-{stage.code_digest()}",
+        }
+        for need in self._basis(stage):
+            digests[f"report of {need}"] = digest_of(self.report(need).to_dict())
+        return digests
+
+    def _basis(self, stage: Stage) -> list[str]:
+        if not stage.final:
+            return list(stage.needs)
+        return [name for name in self.reports() if name != stage.name]
+
+    def is_fresh(self, stage: Stage) -> bool:
+        """Return whether a stage's report exists and none of its inputs has changed since."""
+        try:
+            return self.report(stage.name).inputs == self.inputs(stage)
+        except RunError:
+            return False
+
+    def perform(self, stage: Stage) -> Report | None:
+        """Let a stage do its work, measure it and write its report.
+
+        Returns None on ranks other than the first.
+        """
+        for need in stage.needs:
+            self.report(need)
+        if self.main or stage.distributed:
+            stage.perform(self)
+        if not self.main:
+            return None
+        measured = stage.measure(self)
+        command = f"luban verify {self.path} --stage {stage.name}"
+        report = Report(**{**_fields(measured), "inputs": self.inputs(stage), "command": command})
+        self.write_json(f"reports/{stage.name}.json", report.to_dict())
+        return report
+
+
+def environment() -> dict[str, str]:
+    """Return what a result may depend on beside data and recipe: versions and the machine."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    libraries = ("torch", "numpy", "tokenizers", "safetensors", "pydantic")
+    return {
+        "luban": luban.__version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in libraries},
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def changes(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return one line for each value that differs between two plain data trees."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines: list[str] = []
+        for key in list(old) + [key for key in new if key not in old]:
+            lines += changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        return lines
+    same = _listed(old) == _listed(new)
+    return [] if same else [f"{path}: {old!r} -> {new!r}"]
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _refuse_change(before: dict[str, Any], recipe: Recipe, path: Path) -> None:
+    names = ("seed", "data", "task", "model", "train")
+    old = Recipe.parse(before).to_dict()
+    new = recipe.to_dict()
+    found = changes({n: old.get(n) for n in names}, {n: new.get(n) for n in names})
+    if found:
+        raise RunError(
+            "training of this run has begun with another recipe.",
+            where=path,
+            got="; ".join(found),
+            fix="undo the change, choose another name=NAME, or delete the run.",
+        )
+
+
+def _fields(report: Report) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in Report.__dataclass_fields__}

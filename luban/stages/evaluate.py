@@ -1,0 +1,80 @@
+"""Measure the trained model on unseen data, beside trivial baselines."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from luban.core.contracts import Metric, Row, Stage, Task
+from luban.core.interval import measured
+from luban.core.report import Claim, Report
+from luban.data.store import Store
+from luban.run import Run
+from luban.stages._prepared import held_out_split, open_store
+from luban.stages._rows import baseline_rows, model_rows
+from luban.trained import load_model
+
+
+class Evaluate(Stage):
+    """Metrics with bootstrap intervals on the test split (validation where there is no test)."""
+
+    batch_size: int = Field(default=64, ge=1, description="Examples predicted at once.")
+    num_samples: int = Field(default=8, ge=0, description="Samples of a generative model.")
+    bootstrap_rounds: int = Field(default=1000, ge=100)
+    baselines: bool = Field(default=True, description="Measure trivial baselines too.")
+    needs: ClassVar[tuple[str, ...]] = ("prepare", "train")
+    always: ClassVar[bool] = True
+
+    def perform(self, run: Run) -> None:
+        """Nothing to do before measuring."""
+
+    def measure(self, run: Run) -> Report:
+        """Recompute every metric from the weights, the prepared data and the seed."""
+        task = run.task()
+        module = load_model(run, task)
+        split = held_out_split(run)
+        train, held_out = open_store(run, "train"), open_store(run, split)
+        examples = task.view(held_out, None, run.recipe.seed)
+
+        def progress(done: int) -> None:
+            run.console.progress(f"evaluate {split}", done, len(examples))
+
+        rows = model_rows(task, module, examples, batch_size=self.batch_size, progress=progress)
+        claims = self._claims(task.metrics(), rows, f"{split}/")
+        for name, baseline in task.baselines(train).items() if self.baselines else ():
+            rows = baseline_rows(task, baseline, examples)
+            claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
+        more, details = self._samples(run, task, module, train, held_out)
+        return Report("evaluate", claims | more, details=details)
+
+    def _claims(
+        self, metrics: tuple[Metric, ...], rows: dict[str, list[Row]], prefix: str
+    ) -> dict[str, Claim]:
+        rounds = self.bootstrap_rounds
+        return {prefix + m.label: measured(m, rows[m.label], rounds=rounds) for m in metrics}
+
+    def _samples(
+        self, run: Run, task: Task, module: torch.nn.Module, train: Store, held_out: Store
+    ) -> tuple[dict[str, Claim], dict[str, Any]]:
+        metrics = task.sample_metrics(train) if self.num_samples else ()
+        if not metrics:
+            return {}, {}
+        run.say("evaluate: drawing samples")
+        made = task.samples(module, self.num_samples, run.recipe.seed)
+        real = task.references(held_out, self.num_samples, run.recipe.seed)
+        claims: dict[str, Claim] = {}
+        for prefix, things in (("samples/", made), ("unseen/", real)):
+            rows: dict[str, list[Row]] = {
+                metric.label: [metric.row(thing, None) for thing in things] for metric in metrics
+            }
+            claims |= self._claims(metrics, rows, prefix)
+        shown = [thing for thing in made[:3] if isinstance(thing, str)]
+        return claims, {"samples": shown}
+
+
+def summary(values: dict[str, float]) -> str:
+    """Return metric values on one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if np.isfinite(value))

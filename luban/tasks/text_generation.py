@@ -1,0 +1,189 @@
+"""Predict the next token of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Metric,
+    Ports,
+    Record,
+    Supervision,
+    Task,
+    Tokenizer,
+)
+from luban.core.errors import DataError
+from luban.data.lm import KneserNey, Unigram
+from luban.data.windows import Windows
+from luban.inference.sampling import SamplingParams
+from luban.inference.text import TextGenerator
+from luban.metrics.bits_per_byte import BitsPerByte
+from luban.metrics.distinct import Distinct
+from luban.metrics.loss import Loss
+from luban.metrics.memorisation import Memorisation
+from luban.metrics.perplexity import Perplexity
+from luban.metrics.repetition import Repetition
+from luban.nn.losses import IGNORE, cross_entropy
+
+#: The memorisation check looks at this many training tokens, to bound memory and time.
+SEARCHED_TOKENS = 20_000_000
+
+
+class TextGeneration(Task):
+    """Causal language modelling over windows of a token stream.
+
+    Documents are joined end to end, each closed by the end token. One example is one window of
+    ``context`` tokens; each epoch shifts the windows by another offset.
+    """
+
+    tokenizer: Tokenizer
+    context: int = Field(default=256, ge=2, description="Tokens a window sees.")
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    sample_tokens: int = Field(default=300, ge=1, description="Length of samples in the report.")
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with a vocabulary learned from the training text."""
+        return self._with(self.tokenizer.learn(_text(record) for record in records))
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        self.tokenizer.save(folder)
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with the tokenizer in ``folder``."""
+        return self._with(self.tokenizer.load(folder))
+
+    def ports(self) -> Ports:
+        """Return vocabulary size, window length and special tokens."""
+        size, tokenizer = self.tokenizer.size, self.tokenizer
+        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end)
+
+    def encode(self, record: Record) -> Example:
+        """Return the ids of a document, closed by the end token."""
+        return self.encode_batch([record])[0]
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode documents on all cores; a piece of a longer document gets no end token."""
+        lists = self.tokenizer.encode_batch([_text(record) for record in records])
+        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        end = self.tokenizer.end
+        return [
+            {"input_ids": np.array([*ids, end] if record.get("_last", True) else ids, dtype=dtype)}
+            for ids, record in zip(lists, records, strict=True)
+        ]
+
+    def supervision(self, example: Example) -> Supervision:
+        """Every token is supervised; an end token alone teaches nothing."""
+        ids = example["input_ids"]
+        ends = bool(len(ids) and ids[-1] == self.tokenizer.end)
+        return Supervision(count=len(ids) - ends, ends=ends or None)
+
+    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+        """Return windows of ``context`` + 1 tokens over the joined documents."""
+        return Windows(store, "input_ids", length=self.context, epoch=epoch, seed=seed)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Return inputs and next tokens, both (B, T); short windows are padded at the end."""
+        rows = [example["input_ids"] for example in examples]
+        longest = max(len(row) for row in rows)
+        ids = np.full((len(rows), longest), self.tokenizer.pad, dtype=np.int64)
+        labels = np.full((len(rows), longest - 1), IGNORE, dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            labels[i, : len(row) - 1] = row[1:]
+        return Batch(
+            {"input_ids": torch.from_numpy(ids[:, :-1])}, {"labels": torch.from_numpy(labels)}
+        )
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the cross-entropy of each window's next tokens."""
+        logits: Tensor = model(**batch.inputs)
+        smoothing = self.label_smoothing if model.training else 0.0
+        return cross_entropy(logits, batch.targets["labels"], label_smoothing=smoothing)
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return the negative log-likelihood of each window: ``{"nats": …}``."""
+        losses = self.loss(model, batch)
+        return [{"nats": nats} for nats in losses.sums.double().tolist()]
+
+    def target(self, example: Example) -> Any:
+        """Return how many tokens and bytes a window predicts."""
+        predicted = example["input_ids"][1:]
+        return {
+            "tokens": len(predicted),
+            "bytes": int(self.tokenizer.token_bytes()[predicted].sum()),
+        }
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return loss (which decides the best checkpoint), perplexity and bits per byte."""
+        return (Loss(), Perplexity(), BitsPerByte())
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return a unigram model and an interpolated Kneser-Ney 5-gram model."""
+        tokens, size = train.flat("input_ids"), self.tokenizer.size
+        models = {"unigram": Unigram(tokens, size), "kneser-ney-5": KneserNey(tokens, size)}
+        return {name: _Counted(model) for name, model in models.items()}
+
+    def generator(self, model: nn.Module) -> TextGenerator:
+        """Return the generator that continues prompts."""
+        return TextGenerator(model, self.tokenizer, self.context)
+
+    def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
+        """Return texts drawn at temperature 1 from the end-of-text token on."""
+        params = SamplingParams(max_tokens=self.sample_tokens, temperature=1.0, seed=seed)
+        return [
+            completion.text for completion in self.generator(model).generate("", params, n=count)
+        ]
+
+    def references(self, held_out: Examples, count: int, seed: int) -> list[Any]:
+        """Return excerpts of unseen text, as long as samples."""
+        tokens = held_out.flat("input_ids")
+        room = max(1, len(tokens) - self.sample_tokens)
+        starts = np.random.default_rng(seed).integers(0, room, count)
+        return [
+            self.tokenizer.decode(tokens[start : start + self.sample_tokens].tolist())
+            for start in starts
+        ]
+
+    def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
+        """Return diversity, repetition and the longest verbatim overlap with training text."""
+        text = self.tokenizer.decode(train.flat("input_ids")[:SEARCHED_TOKENS].tolist())
+        return (Distinct(n=1), Distinct(n=2), Repetition(), Memorisation().against(text))
+
+    def _with(self, tokenizer: Tokenizer) -> Self:
+        return self.model_copy(update={"tokenizer": tokenizer})
+
+
+class _Counted:
+    """A model that counts, as a predictor of windows."""
+
+    def __init__(self, model: Unigram | KneserNey) -> None:
+        self._model = model
+
+    def __call__(self, example: Example) -> Any:
+        return {"nats": float(self._model.nats(example["input_ids"])[1:].sum())}
+
+
+def _text(record: Record) -> str:
+    text = record.get("text")
+    if not isinstance(text, str):
+        fields = ", ".join(key for key in record if not key.startswith("_"))
+        raise DataError(
+            "the record has no text.",
+            where=record.get("_where", ""),
+            expected="a field 'text' that is a string",
+            got=f"fields: {fields}" if text is None else text,
+            fix="name the field with data.source.fields: {text: YOURS}, or build it by template.",
+        )
+    return text
