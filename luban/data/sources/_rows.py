@@ -1,0 +1,41 @@
+"""What sources of rows (JSON, CSV, Parquet) share: renamed fields and a text template."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from luban.core.contracts import Record
+from luban.core.errors import DataError
+from luban.data.records import shape
+from luban.data.sources._files import FileSource
+
+
+class RowSource(FileSource, ABC):
+    r"""Files of rows; each row becomes a record with its own fields, shaped.
+
+    Attributes:
+        fields: New field name to the dotted path of theirs, such as ``{label: meta.class}``.
+        template: Makes ``text`` of other fields: ``"{title}\n{lines}"``.
+        join: What joins a list of texts.
+    """
+
+    fields: dict[str, str] = Field(default_factory=dict)
+    template: str = ""
+    join: str = "\n"
+
+    @abstractmethod
+    def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
+        """Yield (row or line number, row) of one file."""
+
+    def read_file(self, path: Path) -> Iterator[Record]:
+        """Yield the rows of one file as records."""
+        for number, row in self.rows(path):
+            where = f"{path}:{number}"
+            if not isinstance(row, dict):
+                raise DataError("this row is not a table of fields.", where=where, got=row)
+            yield shape({**row, "_where": where}, self.fields, self.template, self.join)

@@ -1,0 +1,48 @@
+"""JSON: an array of objects, at the top or under a dotted key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from luban.core.errors import DataError
+from luban.data.files import open_text
+from luban.data.records import value_at
+from luban.data.sources._rows import RowSource
+
+
+class Json(RowSource):
+    """JSON files, plain or gzip. A file is parsed whole: keep gigabytes in JSON Lines.
+
+    Attributes:
+        records: Dotted path to the array, such as ``data.items``; empty: the file is the array.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    records: str = ""
+    encoding: str = "utf-8"
+
+    def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
+        """Yield (position in the array from 1, object)."""
+        with open_text(path, self.encoding) as file:
+            try:
+                data = json.load(file)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"this file is not JSON ({error.msg}, column {error.colno}).",
+                    where=f"{path}:{error.lineno}",
+                    fix="one JSON object per line is read by `name: jsonl`.",
+                ) from None
+        if self.records:
+            table = data if isinstance(data, dict) else {}
+            data = value_at({**table, "_where": str(path)}, self.records)
+        if not isinstance(data, list):
+            raise DataError(
+                "there is no array of records here.",
+                where=path,
+                got=data,
+                fix="set `records` to the dotted path of the array.",
+            )
+        yield from enumerate(data, 1)

@@ -1,0 +1,35 @@
+"""JSON Lines: one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from luban.core.errors import DataError
+from luban.data.files import open_text
+from luban.data.sources._rows import RowSource
+
+
+class Jsonl(RowSource):
+    """JSON Lines files, plain or gzip, streamed; blank lines are skipped."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
+    encoding: str = "utf-8"
+
+    def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
+        """Yield (line, object)."""
+        with open_text(path, self.encoding) as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    yield number, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(
+                        f"this line is not JSON ({error.msg}, column {error.colno}).",
+                        where=f"{path}:{number}",
+                        got=line.strip(),
+                        fix="one complete JSON object per line; an array is read by `name: json`.",
+                    ) from None

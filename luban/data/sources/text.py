@@ -1,0 +1,106 @@
+"""Plain text: a file, a folder or a glob; a document is a file, a line or a paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TextIO
+
+from luban.core.contracts import Record
+from luban.data.files import open_text
+from luban.data.sources._files import FileSource
+
+PIECE = 1 << 18  #: characters after which a long document is cut, at the end of a line
+
+
+class Text(FileSource):
+    """Text files, plain or gzip, streamed in pieces; CRLF becomes LF.
+
+    A long document comes as several records with the same ``_document``; the last one alone
+    has ``_last`` true. A record without ``_last`` is a whole document.
+
+    Attributes:
+        document: What one document is. Empty lines and paragraphs are skipped.
+        encoding: A codec of Python's; a UTF-8 byte order mark is skipped.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text", ".md")
+    document: Literal["file", "line", "paragraph"] = "file"
+    encoding: str = "utf-8"
+
+    def read_file(self, path: Path) -> Iterator[Record]:
+        """Yield the records of one file."""
+        with open_text(path, self.encoding) as file:
+            if self.document == "file":
+                yield from _whole(file, path)
+            elif self.document == "line":
+                yield from _cut(_lines(file), path)
+            else:
+                yield from _cut(_paragraphs(file), path)
+
+
+def _whole(file: TextIO, path: Path) -> Iterator[Record]:
+    """Yield a file as the pieces of one document.
+
+    It is known by its name, not its path, so that a moved folder is split as before.
+    """
+    kept: dict[str, Any] | None = None
+    for line, text in _pieces(file):
+        if kept:
+            yield kept
+        where = f"{path}:{line}"
+        kept = {"text": text, "_where": where, "_document": path.name, "_last": False}
+    if kept:
+        yield {**kept, "_last": True}
+
+
+def _pieces(file: TextIO) -> Iterator[tuple[int, str]]:
+    line, rest = 1, ""
+    while block := file.read(PIECE):
+        text = rest + block
+        # A text without line ends is cut all the same: no piece grows without bound.
+        cut = text.rfind("\n") + 1 or len(text)
+        piece, rest = text[:cut], text[cut:]
+        yield line, piece
+        line += piece.count("\n")
+    if rest:
+        yield line, rest
+
+
+def _lines(file: TextIO) -> Iterator[tuple[int, str, bool]]:
+    """Yield (line, text, whether the line ends here); a line beyond ``PIECE`` is cut."""
+    line = 1
+    while text := file.readline(PIECE):
+        ends = text.endswith("\n") or len(text) < PIECE
+        yield line, text.removesuffix("\n"), ends
+        line += ends
+
+
+def _paragraphs(file: TextIO) -> Iterator[tuple[int, str, bool]]:
+    """Yield (first line, text, whether the paragraph ends here): blank lines divide."""
+    start, kept, size = 1, list[str](), 0
+    for line, text, ends in _lines(file):
+        if ends and not text.strip():
+            yield start, "".join(kept).removesuffix("\n"), True
+            start, kept, size = line + 1, [], 0
+            continue
+        kept.append(text + "\n" * ends)
+        size += len(text)
+        if size >= PIECE:
+            yield start, "".join(kept), False
+            start, kept, size = line + 1, [], 0
+    yield start, "".join(kept).removesuffix("\n"), True
+
+
+def _cut(parts: Iterable[tuple[int, str, bool]], path: Path) -> Iterator[Record]:
+    """Yield documents as records; only those that came in parts carry ``_document``."""
+    document = ""
+    for line, text, ends in parts:
+        where = f"{path}:{line}"
+        if ends and not document:
+            if text.strip():
+                yield {"text": text, "_where": where}
+            continue
+        document = document or f"{path.name}:{line}"
+        yield {"text": text, "_where": where, "_document": document, "_last": ends}
+        document = "" if ends else document

@@ -1,0 +1,215 @@
+"""What all tokenizers share: a Hugging Face ``tokenizers`` one, its files and its guards."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import PrivateAttr
+
+from luban.core.contracts import Tokenizer
+from luban.core.errors import ContractError, DataError
+from luban.core.files import write_atomic, write_json
+
+# Said outright, or the library warns and goes single-threaded after any fork.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+import tokenizers
+from tokenizers import decoders, pre_tokenizers
+
+END = "<|endoftext|>"
+
+#: Qwen2's pre-tokeniser: digits one by one, runs of letters (Chinese clauses too), and known
+#: by name to llama.cpp and others.
+PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+class FastTokenizer(Tokenizer, ABC):
+    """A tokenizer whose state is one ``tokenizers.Tokenizer``, learned or loaded.
+
+    The end token never comes out of text, even where the text spells it: it is data.
+    """
+
+    _fast: tokenizers.Tokenizer | None = PrivateAttr(default=None)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without special tokens added."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts on all cores; positions in the text are not tracked."""
+        found = self.fast.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in found]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; special tokens are left out."""
+        return self.fast.decode(list(ids), skip_special_tokens=True)
+
+    @property
+    def size(self) -> int:
+        """Vocabulary size, special tokens included."""
+        return self.fast.get_vocab_size()
+
+    @property
+    def end(self) -> int:
+        """Id of the end-of-text token."""
+        return self.id_of(END)
+
+    @property
+    def pad(self) -> int:
+        """Id of the padding token: the end token."""
+        return self.end
+
+    def token_bytes(self) -> np.ndarray[Any, Any]:
+        """Return how many UTF-8 bytes each id stands for, int32 (size,); specials are 0."""
+        lengths = np.zeros(self.size, np.int32)
+        added = self.fast.get_added_tokens_decoder()
+        for token, index in self.fast.get_vocab(with_added_tokens=False).items():
+            lengths[index] = self.bytes_of(token)
+        for index, extra in added.items():
+            lengths[index] = 0 if extra.special else len(extra.content.encode())
+        return lengths
+
+    @abstractmethod
+    def bytes_of(self, token: str) -> int:
+        """Return how many bytes of text a vocabulary entry stands for."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json``; transformers reads them."""
+        write_atomic(folder / "tokenizer.json", self.fast.to_str(pretty=True))
+        write_json(folder / "tokenizer_config.json", self.config())
+
+    def config(self) -> dict[str, Any]:
+        """Return ``tokenizer_config.json``."""
+        names = [self.fast.id_to_token(index) for index in (self.end, self.pad)]
+        return {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": names[0],
+            "pad_token": names[1],
+            "clean_up_tokenization_spaces": False,
+        }
+
+    def load(self, folder: Path) -> Self:
+        """Return this tokenizer with what ``save`` wrote."""
+        return self.holding(read_fast(folder / "tokenizer.json"))
+
+    @property
+    def fast(self) -> tokenizers.Tokenizer:
+        """The library's tokenizer.
+
+        Raises:
+            ContractError: if nothing was learned or loaded yet.
+        """
+        if self._fast is None:
+            raise ContractError(f"the {self.name} tokenizer has not learned its vocabulary yet.")
+        return self._fast
+
+    def holding(self, fast: tokenizers.Tokenizer) -> Self:
+        """Return this tokenizer around another state."""
+        fast.encode_special_tokens = True
+        copy = self.model_copy()
+        copy._fast = fast
+        return copy
+
+    def id_of(self, token: str) -> int:
+        """Return the id of a token.
+
+        Raises:
+            DataError: if the vocabulary lacks it.
+        """
+        index = self.fast.token_to_id(token)
+        if index is None:
+            raise DataError(f"the vocabulary has no token {token!r}.")
+        return index
+
+
+class ByteLevelTokenizer(FastTokenizer, ABC):
+    """A tokenizer over bytes written as 256 visible characters: nothing is ever unknown.
+
+    Attributes:
+        vocab_size: Entries, the 256 bytes and the end token included; fewer if the text is
+            too small to find that many.
+        max_learn_bytes: Text to learn from. Beyond it, texts are thinned evenly over the
+            whole stream, so that memory stays bounded on any amount of data.
+    """
+
+    vocab_size: int = 4096
+    max_learn_bytes: int = 64_000_000
+
+    def learn(self, texts: Iterable[str]) -> Self:
+        """Return this tokenizer with a vocabulary learned from training text.
+
+        Raises:
+            DataError: if there is no text, or ``vocab_size`` leaves no room for the bytes.
+        """
+        if self.vocab_size < 257:
+            raise DataError(
+                "a byte-level vocabulary starts with 256 bytes and the end token.",
+                where="tokenizer.vocab_size",
+                expected="257 or more",
+                got=self.vocab_size,
+            )
+        sample = thinned(texts, self.max_learn_bytes)
+        if not any(sample):
+            raise DataError("there is no training text to learn a vocabulary from.")
+        fast = tokenizers.Tokenizer(self.untrained())
+        fast.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        fast.decoder = decoders.ByteLevel()
+        fast.train_from_iterator(sample, self.trainer())
+        fast.add_special_tokens([END])
+        return self.holding(fast)
+
+    @abstractmethod
+    def untrained(self) -> Any:
+        """Return the library's empty model."""
+
+    @abstractmethod
+    def trainer(self) -> Any:
+        """Return the library's trainer, for ``vocab_size`` less the end token."""
+
+    def bytes_of(self, token: str) -> int:
+        """Return the length of a token: each character of it is a byte."""
+        return len(token)
+
+
+def thinned(texts: Iterable[str], max_bytes: int) -> list[str]:
+    """Return every text, or every 2nd, 4th, … so that all fit in ``max_bytes`` of UTF-8.
+
+    One pass and bounded memory: whenever the sample is full, every other text of it goes.
+    """
+    kept: list[str] = []
+    size, step = 0, 1
+    for number, text in enumerate(texts):
+        if number % step:
+            continue
+        kept.append(text)
+        size += len(text.encode())
+        while size > max_bytes and len(kept) > 1:
+            kept, step = kept[::2], step * 2
+            size = sum(len(text.encode()) for text in kept)
+    return kept
+
+
+def read_fast(path: Path) -> tokenizers.Tokenizer:
+    """Return the library's tokenizer from a ``tokenizer.json``.
+
+    Raises:
+        DataError: if the file is missing or is something else.
+    """
+    try:
+        return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("there is no tokenizer here.", where=path) from None
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"this is not a tokenizer.json ({error}).", where=path) from None

@@ -1,0 +1,32 @@
+"""Byte-level BPE: merges learned from training text, English and Chinese alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenizers import models, pre_tokenizers, trainers
+
+from luban.data.tokenizers._fast import ByteLevelTokenizer
+
+
+class Bpe(ByteLevelTokenizer):
+    """Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 and Qwen use it.
+
+    Attributes:
+        min_frequency: How often a pair must occur to be merged.
+    """
+
+    min_frequency: int = 2
+
+    def untrained(self) -> Any:
+        """Return an empty BPE model."""
+        return models.BPE()
+
+    def trainer(self) -> Any:
+        """Return the trainer; all 256 bytes are in from the start."""
+        return trainers.BpeTrainer(
+            vocab_size=self.vocab_size - 1,
+            min_frequency=self.min_frequency,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )

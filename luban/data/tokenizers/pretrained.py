@@ -1,0 +1,87 @@
+"""Any ``tokenizer.json``: of a Hugging Face model directory, or a file of that format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import PrivateAttr
+
+from luban.core.errors import DataError
+from luban.data.tokenizers._fast import END, FastTokenizer, read_fast
+
+#: Names of the end token, where no configuration tells.
+_ENDS = (END, "</s>", "<|end_of_text|>", "<|im_end|>", "<eos>", "[SEP]")
+
+
+class Pretrained(FastTokenizer):
+    """A tokenizer that was learned elsewhere. Nothing is learned here.
+
+    What it normalises away (case, doubled blanks) does not survive the round trip.
+
+    Attributes:
+        path: A ``tokenizer.json`` or the folder that holds one.
+        end_token: The end token, where ``tokenizer_config.json`` does not tell it.
+    """
+
+    path: str
+    end_token: str = ""
+    _config: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def learn(self, texts: Iterable[str]) -> Self:
+        """Return this tokenizer, read from ``path``."""
+        return self.load(Path(self.path).expanduser())
+
+    def load(self, folder: Path) -> Self:
+        """Return this tokenizer with what a folder (or a ``tokenizer.json``) holds."""
+        file = folder if folder.is_file() else folder / "tokenizer.json"
+        loaded = self.holding(read_fast(file))
+        beside = file.with_name("tokenizer_config.json")
+        loaded._config = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        loaded.end  # noqa: B018 - fails now, by name, where there is no end token
+        return loaded
+
+    @property
+    def end(self) -> int:
+        """Id of the end token: ``end_token``, else the configuration's, else a usual name.
+
+        Raises:
+            DataError: if none of these is in the vocabulary.
+        """
+        name = self.end_token or _text(self._config.get("eos_token"))
+        if name:
+            return self.id_of(name)
+        for usual in _ENDS:
+            index = self.fast.token_to_id(usual)
+            if index is not None:
+                return index
+        raise DataError(
+            "nothing tells which token ends a text.",
+            where=self.path,
+            fix="set the tokenizer's `end_token`.",
+        )
+
+    @property
+    def pad(self) -> int:
+        """Id of the padding token: the configuration's, else the end token."""
+        name = _text(self._config.get("pad_token"))
+        return self.id_of(name) if name else self.end
+
+    def config(self) -> dict[str, Any]:
+        """Return the configuration that came along, its end and padding tokens made sure."""
+        return {**self._config, **super().config()}
+
+    def bytes_of(self, token: str) -> int:
+        """Return the bytes of a token: byte-level, byte fallback or ``▁`` for a blank."""
+        if "ByteLevel(" in repr(self.fast.decoder):
+            return len(token)
+        if token.startswith("<0x") and len(token) == 6:
+            return 1
+        return len(token.replace("▁", " ").removeprefix("##").encode())
+
+
+def _text(token: Any) -> str:
+    """Return a special token's text; configurations write it plain or as a table."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
