@@ -1,0 +1,81 @@
+"""From examples to the micro-batches of each step: a pure function of (seed, step, rank)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from luban.core.batch import Batch
+from luban.core.contracts import Example, Mechanism
+from luban.core.errors import DataError
+from luban.engine.world import World
+
+
+@dataclass(slots=True)
+class Loader:
+    """Draws, cuts and collates the examples of each step.
+
+    The draw is the same in every process; each takes a contiguous, as even as possible share
+    of it and cuts that into micro-batches. So neither the number of processes nor the number
+    of micro-batches changes which examples a step sees.
+
+    Attributes:
+        view: Epoch to the examples of that epoch, always the same number.
+        collate: Pads and stacks examples; draws no random numbers from torch.
+        mechanism: Decides which examples a step sees.
+        batch_size: Examples per step, over all processes and micro-batches.
+        seed: Seed of the run.
+        gradient_accumulation_steps: Micro-batches per step and process.
+        world: The processes that share each step.
+    """
+
+    view: Callable[[int], Sequence[Example]]
+    collate: Callable[[Sequence[Example]], Batch]
+    mechanism: Mechanism
+    batch_size: int
+    seed: int = 0
+    gradient_accumulation_steps: int = 1
+    world: World = field(default_factory=World)
+    _views: dict[int, Sequence[Example]] = field(default_factory=dict, init=False)
+
+    @property
+    def size(self) -> int:
+        """Examples per epoch."""
+        return len(self._view(min(self._views, default=0)))
+
+    def step(self, index: int) -> list[Batch]:
+        """Return this process's micro-batches of a step (from 0); the list may be empty.
+
+        Raises:
+            DataError: if there are no examples at all.
+        """
+        if self.size == 0:
+            raise DataError("there are no training examples.", fix="check the source and filters.")
+        draw = self.mechanism.draw(index, self.batch_size, self.size, self.seed)
+        self._forget(before=min((epoch for epoch, _ in draw), default=0))
+        share = self.world.share(len(draw))
+        mine = [self._view(epoch)[at] for epoch, at in draw[share.start : share.stop]]
+        parts = min(self.gradient_accumulation_steps, len(mine))
+        cuts = [len(mine) * part // parts for part in range(parts + 1)] if parts else [0]
+        return [self.collate(mine[a:b]) for a, b in pairwise(cuts)]
+
+    def batches(self, start: int = 0) -> Iterator[list[Batch]]:
+        """Yield the micro-batches of each step from ``start`` on, one step prepared ahead."""
+        with ThreadPoolExecutor(1, thread_name_prefix="luban-loader") as worker:
+            following = worker.submit(self.step, start)
+            while True:
+                start += 1
+                ready, following = following, worker.submit(self.step, start)
+                yield ready.result()
+
+    def _view(self, epoch: int) -> Sequence[Example]:
+        if epoch not in self._views:
+            self._views[epoch] = self.view(epoch)
+        return self._views[epoch]
+
+    def _forget(self, before: int) -> None:
+        """Let go of epochs that no later step can draw from."""
+        for epoch in [epoch for epoch in self._views if epoch < before]:
+            del self._views[epoch]
