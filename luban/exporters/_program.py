@@ -1,0 +1,132 @@
+"""A module as a ``torch.export`` program with as many free axes as it allows."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch._decomp import global_decomposition_table
+from torch.export import Dim, ExportedProgram, export
+
+from luban.core.batch import Batch
+from luban.core.errors import RecipeError
+
+_RECURRENT = (
+    torch.ops.aten.lstm.input,
+    torch.ops.aten.gru.input,
+    torch.ops.aten.rnn_tanh.input,
+    torch.ops.aten.rnn_relu.input,
+)
+
+
+def trace(module: nn.Module, sample: Batch) -> ExportedProgram:
+    """Return the forward pass as a graph; every axis that can be of any size is.
+
+    Raises:
+        RecipeError: if torch cannot turn the model into a graph.
+    """
+    rows = sample if len(sample) > 1 else Batch(twice(sample.inputs), {})
+    inputs = dict(rows.to(torch.device("cpu")).inputs)
+    axes = {name: dict.fromkeys(range(tensor.ndim), Dim.AUTO) for name, tensor in inputs.items()}
+    try:
+        with torch.no_grad(), free_length(), quiet():
+            return export(on_cpu(module).eval(), (), inputs, dynamic_shapes=axes)
+    except Exception as error:
+        raise RecipeError(
+            "torch.export cannot turn this model into a graph.",
+            where="export",
+            got=root_cause(error),
+            fix="leave this exporter out of the recipe's export section.",
+        ) from error
+
+
+def free_axes(program: ExportedProgram) -> dict[str, tuple[int, ...]]:
+    """Return the axes of each input that may be of any size."""
+    shapes = {
+        node.name: node.meta["val"].shape
+        for node in program.graph.nodes
+        if node.op == "placeholder"
+    }
+    return {
+        # A size that tracing fixed is still symbolic, but prints as a number.
+        name: tuple(axis for axis, size in enumerate(shapes[name]) if not str(size).isdigit())
+        for name in program.graph_signature.user_inputs
+        if isinstance(name, str)
+    }
+
+
+def other_sizes(program: ExportedProgram, sample: Batch) -> list[dict[str, Tensor]]:
+    """Return the sample, and the sample at half the size on each free axis."""
+    inputs = {name: tensor.cpu() for name, tensor in sample.inputs.items()}
+    smaller = dict(inputs)
+    for name, axes in free_axes(program).items():
+        for axis in axes:
+            size = max(1, smaller[name].shape[axis] // 2)
+            smaller[name] = smaller[name].narrow(axis, 0, size)
+    return [inputs, {name: tensor.contiguous() for name, tensor in smaller.items()}]
+
+
+def on_cpu(module: nn.Module) -> nn.Module:
+    """Return the module itself if it is on the CPU, else a copy that is."""
+    here = all(tensor.device.type == "cpu" for tensor in module.state_dict().values())
+    return module if here else copy.deepcopy(module).cpu()
+
+
+def twice(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the same examples two times: a batch of one would be traced as always one."""
+    return {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
+
+
+def root_cause(error: BaseException) -> str:
+    """Return the first line of the error that led to this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0]
+
+
+@contextmanager
+def free_length() -> Iterator[None]:
+    """Let recurrent layers be traced without unrolling them to the sample's length.
+
+    torch decomposes them step by step only to learn the shapes of their results, and that
+    fixes the length (torch 2.13); stating the shapes keeps the layer whole and the length free.
+    """
+    with ExitStack() as stack:
+        key = torch._C.DispatchKey.CompositeImplicitAutograd
+        table = global_decomposition_table["post_autograd"]
+        stack.enter_context(patch.dict(table, dict.fromkeys(_RECURRENT, _recurrent_shapes)))
+        for op in _RECURRENT:
+            stack.enter_context(patch.dict(op.py_kernels, {key: _recurrent_shapes}))
+            op._dispatch_cache.clear()
+            stack.callback(op._dispatch_cache.clear)
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep torch's notes about its own workings from the user."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._export", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _recurrent_shapes(inputs: Tensor, state: Any, *settings: Any) -> tuple[Tensor, ...]:
+    """Return empty results: (params, has_biases, layers, dropout, train, both ways, …)."""
+    states = (state,) if isinstance(state, Tensor) else tuple(state)
+    width = states[0].shape[2] * (2 if settings[5] else 1)
+    return inputs.new_empty((*inputs.shape[:2], width)), *map(torch.empty_like, states)

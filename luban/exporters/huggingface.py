@@ -1,0 +1,91 @@
+"""A Hugging Face directory: loads with ``from_pretrained``, in vLLM and their kin."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from luban.core.batch import Batch
+from luban.core.contracts import Exporter
+from luban.core.errors import RecipeError, RunError
+from luban.core.files import folder_atomic
+from luban.core.report import Claim, Report
+from luban.exporters._check import largest_difference, output_of, report
+from luban.exporters._program import on_cpu
+
+
+class Huggingface(Exporter):
+    """Copies the run's ``model/`` directory; compares it as ``transformers`` loads it, if here."""
+
+    def write(self, module: nn.Module, sample: Batch, model_folder: Path, path: Path) -> Report:
+        """Write the directory into ``path``.
+
+        Raises:
+            RecipeError: if the model has no Hugging Face equivalent.
+            RunError: if the run has no saved model.
+            VerifyError: if transformers does not compute the module's outputs from it.
+        """
+        architecture = _architecture(model_folder)
+        start = time.perf_counter()
+        with folder_atomic(path) as folder:
+            shutil.copytree(model_folder, folder, dirs_exist_ok=True)
+            seconds = time.perf_counter() - start
+            difference = _compare(module, _load(folder, architecture), sample)
+        claims = {"architecture": Claim(architecture), "largest difference": difference}
+        return report(self.name, path, claims, seconds)
+
+
+def _architecture(model_folder: Path) -> str:
+    """Return the class that ``config.json`` names."""
+    path = model_folder / "config.json"
+    if not path.is_file():
+        raise RunError("there is no saved model.", where=path, fix="luban train, then export.")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    names = config.get("architectures")
+    if not names:
+        raise RecipeError(
+            f"the model {config.get('model_type')!r} has no Hugging Face equivalent.",
+            where="export",
+            fix="use the exporter torch-export or onnx.",
+        )
+    return str(names[0])
+
+
+def _load(folder: Path, architecture: str) -> Any | None:
+    """Return the model as transformers loads it; None without transformers."""
+    try:
+        import transformers
+    except ImportError:
+        return None
+    found = getattr(transformers, architecture, None)
+    if found is None:
+        raise RecipeError(
+            f"transformers {transformers.__version__} has no {architecture}.", where="export"
+        )
+    level = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.ERROR)
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model = found.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    return model.eval()
+
+
+def _compare(module: nn.Module, theirs: Any | None, sample: Batch) -> Claim:
+    if theirs is None:
+        return Claim("not compared", note="transformers is not installed")
+    inputs = {name: tensor.cpu() for name, tensor in sample.inputs.items()}
+    with torch.no_grad():
+        ours = output_of(on_cpu(module)(**inputs))
+        return largest_difference([ours], [output_of(theirs(**inputs))])
