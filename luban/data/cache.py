@@ -1,0 +1,102 @@
+"""Stores by content: what went in decides the folder, so that a stale one cannot be read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from luban.core.component import Component, Settings, digest_of
+from luban.core.contracts import Task
+from luban.core.errors import DataError, RunError
+from luban.core.files import sha256_of
+from luban.data import store
+from luban.data.dataset import Data
+from luban.data.store import Progress, Store
+
+
+def cache_root() -> Path:
+    """Return the folder of all stores: ``$LUBAN_CACHE``, or ``~/.cache/luban``."""
+    return Path(os.environ.get("LUBAN_CACHE") or "~/.cache/luban").expanduser()
+
+
+def encoded(task: Task, data: Data, split: str, progress: Progress | None = None) -> Store:
+    """Return the store of a split, built now unless one with this very content is there.
+
+    Raises:
+        DataError: if the split is empty or a record cannot be encoded.
+        CapacityError: if the disk is full.
+    """
+    key = cache_key(task, data, split)
+    folder = cache_root() / "stores" / key
+    if folder.exists():
+        try:
+            return Store(folder)
+        except DataError:
+            _remove(folder)
+    try:
+        return store.build(task, data.records(split), folder, progress, key)
+    except RunError:
+        if folder.exists():  # another process was faster
+            return Store(folder)
+        raise
+
+
+def cache_key(task: Task, data: Data, split: str) -> str:
+    """Return a digest of all that decides the encoded bytes.
+
+    These are: the files' content, the source, cleaners and split with their code, the task
+    with its code and all it has learned, and the format of stores.
+    """
+    parts = {
+        "files": data.files_digest(),
+        "data": data.replace(max_overlap=0.0).to_dict(),
+        "split": split,
+        "task": task.to_dict(),
+        "learned": learned_digest(task),
+        "code": _code(data, task),
+        "format": store.FORMAT,
+    }
+    return digest_of(parts)
+
+
+def learned_digest(task: Task) -> str:
+    """Return a digest of the files in which a task keeps what it has learned."""
+    with tempfile.TemporaryDirectory() as folder:
+        task.save(Path(folder))
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        return digest_of([(str(path.relative_to(folder)), sha256_of(path)) for path in files])
+
+
+def _code(*settings: Settings) -> list[str]:
+    """Return a digest of each file of ``luban/data`` and of those that define the components.
+
+    The latter include base classes and installed plugins.
+    """
+    files = set(Path(__file__).parent.rglob("*.py"))
+    for part in settings:
+        files |= set(_defined_in(part))
+    return sorted(sha256_of(path) for path in files)
+
+
+def _defined_in(settings: Settings) -> Iterator[Path]:
+    for base in type(settings).__mro__:
+        path = getattr(sys.modules[base.__module__], "__file__", None)
+        if path and issubclass(base, Settings) and base not in (Settings, Component):
+            yield Path(path)
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Settings):
+                yield from _defined_in(item)
+
+
+def _remove(folder: Path) -> None:
+    """Take a damaged store away in one step, so that no one reads it meanwhile."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.damaged")
+    folder.rename(aside)
+    for path in aside.iterdir():
+        path.unlink()
+    aside.rmdir()

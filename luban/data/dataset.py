@@ -1,0 +1,183 @@
+"""The data of a recipe: a source, cleaned and split, streamed as often as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field
+
+from luban.core.component import Settings, digest_of
+from luban.core.contracts import Cleaner, Record, Source, Tally
+from luban.core.errors import DataError
+from luban.core.files import sha256_of
+from luban.core.registry import nearest
+from luban.data.files import missing
+from luban.data.records import text_of
+from luban.data.split import SPLITS, By, Split, slice_records
+
+
+class Data(Settings):
+    """Where records come from, what is done to them, and how they are divided.
+
+    Nothing is held in memory: every reading streams the files again.
+
+    Attributes:
+        source: Where records come from.
+        cleaners: What changes and drops records, in this order, before the split.
+        split: How records are divided.
+        max_overlap: Share of validation or test records found in train too, above which
+            ``prepare`` fails.
+    """
+
+    source: Source
+    cleaners: tuple[Cleaner, ...] = ()
+    split: Split = Field(default_factory=Split)
+    max_overlap: float = Field(default=0.05, ge=0.0, le=1.0)
+
+    def available_splits(self) -> tuple[str, ...]:
+        """Return the splits there are, train first.
+
+        Raises:
+            DataError: if the source's own splits are asked for and lack train.
+        """
+        if self.split_by() != "given":
+            return self.split.names()
+        given = tuple(split for split in SPLITS if split in self.source.splits())
+        if "train" not in given:
+            raise DataError(
+                "the source has no train split.", where="data.source", got=", ".join(given)
+            )
+        return given
+
+    def split_by(self) -> By:
+        """Return how records are divided, once ``auto`` is decided."""
+        key = self._key()
+        if key not in _by:
+            _by[key] = self.split.decide(self.source.splits(), self._source())
+        return _by[key]
+
+    def records(self, split: str) -> Iterable[Record]:
+        """Return the records of a split; each iteration streams them anew.
+
+        Raises:
+            DataError: if there is no such split.
+        """
+        known = self.available_splits()
+        if split not in known:
+            raise DataError(
+                f"there is no split {split!r}.",
+                where="data",
+                expected=", ".join(known),
+                fix=nearest(split, list(known)) or f"give data.split.{split} a share.",
+            )
+        return _Records(self, split)
+
+    def survey(self) -> Survey:
+        """Return counts over all splits and what each cleaner did: one pass, remembered."""
+        key = self._key()
+        if key not in _surveys:
+            _surveys[key] = self._survey()
+        return _surveys[key]
+
+    def files_digest(self) -> str:
+        """Return a hash of the content of all files, whatever folder they lie in."""
+        return digest_of([(path.name, content_of(path)) for path in self.source.files()])
+
+    def read(self, split: str) -> Iterator[Record]:
+        """Yield the records of a split, cleaned; ``records`` is the checked way to it."""
+        by = self.split_by()
+        if by == "given":
+            yield from self._cleaned(self.source.read(split))
+            return
+        records = self._cleaned(self._source())
+        if by == "position":
+            start, stop = self.split.bounds(split, self.survey().characters)
+            yield from slice_records(records, start, stop)
+            return
+        for record in records:
+            if self.split.assign(record, by) == split:
+                yield record
+
+    def _source(self) -> Iterator[Record]:
+        for split in self.source.splits():
+            yield from self.source.read(split)
+
+    def _cleaned(
+        self, records: Iterable[Record], tallies: tuple[Tally, ...] = ()
+    ) -> Iterator[Record]:
+        for cleaner, tally in zip(self.cleaners, tallies or self._tallies(), strict=True):
+            records = cleaner.clean(records, tally)
+        yield from records
+
+    def _tallies(self) -> tuple[Tally, ...]:
+        return tuple(Tally() for _ in self.cleaners)
+
+    def _survey(self) -> Survey:
+        survey = Survey(tallies=self._tallies())
+        given = self.split_by() == "given"
+        # A cleaner sees what training will see: each given split on its own.
+        for records in map(self.source.read, self.source.splits()) if given else [self._source()]:
+            for record in self._cleaned(survey.counted(records), survey.tallies):
+                survey.kept += 1
+                survey.characters += len(text_of(record))
+        return survey
+
+    def _key(self) -> str:
+        return digest_of([self.to_dict(), self.files_digest()])
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one pass over all the data counted.
+
+    Attributes:
+        rows: Records the source gave.
+        kept: Records left after cleaning.
+        characters: Characters of text in these.
+        tallies: What each cleaner did, in order.
+    """
+
+    rows: int = 0
+    kept: int = 0
+    characters: int = 0
+    tallies: tuple[Tally, ...] = field(default=())
+
+    def counted(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield records and count them."""
+        for record in records:
+            self.rows += 1
+            yield record
+
+
+class _Records(Iterable[Record]):
+    """A split that can be iterated many times."""
+
+    def __init__(self, data: Data, split: str) -> None:
+        self._data, self._split = data, split
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._data.read(self._split)
+
+
+# What was already found out, for files that have not changed since.
+_by: dict[str, By] = {}
+_surveys: dict[str, Survey] = {}
+_contents: dict[tuple[str, int, int], str] = {}
+
+
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of a file; computed once while size and time stamp stay.
+
+    Raises:
+        DataError: if it is missing.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        raise missing(path) from None
+    key = (str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+    if key not in _contents:
+        _contents[key] = sha256_of(path)
+    return _contents[key]

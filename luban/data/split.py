@@ -1,0 +1,157 @@
+"""Which split a record belongs to: by position, record, file, group, or as the source says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from luban.core.component import Settings
+from luban.core.contracts import Record
+from luban.core.errors import DataError
+from luban.data.records import own_fields, value_at
+
+By: TypeAlias = Literal["position", "record", "file", "group", "given"]
+Share: TypeAlias = float | tuple[str, ...]
+
+SPLITS = ("train", "validation", "test")
+_MANY = 100  #: documents of running text from which on whole documents are dealt out
+
+
+class Split(Settings):
+    """How records are divided into train, validation and test.
+
+    Attributes:
+        by: ``given``: the source's own splits. ``position``: the last characters of the text,
+            cut exactly. ``record``, ``file``, ``group``: a seeded hash, so that what a record
+            belongs to never changes when others are added; equal records stay together.
+            ``auto``: given if the source has several splits, position for running text of
+            few documents, else record.
+        validation: Share of the data, or file names (globs) with ``by: file``.
+        test: Share of the data, or file names (globs) with ``by: file``.
+        key: The field that names the group.
+        salt: Another salt, another draw.
+    """
+
+    by: By | Literal["auto"] = "auto"
+    validation: Share = Field(default=0.05, union_mode="left_to_right")
+    test: Share = Field(default=0.05, union_mode="left_to_right")
+    key: str = ""
+    salt: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Split:
+        shares = [share for share in (self.validation, self.test) if isinstance(share, float)]
+        if any(share < 0 for share in shares) or sum(shares) >= 1:
+            raise ValueError("validation and test are shares of 1 that leave some for train")
+        if len(shares) < 2 and self.by not in ("auto", "file"):
+            raise ValueError("file names for validation or test need `by: file`")
+        if (self.by == "group") != bool(self.key):
+            raise ValueError("`by: group` needs `key`, the field that names the group, and only it")
+        return self
+
+    def names(self) -> tuple[str, ...]:
+        """Return the splits this makes of data that has none of its own."""
+        return tuple(s for s in SPLITS if s == "train" or getattr(self, s))
+
+    def decide(self, given: tuple[str, ...], records: Iterable[Record]) -> By:
+        """Return ``by``, or what ``auto`` comes to; reads as few records as it can."""
+        if self.by != "auto":
+            return self.by
+        if not (isinstance(self.validation, float) and isinstance(self.test, float)):
+            return "file"
+        if len(given) > 1:
+            return "given"
+        documents: set[str] = set()
+        for record in records:
+            if "_document" not in record or len(documents) >= _MANY:
+                return "record"
+            documents.add(record["_document"])
+        return "position"
+
+    def assign(self, record: Record, by: By) -> str:
+        """Return the split of one record, from the record alone.
+
+        Raises:
+            DataError: if the group's field is missing.
+        """
+        file = str(record.get("_where", "")).rpartition(":")[0]
+        for split in ("test", "validation"):
+            if isinstance(globs := getattr(self, split), tuple) and _matches(file, globs):
+                return split
+        place = self._place(_identity(record, by, self.key, file))
+        test = self.test if isinstance(self.test, float) else 0.0
+        validation = self.validation if isinstance(self.validation, float) else 0.0
+        if place < test:
+            return "test"
+        return "validation" if place < test + validation else "train"
+
+    def bounds(self, split: str, size: int) -> tuple[int, int]:
+        """Return the characters [start, stop) of a split by position.
+
+        Train comes first and has ``floor(size * (1 - validation - test))`` characters.
+        """
+        held = [s if isinstance(s, float) else 0.0 for s in (self.validation, self.test)]
+        # Rounded, so that 1 - 0.05 - 0.05 is 0.9 and not a hair less.
+        first = math.floor(size * round(1 - sum(held), 12))
+        second = math.floor(size * round(1 - held[1], 12))
+        edges = (0, first, second, size)
+        index = SPLITS.index(split)
+        return edges[index], edges[index + 1]
+
+    def _place(self, identity: str) -> float:
+        digest = blake2b(f"{self.salt}\0{identity}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64
+
+
+def slice_records(records: Iterable[Record], start: int, stop: int) -> Iterator[Record]:
+    """Yield the characters [start, stop) of the joined texts, cutting records at the ends.
+
+    Raises:
+        DataError: if a record has no text to cut.
+    """
+    at = 0
+    for record in records:
+        text = record.get("text")
+        if not isinstance(text, str):
+            raise DataError(
+                "a split by position needs running text.",
+                where=record.get("_where", ""),
+                fix="set data.split.by: record, or make `text` with data.source.template.",
+            )
+        first, last = max(start - at, 0), min(stop - at, len(text))
+        if first == 0 and last == len(text):
+            yield record
+        elif first < last:
+            yield _part(record, text, first, last)
+        at += len(text)
+        if at >= stop:
+            return
+
+
+def _part(record: Record, text: str, first: int, last: int) -> Record:
+    file, _, line = str(record.get("_where", "")).rpartition(":")
+    if line.isdecimal():
+        line = str(int(line) + text.count("\n", 0, first))
+    whole = record.get("_last", True) and last == len(text)
+    return {**record, "text": text[first:last], "_where": f"{file}:{line}", "_last": whole}
+
+
+def _identity(record: Record, by: By, key: str, file: str) -> str:
+    if by == "group":
+        return str(value_at(record, key))
+    if by == "file":
+        return Path(file).name
+    if "_id" in record or "_document" in record:
+        return str(record.get("_id", record.get("_document")))
+    return json.dumps(own_fields(record), sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _matches(file: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatch(file, glob) or fnmatch(Path(file).name, glob) for glob in globs)

@@ -1,0 +1,275 @@
+"""Encoded examples on disk: flat arrays, memory-mapped, written whole or not at all.
+
+A store is a folder: for each field ``<field>.npy`` (all examples joined end to end) and
+``<field>.offsets.npy`` (where each example starts; absent for scalars), ``_rows.npy`` (where
+each example came from), and ``meta.json``, without which nothing is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from os import cpu_count
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+
+from luban.core.contracts import Example, Record, Task
+from luban.core.errors import ContractError, DataError
+from luban.core.files import folder_atomic, write_json
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+#: Called with records and characters encoded so far.
+Progress: TypeAlias = Callable[[int, int], None]
+
+FORMAT = 1
+_BATCH_RECORDS = 4096
+#: Characters per encoding job: enough pieces for every core, bounded memory on any machine.
+_BATCH_CHARACTERS = min(max(4, 2 * (cpu_count() or 1)), 32) << 18
+
+
+class Store:
+    """The encoded examples of one split (``core.contracts.Examples``), never loaded whole.
+
+    Raises:
+        DataError: if the folder is not a whole store of this format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            sizes = {name: (folder / name).stat().st_size for name in self.meta["sizes"]}
+            whole = self.meta["format"] == FORMAT and sizes == self.meta["sizes"]
+        except (OSError, ValueError, KeyError):
+            whole = False
+        if not whole:
+            raise DataError(
+                "this is not a whole store of encoded examples.",
+                where=folder,
+                fix="delete the folder and prepare again.",
+            )
+
+    def __len__(self) -> int:
+        return int(self.meta["count"])
+
+    def __getitem__(self, index: int, /) -> Example:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        index %= len(self)
+        return {name: self._one(name, index) for name in self.meta["fields"]}
+
+    def flat(self, name: str) -> Array:
+        """Return one field of all examples joined end to end, memory-mapped."""
+        return self._arrays[name][0]
+
+    def where(self, index: int) -> str:
+        """Return where an example came from: ``file:row``."""
+        prefix, row = self._rows[index].tolist()
+        name = str(self.meta["prefixes"][prefix])
+        return f"{name}:{row}" if row >= 0 else name
+
+    def _one(self, name: str, index: int) -> Array:
+        flat, offsets = self._arrays[name]
+        if offsets is None:
+            return np.asarray(flat[index])
+        return np.asarray(flat[offsets[index] : offsets[index + 1]])
+
+    @cached_property
+    def _arrays(self) -> dict[str, tuple[Array, Array | None]]:
+        return {
+            name: (self._map(name), None if scalar else self._map(f"{name}.offsets"))
+            for name, scalar in self.meta["fields"].items()
+        }
+
+    @cached_property
+    def _rows(self) -> Array:
+        return self._map("_rows")
+
+    def _map(self, name: str) -> Array:
+        array: Array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+
+def build(
+    task: Task,
+    records: Iterable[Record],
+    folder: Path,
+    progress: Progress | None = None,
+    key: str = "",
+) -> Store:
+    """Encode records into a new store and return it; memory stays bounded on any amount.
+
+    Args:
+        task: What encodes; it has learned.
+        records: The records, streamed once.
+        folder: Where the store appears when it is whole; absent or empty.
+        progress: Told how far it is.
+        key: Kept in ``meta.json``: the content key the folder goes by.
+
+    Raises:
+        DataError: if there is no record, or one cannot be encoded.
+        ContractError: if examples differ in fields, dtype or trailing shape.
+        CapacityError: if the disk is full.
+    """
+    with folder_atomic(folder) as aside:
+        writer = _Writer(aside)
+        done = [0, 0]
+        for batch, examples in _encoded(task, records):
+            writer.add(examples, [str(record.get("_where", "")) for record in batch])
+            done[0] += len(batch)
+            done[1] += _size(batch)
+            if progress is not None:
+                progress(*done)
+        writer.finish(key, characters=done[1])
+    return Store(folder)
+
+
+def _encoded(
+    task: Task, records: Iterable[Record]
+) -> Iterator[tuple[Sequence[Record], list[Example]]]:
+    """Yield batches with their examples, in order.
+
+    Two jobs run ahead in threads: tokenizers release the lock, so that one encodes on all
+    cores while the other turns lists into arrays and this one reads and writes.
+    """
+    waiting: list[tuple[Sequence[Record], Future[list[Example]]]] = []
+    with ThreadPoolExecutor(2, thread_name_prefix="encode") as pool:
+        try:
+            for batch in _batches(records):
+                waiting.append((batch, pool.submit(task.encode_batch, batch)))
+                if len(waiting) > 2:
+                    first, future = waiting.pop(0)
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += _size([record])
+        if size >= _BATCH_CHARACTERS or len(batch) >= _BATCH_RECORDS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _size(records: Sequence[Record]) -> int:
+    """Return how many characters, bytes and list items records hold."""
+    return sum(
+        len(value)
+        for record in records
+        for name, value in record.items()
+        if isinstance(value, str | bytes | list) and not name.startswith("_")
+    )
+
+
+class _Writer:
+    """Appends examples to the files of a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fields: dict[str, _Growing] = {}
+        self._offsets: dict[str, _Growing] = {}
+        self._rows = _Growing(folder / "_rows.npy", np.dtype(np.int64), (2,))
+        self._prefixes: dict[str, int] = {}
+
+    def add(self, examples: Sequence[Example], wheres: Sequence[str]) -> None:
+        if not self._fields:
+            self._start(examples[0])
+        for example, where in zip(examples, wheres, strict=True):
+            if example.keys() != self._fields.keys():
+                raise ContractError(
+                    "examples must have the same fields.",
+                    where=where,
+                    expected=", ".join(self._fields),
+                    got=", ".join(example),
+                )
+        for name, file in self._fields.items():
+            arrays = [example[name] for example in examples]
+            if name in self._offsets:
+                lengths = np.array([len(array) for array in arrays])
+                self._offsets[name].append([file.count + np.cumsum(lengths)])
+                file.append(arrays, wheres)
+            else:
+                file.append([array[np.newaxis] for array in arrays], wheres)
+        self._rows.append([np.array([self._row(where) for where in wheres])])
+
+    def _row(self, where: str) -> tuple[int, int]:
+        name, _, row = where.rpartition(":")
+        name, row = (name, row) if row.isdecimal() else (where, "-1")
+        return self._prefixes.setdefault(name, len(self._prefixes)), int(row)
+
+    def finish(self, key: str, **totals: int) -> None:
+        if not self._rows.count:
+            raise DataError(
+                "there is no record to encode: this split is empty.",
+                where="data.split",
+                fix="give it a larger share, or loosen the cleaners.",
+            )
+        for file in (self._rows, *self._fields.values(), *self._offsets.values()):
+            file.close()
+        meta = {
+            "format": FORMAT,
+            "key": key,
+            "count": self._rows.count,
+            "fields": {name: name not in self._offsets for name in self._fields},
+            "totals": totals,
+            "sizes": {path.name: path.stat().st_size for path in self._folder.glob("*.npy")},
+            "prefixes": list(self._prefixes),
+        }
+        write_json(self._folder / "meta.json", meta)
+
+    def _start(self, example: Example) -> None:
+        for name, array in example.items():
+            path = self._folder / f"{name}.npy"
+            self._fields[name] = _Growing(path, array.dtype, array.shape[1:])
+            if array.ndim:
+                offsets = _Growing(path.with_suffix(".offsets.npy"), np.dtype(np.int64), ())
+                offsets.append([np.zeros(1, np.int64)])
+                self._offsets[name] = offsets
+
+
+class _Growing:
+    """A ``.npy`` file that grows along axis 0; its header is made right at the end."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], rest: tuple[int, ...]) -> None:
+        if dtype.hasobject:
+            raise ContractError(f"the field {path.stem} is an array of objects; encode numbers.")
+        self._path, self._dtype, self._rest, self.count = path, dtype, rest, 0
+        self._file: IO[bytes] = path.open("wb", buffering=1 << 20)
+        self._header()
+
+    def append(self, arrays: Sequence[Array], wheres: Sequence[str] = ()) -> None:
+        for index, array in enumerate(arrays):
+            if array.dtype != self._dtype or array.shape[1:] != self._rest:
+                raise ContractError(
+                    f"the field {self._path.stem} must have one dtype and shape in all examples.",
+                    where=wheres[index] if wheres else "",
+                    expected=f"{self._dtype} (n, {', '.join(map(str, self._rest))})",
+                    got=f"{array.dtype} {array.shape}",
+                )
+        joined = np.concatenate(arrays)
+        self._file.write(joined.tobytes())
+        self.count += len(joined)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def _header(self) -> None:
+        # numpy pads headers so that a longer axis 0 still fits in the same bytes.
+        shape = (self.count, *self._rest)
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
