@@ -128,6 +128,21 @@ class Run:
         except ValueError as error:
             raise RunError("this file of the run is damaged.", where=path, got=str(error)) from None
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the logged lines of training; a line that a kill cut short is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = []
+        for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+        return lines
+
+    def has_split(self, split: str) -> bool:
+        """Return whether ``prepare`` found examples for a split."""
+        return split in self.read_json("prepared.json")["splits"]
+
     def say(self, text: str) -> None:
         """Show a line and keep it in ``log.txt``."""
         if not self.main:
@@ -197,6 +212,7 @@ class Run:
         recipe = self.recipe
         digests = {
             "data": recipe.data.digest(),
+            "files": recipe.data.files_digest(),
             "task": recipe.task.digest(),
             "model": recipe.model.digest(),
             "seed": str(recipe.seed),

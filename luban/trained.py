@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from luban.core.contracts import Task
 from luban.core.errors import RunError
-from luban.core.files import disk_error, sync_folder, write_json
+from luban.core.files import folder_atomic, write_json
+from luban.engine.checkpoint import untied
 from luban.run import Run
 
 
-def save_model(run: Run, task: Task, module: nn.Module) -> Path:
+def save_model(run: Run, task: Task, module: nn.Module) -> None:
     """Write ``model/``: configuration, weights and what the task learned.
 
     The folder is written aside and renamed, so it is always whole.
@@ -22,25 +20,16 @@ def save_model(run: Run, task: Task, module: nn.Module) -> Path:
     Raises:
         CapacityError: if the disk is full.
     """
-    folder, aside = run.path / "model", run.path / ".model.tmp"
     ports = task.ports()
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
-        tensors = run.recipe.model.to_hf(module.state_dict())
+    with folder_atomic(run.path / "model") as folder:
+        tensors = run.recipe.model.to_hf(untied(module))
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, aside / "model.safetensors", metadata={"format": "pt"})
-        write_json(aside / "config.json", run.recipe.model.hf_config(ports))
+        save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+        write_json(folder / "config.json", run.recipe.model.hf_config(ports))
         special = {"bos_token_id": ports.end, "eos_token_id": ports.end, "pad_token_id": ports.pad}
         if ports.end is not None:
-            write_json(aside / "generation_config.json", {**special, "do_sample": True})
-        task.save(aside)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
-        sync_folder(run.path)
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    return folder
+            write_json(folder / "generation_config.json", {**special, "do_sample": True})
+        task.save(folder)
 
 
 def load_model(run: Run, task: Task) -> nn.Module:

@@ -45,7 +45,7 @@ def write_json(path: Path, data: Any) -> None:
 def folder_atomic(path: Path) -> Iterator[Path]:
     """Give a folder beside ``path`` to fill; flushed and renamed to ``path`` at the end.
 
-    ``path`` must be absent or empty. An exception leaves nothing behind.
+    A folder that is there already is replaced. An exception leaves things as they were.
 
     Raises:
         CapacityError: if the disk is full.
@@ -60,7 +60,13 @@ def folder_atomic(path: Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
-        aside.replace(path)
+        if path.is_dir():
+            old = aside.with_suffix(".old")
+            path.rename(old)
+            aside.rename(path)
+            shutil.rmtree(old)
+        else:
+            aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         if isinstance(error, LubanError):

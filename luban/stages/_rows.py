@@ -16,7 +16,7 @@ Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 @torch.inference_mode()
-def model_rows(
+def model_rows(  # noqa: PLR0913
     task: Task,
     module: nn.Module,
     examples: Sequence[Example],

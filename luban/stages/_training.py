@@ -1,0 +1,278 @@
+"""One training, wired: the caller of the loop that logs, validates, saves and stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from luban.core.contracts import Example, Tracker
+from luban.core.files import disk_error, write_atomic
+from luban.engine.checkpoint import Checkpoints, untied
+from luban.engine.fit import Plan, State, Step, fit
+from luban.engine.loader import Loader
+from luban.engine.precision import Precision
+from luban.engine.world import World
+from luban.run import Run
+from luban.stages._figures import draw_loss
+from luban.stages._prepared import identity, open_store
+from luban.stages._rows import model_rows, reduced
+from luban.trained import save_model
+
+if TYPE_CHECKING:
+    from luban.stages.train import Train
+
+BEST = "best.safetensors"
+
+
+class Training:
+    """What one training needs, built from the run's recipe and prepared data.
+
+    Args:
+        run: The run; its ``prepare`` has been done.
+        options: The recipe's ``train`` section.
+    """
+
+    def __init__(self, run: Run, options: Train) -> None:
+        self.run, self.options = run, options
+        recipe = run.recipe
+        self.world = World.start(options.device)
+        self.task = run.task()
+        self.train = open_store(run, "train")
+        validation = open_store(run, "validation") if run.has_split("validation") else None
+        self.validation: Sequence[Example] = (
+            self.task.view(validation, None, recipe.seed) if validation else ()
+        )
+        self.precision = Precision.resolve(options.precision, self.world.device)
+        torch.manual_seed(recipe.seed)
+        module = recipe.model.build(self.task.ports())
+        weights = recipe.model.pretrained_weights()
+        if weights is not None:
+            module.load_state_dict(weights)
+        module.to(self.world.device)
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self.state = State(module, options.optimizer.build(named))
+        self.loader = Loader(
+            view=lambda epoch: self.task.view(self.train, epoch, recipe.seed),
+            collate=self.task.collate,
+            mechanism=options.mechanism,
+            batch_size=options.batch_size,
+            seed=recipe.seed,
+            gradient_accumulation_steps=options.gradient_accumulation_steps,
+            world=self.world,
+        )
+        self.plan = Plan(
+            loss=self.task.loss,
+            mechanism=options.mechanism,
+            schedule=options.schedule,
+            budget=options.budget().in_steps(options.batch_size, self.loader.size),
+            seed=recipe.seed,
+            max_grad_norm=options.max_grad_norm,
+            ema_decay=options.ema_decay,
+            precision=self.precision,
+        )
+        self.checkpoints = Checkpoints(
+            run.path, identity(run, options), self.world, options.save_total_limit
+        )
+
+    def finish(self) -> None:
+        """Train from the last good checkpoint to the end of the budget; write ``model/``."""
+        self._resume()
+        with _stop_signal() as stopped, self._trackers() as trackers:
+            for step in fit(
+                self.state, self.loader.batches(self.state.step), self.plan, self.world
+            ):
+                self._after(step, trackers)
+                if self.world.any_true(stopped.is_set()):
+                    self.checkpoints.save(self.state)
+                    raise KeyboardInterrupt
+                if self._out_of_patience():
+                    self.run.say(f"train: stopped early at step {step.index:,}")
+                    break
+        self._conclude()
+
+    def _resume(self) -> None:
+        loaded = self.checkpoints.load(self.state)
+        self._keep_metrics_up_to(self.state.step)
+        if loaded is None:
+            self.world.copy_main_(list(self.state.model.state_dict().values()))
+            size = sum(p.numel() for p in self.state.model.parameters())
+            self.run.say(
+                f"train: {size:,} parameters, {self.loader.size:,} examples per epoch, "
+                f"{self.precision.name} on {self.world.size} x {self.world.device}"
+            )
+            return
+        for warning in loaded.warnings:
+            self.run.say(f"train: {warning}")
+        self.run.say(f"train: goes on from {loaded.path.name}")
+
+    def _after(self, step: Step, trackers: Sequence[Tracker]) -> None:
+        options, final = self.options, step.progress >= 1
+        values = {
+            "loss": step.loss,
+            "lr": step.lr,
+            "grad_norm": step.grad_norm,
+            "tokens": step.tokens,
+            "seconds": round(self.state.seconds, 3),
+            "tokens_per_second": round(step.count / max(step.seconds, 1e-9), 1),
+        }
+        if step.index % options.logging_steps == 0 or step.index == 1 or final:
+            self._log(step.index, values, trackers)
+        self._show(step)
+        if self.validation and (step.index % options.eval_steps == 0 or final):
+            self._validate(step.index, trackers)
+        if step.index % options.save_steps == 0 or final:
+            self.checkpoints.save(self.state)
+
+    def _show(self, step: Step) -> None:
+        speed = self.state.tokens / max(self.state.seconds, 1e-9)
+        facts = f"step {step.index:,}  loss {step.loss:.4f}  {speed:,.0f} tokens/s"
+        if best := self.state.memo.get("best"):
+            facts += f"  best {best['metric']} {best['value']:.4f}"
+        done = min(step.progress, 1.0)
+        self.run.console.progress("train", done * 1000, 1000, facts)
+
+    def _validate(self, step: int, trackers: Sequence[Tracker]) -> None:
+        module, metrics = self.state.model, self.task.metrics()
+        with self._averaged(), self.precision.autocast():
+            rows = model_rows(
+                self.task,
+                module,
+                self.validation,
+                batch_size=self.options.eval_batch_size,
+                world=self.world,
+            )
+            values = reduced(metrics, rows)
+            headline, value = metrics[0], values[metrics[0].label]
+            best = self.state.memo.get("best")
+            sign = 1 if headline.higher_is_better else -1
+            if best is None or sign * value > sign * best["value"]:
+                self.state.memo["best"] = {
+                    "metric": headline.label,
+                    "unit": headline.unit,
+                    "value": value,
+                    "step": step,
+                }
+                self.state.memo["waited"] = 0
+                if self.run.main:
+                    write_atomic(self.run.path / BEST, save(untied(module)))
+            else:
+                self.state.memo["waited"] += 1
+        self._log(step, {f"validation/{name}": value for name, value in values.items()}, trackers)
+        self.run.say(
+            f"step {step:,}: validation "
+            + ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        )
+
+    def _out_of_patience(self) -> bool:
+        patience = self.options.early_stopping_patience
+        return patience is not None and self.state.memo.get("waited", 0) >= patience
+
+    def _conclude(self) -> None:
+        if self._out_of_patience():
+            self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
+        state, options = self.state, self.options
+        best = state.memo.get("best") if options.load_best_model_at_end else None
+        if best:
+            state.model.load_state_dict(load_file(self.run.path / BEST), strict=False)
+        elif state.ema is not None:
+            _swap(state)
+        if not self.run.main:
+            return
+        save_model(self.run, self.task, state.model)
+        parameters = sum(p.numel() for p in state.model.parameters())
+        ports = self.task.ports()
+        self.run.write_json(
+            "training.json",
+            {
+                "steps": state.step,
+                "tokens": state.tokens,
+                "seconds": state.seconds,
+                "parameters": parameters,
+                "flop_per_token": self.run.recipe.model.flops_per_token(ports, parameters),
+                "precision": self.precision.name,
+                "processes": self.world.size,
+                "device": str(self.world.device),
+                "best": state.memo.get("best"),
+                "kept": "best validation" if best else "last step",
+                "cost": dict(
+                    options.mechanism.cost(state.step, options.batch_size, self.loader.size)
+                ),
+            },
+        )
+        draw_loss(self.run)
+
+    # Logging
+
+    def _log(self, step: int, values: dict[str, float], trackers: Sequence[Tracker]) -> None:
+        if not self.run.main:
+            return
+        path = self.run.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise disk_error(error, path) from error
+        for tracker in trackers:
+            tracker.log(step, values)
+
+    def _keep_metrics_up_to(self, step: int) -> None:
+        """Drop lines of steps that will be done again."""
+        kept = [line for line in self.run.metrics() if line["step"] <= step]
+        self.run.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    @contextmanager
+    def _trackers(self) -> Iterator[Sequence[Tracker]]:
+        trackers = self.options.trackers if self.run.main else ()
+        for tracker in trackers:
+            tracker.start(self.run.path, self.run.recipe.name, self.run.recipe.to_dict())
+        try:
+            yield trackers
+        finally:
+            for tracker in trackers:
+                tracker.finish()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Put the averaged weights into the model for a while, if there are any."""
+        if self.state.ema is None:
+            yield
+            return
+        _swap(self.state)
+        try:
+            yield
+        finally:
+            _swap(self.state)
+
+
+@torch.no_grad()
+def _swap(state: State) -> None:
+    parameters = dict(state.model.named_parameters())
+    averages: dict[str, Tensor] = state.ema or {}
+    for name, average in averages.items():
+        held = parameters[name].detach().clone()
+        parameters[name].copy_(average)
+        average.copy_(held)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Turn SIGINT and SIGTERM into a flag, so that a step is finished and saved first."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *_: stopped.set()) for kind in kinds}
+    try:
+        yield stopped
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

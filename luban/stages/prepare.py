@@ -1,0 +1,93 @@
+"""Read, clean, split and encode the data; learn vocabulary and labels from training data only."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from luban.core.component import digest_of
+from luban.core.contracts import Stage
+from luban.core.files import folder_atomic
+from luban.core.report import Claim, Report
+from luban.data.audit import Supervised, audit
+from luban.data.cache import cache_key, encoded
+from luban.data.overlap import overlap
+from luban.run import Run, environment
+from luban.stages._prepared import open_store
+
+
+class Prepare(Stage):
+    """From files to encoded examples, with an account of what was changed, dropped and shared."""
+
+    max_empty: float = Field(
+        default=0.0, ge=0, le=1, description="Share of rows with nothing to learn that is bearable."
+    )
+    max_truncated: float = Field(
+        default=0.1, ge=0, le=1, description="Share of rows with a cut answer that is bearable."
+    )
+    always: ClassVar[bool] = True
+
+    def perform(self, run: Run) -> None:
+        """Learn the task, encode every split, write ``prepared.json`` and ``manifest.json``."""
+        data, recipe = run.recipe.data, run.recipe
+        splits = data.available_splits()
+        run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_by()})")
+        task = recipe.task.learn(data.records("train"))
+        with folder_atomic(run.path / "task") as aside:
+            task.save(aside)
+        keys = {}
+        for split in splits:
+
+            def progress(records: int, characters: int, split: str = split) -> None:
+                total = max(characters, data.survey().characters)
+                run.console.progress(f"encode {split}", characters, total)
+
+            store = encoded(task, data, split, progress)
+            run.say(f"prepare: {split}: {len(store):,} examples")
+            keys[split] = cache_key(task, data, split)
+        run.write_json("prepared.json", {"splits": keys})
+        run.write_json(
+            "manifest.json",
+            {
+                "data": data.files_digest(),
+                "recipe": digest_of(recipe.to_dict()),
+                "source": dict(data.source.facts()),
+                "files": [str(path) for path in data.source.files()],
+                "environment": environment(),
+            },
+        )
+
+    def measure(self, run: Run) -> Report:
+        """Count what is there, audit what it teaches and how much the splits share.
+
+        Raises:
+            DataError: if rows teach nothing, or too much held-out data stands in train too.
+        """
+        data, task = run.recipe.data, run.task()
+        claims: dict[str, Claim] = {"data (sha256)": Claim(data.files_digest())}
+        details: dict[str, object] = {}
+        for split in data.available_splits():
+            store = open_store(run, split)
+            found: Supervised = audit(
+                task, store, max_empty=self.max_empty, max_truncated=self.max_truncated
+            )
+            claims |= {
+                f"{split}/examples": Claim(len(store)),
+                f"{split}/characters": Claim(int(store.meta["totals"]["characters"])),
+                f"{split}/supervised positions": Claim(found.positions),
+            }
+        ports = task.ports()
+        claims["vocabulary or classes"] = Claim(ports.outputs, note="learned from train only")
+        survey = data.survey()
+        claims["rows read"] = Claim(survey.rows)
+        claims["rows kept"] = Claim(survey.kept)
+        for cleaner, tally in zip(data.cleaners, survey.tallies, strict=True):
+            for act, times in tally.counts.items():
+                claims[f"{cleaner.name}/{act}"] = Claim(times)
+            details[cleaner.name] = tally.examples
+        for split in data.available_splits()[1:]:
+            shared = overlap(data, split)
+            claims[f"{split}/records also in train"] = Claim(shared.share, n=shared.records)
+        details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
+        return Report("prepare", claims, details=details)

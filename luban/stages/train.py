@@ -1,0 +1,109 @@
+"""Train the model; kill it at any moment, and the same command goes on exactly."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from safetensors import safe_open
+
+from luban.core.contracts import Mechanism, Optimizer, Schedule, Stage, Tracker
+from luban.core.files import sha256_of
+from luban.core.report import Claim, Report
+from luban.engine.budget import Budget
+from luban.run import Run
+from luban.stages._training import Training
+
+
+class Train(Stage):
+    """How long, how fast, how exactly.
+
+    At least one of the four bounds is needed; the first one reached ends training.
+    """
+
+    max_steps: int | None = Field(default=None, ge=1, description="Optimizer steps.")
+    num_train_epochs: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="Training minutes; makes the run depend on the clock."
+    )
+    batch_size: int = Field(
+        default=32, ge=1, description="Examples per step, over all processes and micro-batches."
+    )
+    gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per step.")
+    optimizer: Optimizer = Field(default="adamw", validate_default=True)  # type: ignore[assignment]
+    schedule: Schedule = Field(default="cosine", validate_default=True)  # type: ignore[assignment]
+    mechanism: Mechanism = Field(default="plain", validate_default=True)  # type: ignore[assignment]
+    max_grad_norm: float = Field(default=1.0, ge=0, description="Clip to this norm; 0: never.")
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="Averaged weights; 0: none.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    logging_steps: int = Field(default=10, ge=1)
+    eval_steps: int = Field(default=200, ge=1, description="Steps between validations.")
+    eval_batch_size: int = Field(default=64, ge=1)
+    save_steps: int = Field(default=200, ge=1, description="Steps between checkpoints.")
+    save_total_limit: int = Field(default=2, ge=2, description="Checkpoints kept.")
+    early_stopping_patience: int | None = Field(
+        default=None, ge=1, description="Validations without improvement before stopping."
+    )
+    load_best_model_at_end: bool = Field(
+        default=True, description="Keep the weights of the best validation, not the last ones."
+    )
+    trackers: tuple[Tracker, ...] = ()
+    needs: ClassVar[tuple[str, ...]] = ("prepare",)
+    always: ClassVar[bool] = True
+    distributed: ClassVar[bool] = True
+
+    def budget(self) -> Budget:
+        """Return the bounds on training."""
+        return Budget(self.max_steps, self.num_train_epochs, self.max_tokens, self.max_minutes)
+
+    def perform(self, run: Run) -> None:
+        """Train from the last good checkpoint, or from the start, to the end of the budget."""
+        Training(run, self).finish()
+
+    def measure(self, run: Run) -> Report:
+        """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
+        summary = run.read_json("training.json")
+        steps = [line for line in run.metrics() if "loss" in line]
+        weights = run.path / "model" / "model.safetensors"
+        last = steps[-1]
+        flop = summary["flop_per_token"] * last["tokens"]
+        claims = {
+            "steps": Claim(last["step"], "steps"),
+            "tokens": Claim(last["tokens"], "tokens", note="positions that carried a loss"),
+            "training time": Claim(
+                last["seconds"] / 60, "minutes", note="validation and saving not counted"
+            ),
+            "speed": Claim(last["tokens"] / max(last["seconds"], 1e-9), "tokens/s"),
+            "parameters": Claim(stored_parameters(weights), note="in model/, tied ones once"),
+            "compute": Claim(flop, "FLOP", note="6 per parameter and token, plus attention"),
+            "last training loss": Claim(last["loss"], "nats", note="of one step"),
+            "weights (sha256)": Claim(sha256_of(weights)),
+        }
+        claims |= {
+            name: Claim(value, note="of the mechanism") for name, value in summary["cost"].items()
+        }
+        if best := summary["best"]:
+            value = {line["step"]: line for line in run.metrics() if "loss" not in line}[
+                best["step"]
+            ][f"validation/{best['metric']}"]
+            claims[f"best validation {best['metric']}"] = Claim(
+                value, best["unit"], note=f"at step {best['step']:,}"
+            )
+        text = (
+            f"Trained in {summary['precision']} on {summary['processes']} process(es), device "
+            f"{summary['device']}; the weights kept are those of the {summary['kept']}."
+        )
+        details = {"text": [text], "figures": ["figures/loss.png"]}
+        return Report("train", claims, details=details)
+
+
+def stored_parameters(path: Path) -> int:
+    """Return how many numbers a safetensors file holds, from its header alone."""
+    with safe_open(path, framework="np") as file:
+        names = list(file.keys())
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
