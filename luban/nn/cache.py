@@ -22,11 +22,6 @@ from luban.core.errors import CapacityError
 class Cache(Protocol):
     """What a module keeps of each row between two calls of ``decode``."""
 
-    @property
-    def lengths(self) -> list[int]:
-        """Positions seen so far, by row."""
-        ...
-
     def select(self, rows: Sequence[int]) -> Self:
         """Return the cache of these rows in this order; a row may be left out or repeated."""
         ...
@@ -145,17 +140,10 @@ class KVCache:
 class StateCache:
     """The hidden state of a recurrent network: tensors (L, B, D)."""
 
-    def __init__(self, states_LBD: tuple[Tensor, ...], lengths: list[int]) -> None:
+    def __init__(self, states_LBD: tuple[Tensor, ...]) -> None:
         self.states_LBD = states_LBD
-        self.lengths = lengths
 
     def select(self, rows: Sequence[int]) -> Self:
         """Return the cache of these rows in this order; a row may be left out or repeated."""
         index = torch.tensor(rows, device=self.states_LBD[0].device)
-        states = tuple(state.index_select(1, index) for state in self.states_LBD)
-        return type(self)(states, [self.lengths[row] for row in rows])
-
-    def advance(self, states_LBD: tuple[Tensor, ...], counts: Sequence[int]) -> None:
-        """Keep the state after the tokens just read."""
-        self.states_LBD = states_LBD
-        self.lengths = [length + count for length, count in zip(self.lengths, counts, strict=True)]
+        return type(self)(tuple(state.index_select(1, index) for state in self.states_LBD))

@@ -1,0 +1,87 @@
+"""Read a Hugging Face model directory: configuration and safetensors, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from luban.core.errors import MissingExtra, RecipeError
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def locate(name: str) -> Path:
+    """Return the folder of a pretrained model: a local one, or a download from the hub.
+
+    Raises:
+        RecipeError: if there is neither.
+        MissingExtra: if it needs the hub and the client is not installed.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise RecipeError("there is no such folder.", where="model.pretrained", got=name)
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingExtra("huggingface_hub", "hf") from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            "neither a folder nor a model that the hub gives.",
+            where="model.pretrained",
+            got=f"{name} ({str(error).splitlines()[0]})",
+            fix="check the name and the network, or give a local folder.",
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return ``config.json``.
+
+    Raises:
+        RecipeError: if it is missing or is not a JSON object.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"cannot read config.json ({error}).", where=folder, expected="a Hugging Face model"
+        ) from error
+    if not isinstance(config, dict):
+        raise RecipeError("config.json is not an object.", where=folder, got=config)
+    return config
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors, from one file or from shards.
+
+    Raises:
+        RecipeError: if there are no safetensors, or a shard is missing or broken.
+    """
+    if (folder / _INDEX).is_file():
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        files = sorted(set(index["weight_map"].values()))
+    elif (folder / _WEIGHTS).is_file():
+        files = [_WEIGHTS]
+    else:
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        raise RecipeError(
+            f"there is no {_WEIGHTS}.",
+            where=folder,
+            got=f"{', '.join(pickles)}: pickles, which can run code" if pickles else None,
+            fix="load it with transformers once and save_pretrained() it as safetensors.",
+        )
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            tensors.update(load_file(folder / file))
+        except (OSError, SafetensorError) as error:
+            raise RecipeError(f"cannot read {file} ({error}).", where=folder) from error
+    return tensors

@@ -1,0 +1,136 @@
+"""A recurrent network over tokens: embedding, plain RNN, LSTM or GRU, linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from luban.core.contracts import Model, Ports
+from luban.core.errors import RecipeError
+from luban.nn.cache import StateCache
+
+
+class RNN(Model):
+    """The classic language model (Mikolov et al. 2010; Hochreiter and Schmidhuber 1997)."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("tokens",)
+
+    cell: Literal["rnn", "lstm", "gru"] = "lstm"
+    hidden_size: int = Field(default=256, ge=1)
+    num_hidden_layers: int = Field(default=2, ge=1)
+    embedding_size: int | None = Field(default=None, ge=1, description="None: hidden_size.")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    tie_word_embeddings: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.tie_word_embeddings and self.embedding_size not in (None, self.hidden_size):
+            raise ValueError("a tied head needs embedding_size = hidden_size")
+        return self
+
+    def build(self, ports: Ports) -> RecurrentLM:
+        """Return the module with fresh weights, drawn from torch's global generator.
+
+        Raises:
+            RecipeError: if the task does not give tokens.
+        """
+        if ports.accepts not in self.accepts:
+            raise RecipeError(
+                "the rnn model cannot read this task.",
+                where="model",
+                expected=f"a task over {', '.join(self.accepts)}",
+                got=ports.accepts,
+            )
+        return RecurrentLM(self, ports)
+
+
+class RecurrentLM(nn.Module):
+    """Shapes: B batch, T time, D width, L layers, V vocabulary."""
+
+    def __init__(self, config: RNN, ports: Ports) -> None:
+        super().__init__()
+        width = config.embedding_size or config.hidden_size
+        layers = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
+        self.stem = nn.Embedding(ports.inputs, width)
+        self.layers: nn.RNNBase = layers(
+            width,
+            config.hidden_size,
+            config.num_hidden_layers,
+            batch_first=True,
+            # torch drops between layers only, and warns if there is one.
+            dropout=config.dropout if config.num_hidden_layers > 1 else 0.0,
+        )
+        self.head: nn.Linear | None = None
+        if not config.tie_word_embeddings:
+            self.head = nn.Linear(config.hidden_size, ports.outputs)
+        self.dropout = config.dropout
+        self.init_weights()
+
+    @property
+    def context(self) -> int | None:
+        """Longest sequence the module can hold: there is no bound."""
+        return None
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Draw fresh weights: uniform cells, and LSTM forget gates that start open.
+
+        Jozefowicz et al. 2015: a forget bias of 1.
+        """
+        nn.init.normal_(self.stem.weight, std=self.stem.embedding_dim**-0.5)
+        self.layers.reset_parameters()
+        if isinstance(self.layers, nn.LSTM):
+            for name, bias in self.layers.named_parameters():
+                if name.startswith("bias_hh"):
+                    bias[self.layers.hidden_size : 2 * self.layers.hidden_size] = 1.0
+        if self.head is not None:
+            self.head.reset_parameters()
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Return logits (B, T, V) of tokens (B, T); padding may be on the right only."""
+        x_BTD, _ = self.layers(self._embed(input_ids))
+        return self._head(x_BTD)
+
+    def new_cache(self, batch_size: int, length: int) -> StateCache:
+        """Return the state before the first token; any ``length`` fits."""
+        shape = (self.layers.num_layers, batch_size, self.layers.hidden_size)
+        parts = 2 if isinstance(self.layers, nn.LSTM) else 1
+        return StateCache(tuple(self.stem.weight.new_zeros(shape) for _ in range(parts)))
+
+    def decode(
+        self, input_ids_BT: Tensor, cache: StateCache, counts: Sequence[int] | None = None
+    ) -> Tensor:
+        """Read new tokens into the cache and return the logits that follow them, shape (B, V).
+
+        Args:
+            input_ids_BT: New tokens, padded on the right.
+            cache: Changed in place.
+            counts: How many tokens of each row are real, at least one (None: all of them).
+        """
+        rows, length = input_ids_BT.shape
+        counts = [length] * rows if counts is None else counts
+        packed = pack_padded_sequence(
+            self._embed(input_ids_BT),
+            torch.tensor(counts),
+            batch_first=True,
+            enforce_sorted=False,
+        )
+        state = cache.states_LBD if len(cache.states_LBD) > 1 else cache.states_LBD[0]
+        out, state = self.layers(packed, state)
+        cache.states_LBD = state if isinstance(state, tuple) else (state,)
+        x_BTD, _ = pad_packed_sequence(out, batch_first=True)
+        last = torch.tensor(counts, device=x_BTD.device) - 1
+        return self._head(x_BTD[torch.arange(rows, device=x_BTD.device), last])
+
+    def _embed(self, input_ids_BT: Tensor) -> Tensor:
+        return F.dropout(self.stem(input_ids_BT), self.dropout, self.training)
+
+    def _head(self, x: Tensor) -> Tensor:
+        x = F.dropout(x, self.dropout, self.training)
+        return F.linear(x, self.stem.weight) if self.head is None else self.head(x)

@@ -1,0 +1,121 @@
+"""Multi-head attention: causal, bidirectional or across, with grouped queries.
+
+Shapes: B batch, T queries, S keys, D model width, H query heads, K key/value heads, E head width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from luban.nn.cache import KVCache, Step
+from luban.nn.norms import RMSNorm
+from luban.nn.rotary import rotate
+from luban.nn.shape import Shape
+
+
+class Attention(nn.Module):
+    """Attention with the parameter names of Hugging Face's Llama and Qwen3."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width, bias = shape.hidden_size, shape.attention_bias
+        queries = shape.num_attention_heads * shape.head_dim
+        keys = shape.num_key_value_heads * shape.head_dim
+        self.head_dim, self.causal, self.dropout = shape.head_dim, shape.causal, shape.dropout
+        self.q_proj = nn.Linear(width, queries, bias=bias)
+        self.k_proj = nn.Linear(width, keys, bias=bias)
+        self.v_proj = nn.Linear(width, keys, bias=bias)
+        self.o_proj = nn.Linear(queries, width, bias=bias)
+        self.q_norm: RMSNorm | None = None
+        self.k_norm: RMSNorm | None = None
+        if shape.qk_norm:
+            self.q_norm = RMSNorm(shape.head_dim, shape.norm_eps)
+            self.k_norm = RMSNorm(shape.head_dim, shape.norm_eps)
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        *,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        memory_BSD: Tensor | None = None,
+        past: tuple[KVCache, Step, int] | None = None,
+    ) -> Tensor:
+        """Return the mix of values each position asked for, shape (B, T, D).
+
+        Args:
+            x_BTD: Where the queries come from.
+            rotary: Cosines and sines for queries and keys.
+            mask: True where a query may look, broadcastable to (B, H, T, S); it replaces the
+                causal rule.
+            memory_BSD: Where keys and values come from (None: ``x_BTD``).
+            past: The cache, where it is written, and which layer this is.
+        """
+        source = x_BTD if memory_BSD is None else memory_BSD
+        q_BTHE = self.q_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
+        k_BSKE = self.k_proj(source).unflatten(-1, (-1, self.head_dim))
+        v_BSKE = self.v_proj(source).unflatten(-1, (-1, self.head_dim))
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BTHE, k_BSKE = self.q_norm(q_BTHE), self.k_norm(k_BSKE)
+        if rotary is not None:
+            q_BTHE, k_BSKE = rotate(q_BTHE, *rotary), rotate(k_BSKE, *rotary)
+        if past is not None:
+            cache, step, layer = past
+            k_BSKE, v_BSKE = cache.write(layer, step, k_BSKE, v_BSKE)
+            mask = step.mask
+        # One new position after cached ones sees everything: no rule needed.
+        square = q_BTHE.shape[1] == k_BSKE.shape[1]
+        y_BHTE = attend(
+            q_BTHE.transpose(1, 2),
+            k_BSKE.transpose(1, 2),
+            v_BSKE.transpose(1, 2),
+            mask="causal" if mask is None and self.causal and square else mask,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        y_BTD: Tensor = self.o_proj(y_BHTE.transpose(1, 2).flatten(2))
+        return y_BTD
+
+
+def attend(
+    q_BHTE: Tensor,
+    k_BKSE: Tensor,
+    v_BKSE: Tensor,
+    mask: Tensor | Literal["causal"] | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Return softmax(q k' / sqrt E) v, shape (B, H, T, E) (Vaswani et al. 2017, 1706.03762).
+
+    Queries share keys and values in groups of H / K (Ainslie et al. 2023, 2305.13245).
+
+    Args:
+        q_BHTE: Queries.
+        k_BKSE: Keys.
+        v_BKSE: Values.
+        mask: True where a query may look; ``causal``: at itself and before; None: everywhere.
+        dropout: Share of attention weights dropped.
+    """
+    return F.scaled_dot_product_attention(
+        q_BHTE,
+        k_BKSE,
+        v_BKSE,
+        attn_mask=None if isinstance(mask, str) else mask,
+        dropout_p=dropout,
+        is_causal=isinstance(mask, str),
+        enable_gqa=q_BHTE.shape[1] != k_BKSE.shape[1],
+    )
+
+
+def causal_mask(keep_BT: Tensor, causal: bool) -> Tensor:
+    """Return who may look where, (B, 1, T, T), given which positions are real.
+
+    Every position may look at itself, so that padding rows stay finite.
+    """
+    size = keep_BT.shape[1]
+    mask = keep_BT.bool()[:, None, None, :]
+    if causal:
+        mask = mask & torch.ones(size, size, dtype=torch.bool, device=keep_BT.device).tril()
+    return mask | torch.eye(size, dtype=torch.bool, device=keep_BT.device)

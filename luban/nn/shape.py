@@ -1,0 +1,35 @@
+"""What decides a Transformer block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Everything that decides a block; names as in Hugging Face's configurations.
+
+    Attributes:
+        num_key_value_heads: A divisor of ``num_attention_heads``; fewer than it: grouped queries.
+        hidden_act: A name in ``luban.nn.activations``.
+        causal: Whether a position sees only itself and what came before.
+        gated: Whether the feed-forward network has a gate.
+        qk_norm: Whether queries and keys are normalised by head.
+        dropout: Share dropped of attention weights and of what a block adds.
+    """
+
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    hidden_act: str
+    norm: Literal["rms", "layer"] = "rms"
+    norm_eps: float = 1e-6
+    causal: bool = True
+    gated: bool = True
+    qk_norm: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    dropout: float = 0.0
