@@ -1,0 +1,67 @@
+"""CSV and TSV: delimited rows with a header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from luban.core.errors import DataError
+from luban.data.files import bare_suffix, open_text
+from luban.data.sources._rows import RowSource
+
+_DELIMITERS = ",\t;|"
+
+
+class Csv(RowSource):
+    """Delimited files, plain or gzip, streamed; every value is a string.
+
+    Attributes:
+        delimiter: One character; ``auto``: tab for ``.tsv``, else the one of comma, tab,
+            semicolon and bar that the first line holds most of.
+        columns: Field names, for files that do not start with a header.
+        encoding: A codec of Python's.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
+    delimiter: str = "auto"
+    columns: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+
+    def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
+        """Yield (first line of the row, fields)."""
+        csv.field_size_limit(1 << 30)  # long texts are fields too
+        with open_text(path, self.encoding, newline="") as file:
+            delimiter = self._delimiter(path)
+            lines = csv.reader(file, delimiter=delimiter, strict=True)
+            columns = list(self.columns)
+            line = 1
+            try:
+                for values in lines:
+                    if not columns:
+                        columns = values
+                    elif values:
+                        yield line, dict(zip(columns, self._fitting(values, columns), strict=True))
+                    line = lines.line_num + 1
+            except csv.Error as error:
+                raise DataError(
+                    f"this row does not fit ({error}).",
+                    where=f"{path}:{line}",
+                    expected=f"{len(columns)} fields divided by {delimiter!r}",
+                    fix="set `delimiter`, or quote fields that hold it.",
+                ) from None
+
+    def _fitting(self, values: list[str], columns: list[str]) -> list[str]:
+        if len(values) != len(columns):
+            raise csv.Error(f"{len(values)} fields")
+        return values
+
+    def _delimiter(self, path: Path) -> str:
+        if self.delimiter != "auto":
+            return self.delimiter
+        if bare_suffix(path) == ".tsv":
+            return "\t"
+        with open_text(path, self.encoding) as file:
+            first = file.readline(1 << 16)
+        return max(_DELIMITERS, key=first.count)

@@ -1,0 +1,57 @@
+"""Parquet: columns on disk, streamed by row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from luban.core.errors import DataError, MissingExtra
+from luban.data.files import open_bytes
+from luban.data.sources._rows import RowSource
+
+_ROWS = 1024
+
+
+class Parquet(RowSource):
+    """Parquet files, plain or gzip; needs ``pyarrow`` (the extra ``data``).
+
+    Attributes:
+        columns: The columns to read; empty: all of them.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
+    columns: tuple[str, ...] = ()
+
+    def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
+        """Yield (row from 1, values by column).
+
+        Raises:
+            MissingExtra: if ``pyarrow`` is not installed.
+        """
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError:
+            raise MissingExtra("pyarrow", "data") from None
+        number = 0
+        with open_bytes(path) as file:
+            try:
+                table = parquet.ParquetFile(file)
+                for batch in table.iter_batches(_ROWS, columns=self._known(table, path)):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield number, row
+            except pa.ArrowException as error:
+                raise DataError(
+                    f"this Parquet file cannot be read ({error}).", where=f"{path}:{number + 1}"
+                ) from None
+
+    def _known(self, table: Any, path: Path) -> list[str] | None:
+        names = table.schema_arrow.names
+        for column in self.columns:
+            if column not in names:
+                raise DataError(
+                    f"there is no column {column!r}.", where=path, expected=", ".join(names)
+                )
+        return list(self.columns) or None
