@@ -97,7 +97,7 @@ def json_schema() -> dict[str, Any]:
     del schema["properties"]["stages"]
     definitions = schema.setdefault("$defs", {})
     for name in registry.names("stages"):
-        part = registry.load("stages", name, Stage).model_json_schema()
+        part = type(Stage.from_dict(name)).model_json_schema()
         definitions |= part.pop("$defs", {})
         schema["properties"][name] = part
     schema["required"] = [key for key in schema.get("required", ()) if key != "name"]

@@ -217,7 +217,9 @@ class Run:
             "model": recipe.model.digest(),
             "seed": str(recipe.seed),
             stage.name: stage.digest(),
-            "code": f"{luban.__version__}-{stage.code_digest()}",
+            "code": digest_of(
+                [part.code_digest() for part in (recipe.data, recipe.task, recipe.model, stage)]
+            ),
         }
         for need in self._basis(stage):
             digests[f"report of {need}"] = digest_of(self.report(need).to_dict())

@@ -20,7 +20,7 @@ FLOORS = (
     ("run",),
     ("trained",),
     ("card",),
-    ("stages",),
+    ("stages", "testing"),
     ("serving", "web", "launch"),
     ("cli", "__main__"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -64,6 +65,10 @@ class Settings(BaseModel):
         """Return a short content hash: equal components, equal digests."""
         return digest_of(self.to_dict())
 
+    def code_digest(self) -> str:
+        """Return a hash of every file that defines this value, its bases and its parts."""
+        return digest_of(sorted(set(_code_of(self))))
+
     @model_validator(mode="before")
     @classmethod
     def _no_unknown_field(cls, data: Any) -> Any:
@@ -92,11 +97,6 @@ class Component(Settings):
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the fields as plain data."""
         return {"name": self.name, **super().to_dict()}
-
-    def code_digest(self) -> str:
-        """Return a short hash of the file that defines this component: its code version."""
-        path = sys.modules[type(self).__module__].__file__
-        return hashlib.sha256(Path(path or "").read_bytes()).hexdigest()[:16]
 
     @classmethod
     def _read(cls, data: Any) -> Self:
@@ -151,6 +151,19 @@ def digest_of(data: Any) -> str:
     """Return a 16-digit hash of plain data, independent of key order."""
     text = json.dumps(data, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _code_of(value: Any) -> Iterator[str]:
+    if isinstance(value, Settings):
+        for base in type(value).__mro__:
+            path = getattr(sys.modules[base.__module__], "__file__", None)
+            if path and issubclass(base, Settings) and base not in (Settings, Component):
+                yield hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        value = [getattr(value, name) for name in type(value).model_fields]
+    if isinstance(value, dict):
+        value = list(value.values())
+    for item in value if isinstance(value, list | tuple) else ():
+        yield from _code_of(item)
 
 
 def recipe_error(errors: list[ErrorDetails] | list[Any], where: str = "") -> RecipeError:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from luban.core.component import Component, Settings, digest_of
+from luban.core.component import digest_of
 from luban.core.contracts import Task
 from luban.core.errors import DataError, RunError
 from luban.core.files import sha256_of
@@ -68,29 +66,6 @@ def learned_digest(task: Task) -> str:
         task.save(Path(folder))
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         return digest_of([(str(path.relative_to(folder)), sha256_of(path)) for path in files])
-
-
-def _code(*settings: Settings) -> list[str]:
-    """Return a digest of each file of ``luban/data`` and of those that define the components.
-
-    The latter include base classes and installed plugins.
-    """
-    files = set(Path(__file__).parent.rglob("*.py"))
-    for part in settings:
-        files |= set(_defined_in(part))
-    return sorted(sha256_of(path) for path in files)
-
-
-def _defined_in(settings: Settings) -> Iterator[Path]:
-    for base in type(settings).__mro__:
-        path = getattr(sys.modules[base.__module__], "__file__", None)
-        if path and issubclass(base, Settings) and base not in (Settings, Component):
-            yield Path(path)
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, Settings):
-                yield from _defined_in(item)
 
 
 def _remove(folder: Path) -> None:

@@ -10,9 +10,9 @@ from luban.core.component import digest_of
 from luban.core.contracts import Stage
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
-from luban.data.audit import Supervised, audit
+from luban.data.audit import audit
 from luban.data.cache import cache_key, encoded
-from luban.data.overlap import overlap
+from luban.data.overlap import check_overlap, overlap
 from luban.run import Run, environment
 from luban.stages._prepared import open_store
 
@@ -69,13 +69,11 @@ class Prepare(Stage):
         details: dict[str, object] = {}
         for split in data.available_splits():
             store = open_store(run, split)
-            found: Supervised = audit(
-                task, store, max_empty=self.max_empty, max_truncated=self.max_truncated
-            )
+            found = audit(task, store, max_empty=self.max_empty, max_truncated=self.max_truncated)
             claims |= {
                 f"{split}/examples": Claim(len(store)),
                 f"{split}/characters": Claim(int(store.meta["totals"]["characters"])),
-                f"{split}/supervised positions": Claim(found.positions),
+                f"{split}/supervised positions": Claim(found.supervised),
             }
         ports = task.ports()
         claims["vocabulary or classes"] = Claim(ports.outputs, note="learned from train only")
@@ -86,8 +84,12 @@ class Prepare(Stage):
             for act, times in tally.counts.items():
                 claims[f"{cleaner.name}/{act}"] = Claim(times)
             details[cleaner.name] = tally.examples
-        for split in data.available_splits()[1:]:
-            shared = overlap(data, split)
-            claims[f"{split}/records also in train"] = Claim(shared.share, n=shared.records)
+        shared = overlap(data)
+        check_overlap(data, shared)
+        for split, part in shared.items():
+            claims[f"{split}/records also in train"] = Claim(part.record_share, n=part.records)
+            claims[f"{split}/passages also in train"] = Claim(
+                part.passage_share, n=part.passages, note="50 characters, verbatim"
+            )
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
         return Report("prepare", claims, details=details)

@@ -33,9 +33,9 @@ class Train(Stage):
         default=32, ge=1, description="Examples per step, over all processes and micro-batches."
     )
     gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per step.")
-    optimizer: Optimizer = Field(default="adamw", validate_default=True)  # type: ignore[assignment]
-    schedule: Schedule = Field(default="cosine", validate_default=True)  # type: ignore[assignment]
-    mechanism: Mechanism = Field(default="plain", validate_default=True)  # type: ignore[assignment]
+    optimizer: Optimizer = Field(default="adamw", validate_default=True)
+    schedule: Schedule = Field(default="cosine", validate_default=True)
+    mechanism: Mechanism = Field(default="plain", validate_default=True)
     max_grad_norm: float = Field(default=1.0, ge=0, description="Clip to this norm; 0: never.")
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="Averaged weights; 0: none.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

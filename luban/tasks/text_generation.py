@@ -132,8 +132,10 @@ class TextGeneration(Task):
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return a unigram model and an interpolated Kneser-Ney 5-gram model."""
         tokens, size = train.flat("input_ids"), self.tokenizer.size
-        models = {"unigram": Unigram(tokens, size), "kneser-ney-5": KneserNey(tokens, size)}
-        return {name: _Counted(model) for name, model in models.items()}
+        return {
+            "unigram": _Counted(Unigram(tokens, size)),
+            "kneser-ney-5": _Counted(KneserNey(tokens, size)),
+        }
 
     def generator(self, model: nn.Module) -> TextGenerator:
         """Return the generator that continues prompts."""

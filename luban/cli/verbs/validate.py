@@ -102,14 +102,14 @@ def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
 
 def _memory(parameters: int, batch: Any, batch_size: int, task: Task) -> int:
     """16 bytes a parameter (weights, gradient, Adam) and 12 a logit, plus torch itself."""
-    positions = next(iter(batch.inputs.values()))[0].numel() * batch_size
+    positions = int(next(iter(batch.inputs.values()))[0].numel()) * batch_size
     logits = 12 * positions * task.ports().outputs
     return 16 * parameters + logits + 2**30
 
 
 def _free_memory() -> int:
     if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
+        return int(torch.cuda.mem_get_info()[0])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
