@@ -54,7 +54,7 @@ def cache_key(task: Task, data: Data, split: str) -> str:
         "split": split,
         "task": task.to_dict(),
         "learned": learned_digest(task),
-        "code": _code(data, task),
+        "code": [data.code_digest(), task.code_digest(), *_own_code()],
         "format": store.FORMAT,
     }
     return digest_of(parts)
@@ -66,6 +66,10 @@ def learned_digest(task: Task) -> str:
         task.save(Path(folder))
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         return digest_of([(str(path.relative_to(folder)), sha256_of(path)) for path in files])
+
+
+def _own_code() -> list[str]:
+    return [sha256_of(path) for path in sorted(Path(__file__).parent.rglob("*.py"))]
 
 
 def _remove(folder: Path) -> None:
