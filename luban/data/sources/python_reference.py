@@ -11,9 +11,10 @@ from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.data.split import Split
 
-# A hash of the topic's name, so that a revised text stays where it was. Topics are few and of
-# uneven length: this salt gives validation and test about a tenth of the characters each.
-_SPLIT = Split(by="record", validation=0.1, test=0.1, salt="12")
+# A hash of the topic's name, so that a revised text stays where it was. Topics are few, of
+# uneven length, and quote each other: with this salt, out of 1,500 tried, the held-out splits
+# have 6 and 10 % of the characters and share least with train.
+_SPLIT = Split(by="record", validation=0.1, test=0.1, salt="463")
 
 
 class PythonReference(Source):

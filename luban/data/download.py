@@ -1,0 +1,154 @@
+"""The catalogue of public data sets: what is in it, what is here, and fetching the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from luban.core.component import Settings
+from luban.core.errors import DataError
+from luban.core.files import write_atomic
+from luban.core.registry import nearest
+from luban.data.files import open_bytes
+
+_RAW = "https://raw.githubusercontent.com"
+_SECONDS = 60
+
+
+class Remote(Settings):
+    """One file of a data set.
+
+    Attributes:
+        name: Its name on this machine; a gzipped copy, ``<name>.gz``, will do as well.
+        url: Where it is fetched from.
+        sha256: The digest of the unpacked file.
+    """
+
+    name: str
+    url: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Entry(Settings):
+    """One data set of the catalogue.
+
+    Attributes:
+        title: What it is.
+        licence: As its source states it.
+        address: A page about it.
+        read: The source that reads it, with its arguments; the paths are filled in.
+        files: Its files.
+    """
+
+    title: str
+    licence: str
+    address: str
+    read: dict[str, Any]
+    files: tuple[Remote, ...]
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    """Return every data set of ``catalogue.yaml``, by name."""
+    path = Path(__file__).with_name("catalogue.yaml")
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: Entry.from_dict(entry, where=name) for name, entry in entries.items()}
+
+
+def catalogue_entry(name: str) -> Entry:
+    """Return a data set by name.
+
+    Raises:
+        DataError: if the catalogue has no such set; it names the nearest.
+    """
+    known = catalogue()
+    if name not in known:
+        raise DataError(
+            f"the catalogue has no data set {name!r}.",
+            where="data.source.dataset",
+            expected=", ".join(known),
+            fix=nearest(name, list(known)) or "read your own files with `name: text` or `jsonl`.",
+        )
+    return known[name]
+
+
+def data_root() -> Path:
+    """Return the folder of data sets: ``$LUBAN_DATA``, or ``~/.cache/luban/data``."""
+    return Path(os.environ.get("LUBAN_DATA") or "~/.cache/luban/data").expanduser()
+
+
+def local_files(name: str, entry: Entry, *, download: bool) -> tuple[Path, ...]:
+    """Return the set's files on this machine, fetching what is missing if told to.
+
+    Raises:
+        DataError: if a file is missing and may not be fetched, cannot be, or is not what the
+            catalogue expects.
+    """
+    folder = data_root() / name
+    found = []
+    for remote in entry.files:
+        plain, packed = folder / remote.name, folder / f"{remote.name}.gz"
+        if packed.is_file() and not plain.is_file():
+            plain = packed
+        elif not plain.is_file():
+            if not download:
+                raise _absent(name, entry, plain)
+            write_atomic(plain, fetch(remote))
+        found.append(plain)
+    return tuple(found)
+
+
+def fetch(remote: Remote) -> bytes:
+    """Download a file and check it. ``LUBAN_MIRROR`` replaces GitHub's raw file server.
+
+    Raises:
+        DataError: if the server cannot be reached or sends something else.
+    """
+    mirror = os.environ.get("LUBAN_MIRROR", _RAW).rstrip("/")
+    url = remote.url.replace(_RAW, mirror)
+    request = urllib.request.Request(url, headers={"User-Agent": "luban"})
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+            data: bytes = answer.read()
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        raise DataError(
+            f"the download failed ({error}).",
+            where=url,
+            fix="try again, set LUBAN_MIRROR to a mirror of raw.githubusercontent.com, or put "
+            f"the file at {data_root()}.",
+        ) from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != remote.sha256:
+        raise DataError(
+            "the downloaded file is not the one the catalogue knows.",
+            where=url,
+            expected=f"sha256 {remote.sha256}",
+            got=f"sha256 {digest}",
+        )
+    return data
+
+
+def unpacked_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, unpacked if it is gzip."""
+    with open_bytes(path) as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _absent(name: str, entry: Entry, path: Path) -> DataError:
+    return DataError(
+        f"the data set {name!r} is not on this machine.",
+        where=path,
+        expected=f"{entry.title} (licence: {entry.licence})",
+        fix="set data.source.download: true to fetch it, or LUBAN_DATA to the folder that has it.",
+    )
