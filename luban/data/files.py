@@ -16,13 +16,15 @@ from luban.core.errors import DataError
 from luban.core.registry import nearest
 
 _BLOCK = 1 << 20
+_ABOUT = ("readme", "license", "licence", "copying", "changelog")
 
 
 def expand(patterns: str | Iterable[str], suffixes: tuple[str, ...]) -> tuple[Path, ...]:
     """Return the files that paths, folders and globs stand for, in the order given, each once.
 
     A folder stands for the files below it that end in one of ``suffixes`` (``.gz`` may
-    follow), and a glob for its matches; both sorted, hidden files left out.
+    follow), but for hidden ones and what is about the data (README, LICENSE); a glob stands
+    for its matches. Both are sorted.
 
     Raises:
         DataError: if a pattern stands for no file.
@@ -38,7 +40,7 @@ def _expand(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p, path)]
+        inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not _aside(p, path)]
         files = [p for p in inside if bare_suffix(p) in suffixes]
         if not files:
             raise DataError(
@@ -55,8 +57,9 @@ def _expand(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     return matches
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _aside(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return hidden or path.name.lower().startswith(_ABOUT)
 
 
 def bare_suffix(path: Path) -> str:
