@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -111,8 +111,8 @@ class TextGenerator:
 
     def stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None, n: int = 1
-    ) -> Iterator[Chunk]:
-        """Yield the growth of ``n`` answers as it comes; close the iterator to cancel.
+    ) -> Generator[Chunk, None, None]:
+        """Yield the growth of ``n`` answers as it comes; close the generator to cancel.
 
         The prompt is checked at once, before the first chunk is asked for.
 
@@ -146,7 +146,9 @@ class TextGenerator:
         ids = self.encode(prompt)
         return [self._as_text(token) for token in score(self._module, ids, top)]
 
-    def _stream(self, ids: list[int], params: SamplingParams, n: int) -> Iterator[Chunk]:
+    def _stream(
+        self, ids: list[int], params: SamplingParams, n: int
+    ) -> Generator[Chunk, None, None]:
         length = len(ids) + params.max_tokens
         if self.max_length is not None:
             length = min(length, self.max_length)
