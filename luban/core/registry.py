@@ -30,6 +30,7 @@ _FOLDERS = {
     "optimizers": "engine/optimizers",
     "schedules": "engine/schedules",
     "verbs": "cli/verbs",
+    "routes": "serving/routes",
 }
 
 

@@ -109,6 +109,10 @@ class TextGenerator:
             )
         return ids or [self._tokenizer.end]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens; special tokens are left out."""
+        return self._tokenizer.decode(ids)
+
     def stream(
         self, prompt: str | Sequence[int], params: SamplingParams | None = None, n: int = 1
     ) -> Generator[Chunk, None, None]:

@@ -1,0 +1,119 @@
+"""What every request passes: count, identity, drain, key and size, before any route sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from luban.serving.errors import ApiError
+from luban.serving.route import Service
+
+#: Open while draining and without a key: load balancers and Prometheus ask here.
+_UNGUARDED = ("/health", "/metrics")
+
+
+class Doorkeeper:
+    """Pure ASGI, so that streams and disconnects pass through untouched."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        service, start = self._service, time.perf_counter()
+        identity = f"req-{uuid.uuid4().hex}"
+        status = 499  # what stays if the client leaves before the answer begins
+
+        async def identified(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = identity
+            await send(message)
+
+        service.in_flight += 1
+        service.metrics.started()
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await refusal.response()(scope, receive, identified)
+            else:
+                await self._app(scope, self._bounded(receive), identified)
+        except Exception:
+            status = 500 if status == 499 else status
+            raise
+        finally:
+            service.in_flight -= 1
+            route = getattr(scope.get("route"), "path", "other")
+            service.metrics.finished(route, status, time.perf_counter() - start)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        service, headers = self._service, Headers(scope=scope)
+        if scope["path"] in _UNGUARDED:
+            return None
+        if service.draining:
+            return ApiError(
+                503,
+                "The server is stopping.",
+                headers={"retry-after": "5", "connection": "close"},
+            )
+        if service.api_key and not _same(_bearer(headers), service.api_key):
+            return ApiError(
+                401,
+                "The API key is missing or wrong; send it as Authorization: Bearer KEY.",
+                headers={"www-authenticate": "Bearer"},
+            )
+        size = headers.get("content-length", "0")
+        if size.isdigit() and int(size) > service.limits.body_bytes:
+            return self._too_large()
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Return a ``receive`` that refuses a body too large or too slow."""
+        limits = self._service.limits
+        size, complete = 0, False
+
+        async def bounded() -> Message:
+            nonlocal size, complete
+            if complete:  # from here on it only waits for the client to leave
+                return await receive()
+            try:
+                async with asyncio.timeout(limits.seconds):
+                    message: dict[str, Any] = dict(await receive())
+            except TimeoutError:
+                raise ApiError(408, "The request body took too long to arrive.") from None
+            size += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if size > limits.body_bytes:
+                raise self._too_large()
+            return message
+
+        return bounded
+
+    def _too_large(self) -> ApiError:
+        limit = self._service.limits.body_bytes
+        return ApiError(
+            413,
+            f"The request body is larger than {limit:,} bytes.",
+            headers={"connection": "close"},
+        )
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _same(given: str, expected: str) -> bool:
+    """Compare in constant time, so that the answer's delay tells nothing of the key."""
+    return hmac.compare_digest(given.encode(), expected.encode())

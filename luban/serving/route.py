@@ -1,0 +1,105 @@
+"""What a route is, and what it is given."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+
+from luban.serving.errors import ApiError
+from luban.serving.metrics import Metrics
+from luban.serving.scheduler import Scheduler
+
+S = TypeVar("S", bound=Scheduler[Any, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a server lets a client ask of it.
+
+    Attributes:
+        body_bytes: Largest request body.
+        prompt_tokens: Longest prompt (the model may allow less).
+        max_tokens: Most tokens that may be asked for in one answer.
+        choices: Most answers in one request: prompts times ``n``.
+        waiting: Most requests that may wait for the model.
+        seconds: Longest time for one request, waiting included.
+        grace_seconds: Longest time for requests in flight to finish when the server stops.
+    """
+
+    body_bytes: int = 1_048_576
+    prompt_tokens: int = 32_768
+    max_tokens: int = 4_096
+    choices: int = 64
+    waiting: int = 64
+    seconds: float = 300.0
+    grace_seconds: float = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """What routes are given: the model and everything they share.
+
+    Attributes:
+        model: What is served; each route says whether it can.
+        name: The model's name in requests.
+        limits: What a client may ask.
+        api_key: What ``Authorization: Bearer`` must carry; empty: ``LUBAN_API_KEY``, and if
+            that is unset too, every client is welcome.
+        draining: Set when the server is about to stop: no new requests.
+        in_flight: Requests being answered.
+    """
+
+    model: object
+    name: str
+    limits: Limits = field(default_factory=Limits)
+    api_key: str = ""
+    created: int = field(default_factory=lambda: int(time.time()))
+    metrics: Metrics = field(default_factory=Metrics)
+    draining: bool = False
+    in_flight: int = 0
+    schedulers: list[Scheduler[Any, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.api_key = self.api_key or os.environ.get("LUBAN_API_KEY", "")
+        self.metrics.watch_waiting(lambda: sum(s.waiting for s in self.schedulers))
+
+    def check_model(self, name: str) -> None:
+        """Refuse requests for other models.
+
+        Raises:
+            ApiError: 404, as OpenAI does.
+        """
+        if name != self.name:
+            raise ApiError(
+                404,
+                f"The model {name!r} does not exist here; this server has {self.name!r}.",
+                param="model",
+                code="model_not_found",
+            )
+
+    def add(self, scheduler: S) -> S:
+        """Count a scheduler's queue and stop it with the server."""
+        self.schedulers.append(scheduler)
+        return scheduler
+
+    def stop(self) -> None:
+        """Stop every scheduler."""
+        for scheduler in self.schedulers:
+            scheduler.stop()
+
+
+class Route(ABC):
+    """Endpoints for one capability: one file in ``serving/routes/``, found by its name."""
+
+    @abstractmethod
+    def fits(self, model: object) -> bool:
+        """Return whether this route can serve a model."""
+
+    @abstractmethod
+    def mount(self, app: FastAPI, service: Service) -> None:
+        """Add the endpoints."""
