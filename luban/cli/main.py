@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import requires
 from typing import Any
 
 from luban import __version__
 from luban.core import registry
-from luban.core.errors import LubanError
+from luban.core.errors import LubanError, MissingExtra
 
 #: Set before any library reads them: no telemetry, and what torch needs to restart workers.
 ENVIRONMENT = {
@@ -55,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments, verbs)
     except LubanError as error:
         return _fail(error, as_json="--json" in arguments)
+    except ModuleNotFoundError as error:
+        return _fail(_missing(error), as_json="--json" in arguments)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
@@ -104,6 +108,16 @@ def _run(arguments: list[str], verbs: dict[str, str]) -> int:
     module.options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return int(module.perform(parser.parse_intermixed_args(rest)))
+
+
+def _missing(error: ModuleNotFoundError) -> LubanError:
+    """Return the pip command for a library that an extra brings."""
+    name = (error.name or "").partition(".")[0]
+    for line in requires("luban") or ():
+        library, _, extra = line.partition("; extra == ")
+        if re.split(r"[^\w-]", library)[0].replace("-", "_") == name and extra:
+            return MissingExtra(name, extra.strip("'\""))
+    raise error
 
 
 def _fail(error: LubanError, *, as_json: bool) -> int:

@@ -13,9 +13,13 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from luban.core.component import digest_of
 from luban.core.contracts import Example, Tracker
 from luban.core.files import disk_error, write_atomic
+from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
+from luban.engine.compiling import Compiler, eager_seconds, time_step
+from luban.engine.cost import EnergyMeter, peak_flops
 from luban.engine.fit import Plan, State, Step, fit
 from luban.engine.loader import Loader
 from luban.engine.precision import Precision
@@ -81,21 +85,26 @@ class Training:
         self.checkpoints = Checkpoints(
             run.path, identity(run, options), self.world, options.save_total_limit
         )
+        self.meter = EnergyMeter()
+        self.flop_per_token = recipe.model.flops_per_token(self.task.ports(), self.parameters)
+        self.peak = peak_flops(self.world.device, self.precision.name) * self.world.size
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, tied ones once."""
+        return sum(p.numel() for p in self.state.model.parameters())
 
     def finish(self) -> None:
         """Train from the last good checkpoint to the end of the budget; write ``model/``."""
         self._resume()
+        batches = self.loader.batches(self.state.step)
+        steps = fit(self.state, batches, self.plan, self.world)
         with _stop_signal() as stopped, self._trackers() as trackers:
-            for step in fit(
-                self.state, self.loader.batches(self.state.step), self.plan, self.world
-            ):
+            while not self._out_of_patience() and (step := next(steps, None)) is not None:
                 self._after(step, trackers)
                 if self.world.any_true(stopped.is_set()):
-                    self.checkpoints.save(self.state)
+                    self._save()
                     raise KeyboardInterrupt
-                if self._out_of_patience():
-                    self.run.say(f"train: stopped early at step {step.index:,}")
-                    break
         self._conclude()
 
     def _resume(self) -> None:
@@ -103,15 +112,36 @@ class Training:
         self._keep_metrics_up_to(self.state.step)
         if loaded is None:
             self.world.copy_main_(list(self.state.model.state_dict().values()))
-            size = sum(p.numel() for p in self.state.model.parameters())
             self.run.say(
-                f"train: {size:,} parameters, {self.loader.size:,} examples per epoch, "
+                f"train: {self.parameters:,} parameters, {self.loader.size:,} examples per epoch, "
                 f"{self.precision.name} on {self.world.size} x {self.world.device}"
             )
-            return
-        for warning in loaded.warnings:
-            self.run.say(f"train: {warning}")
-        self.run.say(f"train: goes on from {loaded.path.name}")
+        else:
+            for warning in loaded.warnings:
+                self.run.say(f"train: {warning}")
+            self.run.say(f"train: goes on from {loaded.path.name}")
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile if it pays; a resumed run keeps the decision it began with."""
+        key = digest_of([self.run.recipe.model.to_dict(), self.options.batch_size, self.precision])
+        compiler = Compiler(cache_root() / "inductor", key, self.world.device)
+        if "compile" not in self.state.memo:
+            seconds = 0.0
+            if self.options.compile == "auto":
+                batches = self.loader.step(0)
+                pace = self.world.from_main(time_step(self.state.model, batches, self.plan))
+                tokens = self.loader.batch_size * max(1, self.task.ports().length)
+                seconds = eager_seconds(self.plan.budget, pace, tokens)
+            decision = compiler.decide(self.options.compile, self.world.from_main(seconds))
+            self.state.memo["compile"] = decision.to_dict()
+            self.run.say(
+                f"train: {'compiled' if decision.compile else 'not compiled'}: {decision.reason}"
+            )
+        if self.state.memo["compile"]["compile"]:
+            self.state.forward = compiler.compile(self.state.model)
+            time_step(self.state.forward, self.loader.step(0), self.plan, repeats=1)
+            compiler.remember()
 
     def _after(self, step: Step, trackers: Sequence[Tracker]) -> None:
         options, final = self.options, step.progress >= 1
@@ -122,6 +152,7 @@ class Training:
             "tokens": step.tokens,
             "seconds": round(self.state.seconds, 3),
             "tokens_per_second": round(step.count / max(step.seconds, 1e-9), 1),
+            "utilisation": round(self._utilisation(step.count, step.seconds), 4),
         }
         if step.index % options.logging_steps == 0 or step.index == 1 or final:
             self._log(step.index, values, trackers)
@@ -129,11 +160,26 @@ class Training:
         if self.validation and (step.index % options.eval_steps == 0 or final):
             self._validate(step.index, trackers)
         if step.index % options.save_steps == 0 or final:
-            self.checkpoints.save(self.state)
+            self._save()
+
+    def _save(self) -> None:
+        """Save, with the energy used so far: a resumed run adds to it."""
+        energy = self.meter.read()
+        (joules,) = self.world.sum(energy.joules)
+        spent = self.state.memo.get("energy", {"joules": 0.0})["joules"]
+        self.state.memo["energy"] = {"joules": spent + joules, "method": energy.method}
+        self.meter = EnergyMeter()
+        self.checkpoints.save(self.state)
+
+    def _utilisation(self, tokens: int, seconds: float) -> float:
+        return tokens * self.flop_per_token / max(seconds, 1e-9) / self.peak
 
     def _show(self, step: Step) -> None:
         speed = self.state.tokens / max(self.state.seconds, 1e-9)
-        facts = f"step {step.index:,}  loss {step.loss:.4f}  {speed:,.0f} tokens/s"
+        share = self._utilisation(self.state.tokens, self.state.seconds)
+        facts = (
+            f"step {step.index:,}  loss {step.loss:.4f}  {speed:,.0f} tokens/s  {share:.0%} of peak"
+        )
         if best := self.state.memo.get("best"):
             facts += f"  best {best['metric']} {best['value']:.4f}"
         done = min(step.progress, 1.0)
@@ -178,6 +224,9 @@ class Training:
     def _conclude(self) -> None:
         if self._out_of_patience():
             self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
+            self._save()
+        if self._out_of_patience():
+            self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
         state, options = self.state, self.options
         best = state.memo.get("best") if options.load_best_model_at_end else None
         if best:
@@ -187,16 +236,17 @@ class Training:
         if not self.run.main:
             return
         save_model(self.run, self.task, state.model)
-        parameters = sum(p.numel() for p in state.model.parameters())
-        ports = self.task.ports()
         self.run.write_json(
             "training.json",
             {
                 "steps": state.step,
                 "tokens": state.tokens,
                 "seconds": state.seconds,
-                "parameters": parameters,
-                "flop_per_token": self.run.recipe.model.flops_per_token(ports, parameters),
+                "parameters": self.parameters,
+                "flop_per_token": self.flop_per_token,
+                "peak_flop_per_second": self.peak,
+                "energy": state.memo["energy"],
+                "compiled": state.memo["compile"],
                 "precision": self.precision.name,
                 "processes": self.world.size,
                 "device": str(self.world.device),

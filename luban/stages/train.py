@@ -81,6 +81,13 @@ class Train(Stage):
             "speed": Claim(last["tokens"] / max(last["seconds"], 1e-9), "tokens/s"),
             "parameters": Claim(stored_parameters(weights), note="in model/, tied ones once"),
             "compute": Claim(flop, "FLOP", note="6 per parameter and token, plus attention"),
+            "utilisation": Claim(
+                flop / last["seconds"] / summary["peak_flop_per_second"],
+                note="share of the fastest matrix product measured on this machine",
+            ),
+            "energy": Claim(
+                summary["energy"]["joules"] / 3.6e6, "kWh", note=summary["energy"]["method"]
+            ),
             "last training loss": Claim(last["loss"], "nats", note="of one step"),
             "weights (sha256)": Claim(sha256_of(weights)),
         }

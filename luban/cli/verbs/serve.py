@@ -1,0 +1,61 @@
+"""Serve a trained model over HTTP, the OpenAI way."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from luban.cli.console import Terminal
+from luban.core.errors import RunError
+from luban.run import Run
+from luban.serving.route import Limits, Service
+from luban.serving.server import serve
+from luban.trained import load_model
+
+LIMITS = {
+    "body_bytes": "largest request body",
+    "prompt_tokens": "longest prompt",
+    "max_tokens": "most tokens in one answer",
+    "choices": "most answers in one request",
+    "waiting": "most requests that wait for the model; more get 429",
+    "seconds": "longest time for one request",
+    "grace_seconds": "longest time to finish when stopping",
+}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("target", metavar="RUN", help="a run directory")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines connect")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--name", default=None, help="the model's name; the run's by default")
+    parser.add_argument(
+        "--api-key", default="", help="what clients must send; LUBAN_API_KEY by default"
+    )
+    for field in fields(Limits):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=field.default,
+            help=LIMITS[field.name],
+        )
+
+
+def perform(args: argparse.Namespace) -> int:
+    """Load the model and answer requests until told to stop."""
+    console = Terminal()
+    run = Run.open(Path(args.target), console)
+    task = run.task()
+    model = task.generator(load_model(run, task))
+    if model is None:
+        raise RunError(f"no route serves {task.name} yet.", where=run.path)
+    limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
+    name = args.name or run.recipe.name
+    service = Service(model=model, name=name, limits=limits, api_key=args.api_key)
+
+    def ready(url: str) -> None:
+        console.say(f"{name} is served at {url}/v1 (health: {url}/health, docs: {url}/docs)")
+
+    serve(service, host=args.host, port=args.port, ready=ready)
+    return 0
