@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from luban.core.errors import CapacityError, RequestError
+from luban.core.errors import CapacityError, DataError, RequestError
 
 #: Status to the (type, code) that OpenAI gives it.
 _KINDS = {
@@ -69,12 +69,14 @@ def api_error(error: Exception) -> ApiError:
             return error
         case RequestValidationError():
             return _invalid(error)
-        case RequestError():
+        case RequestError() | DataError():
             return ApiError(400, str(error))
         case TimeoutError():
             return ApiError(504, "The answer took longer than this server allows.")
         case CapacityError():
             return ApiError(503, f"The server has no room for this request: {error.what}")
+        case HTTPException(status_code=400):  # FastAPI's, for bytes that are no text, say
+            return ApiError(400, "The body cannot be read as JSON.")
         case HTTPException():
             return ApiError(error.status_code, error.detail, headers=error.headers)
         case _:
@@ -82,7 +84,7 @@ def api_error(error: Exception) -> ApiError:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an app an OpenAI one."""
+    """Make every error of an app an OpenAI one; the Doorkeeper sees to the unexpected."""
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
         found = api_error(error)
@@ -94,7 +96,8 @@ def install(app: FastAPI) -> None:
             )
         return found.response()
 
-    for kind in (HTTPException, RequestValidationError, RequestError, TimeoutError, Exception):
+    ours = (RequestError, DataError, CapacityError)
+    for kind in (HTTPException, RequestValidationError, *ours, TimeoutError):
         app.add_exception_handler(kind, answer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import time
 import uuid
 from typing import Any
@@ -11,11 +12,15 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from luban.serving.errors import ApiError
+from luban.serving.errors import ApiError, api_error
 from luban.serving.route import Service
 
 #: Open while draining and without a key: load balancers and Prometheus ask here.
 _UNGUARDED = ("/health", "/metrics")
+#: The status of an answer that never began, because the client left.
+_LEFT = 499
+
+_log = logging.getLogger("luban.serving")
 
 
 class Doorkeeper:
@@ -32,7 +37,7 @@ class Doorkeeper:
             return
         service, start = self._service, time.perf_counter()
         identity = f"req-{uuid.uuid4().hex}"
-        status = 499  # what stays if the client leaves before the answer begins
+        status = _LEFT
 
         async def identified(message: Message) -> None:
             nonlocal status
@@ -49,9 +54,11 @@ class Doorkeeper:
                 await refusal.response()(scope, receive, identified)
             else:
                 await self._app(scope, self._bounded(receive), identified)
-        except Exception:
-            status = 500 if status == 499 else status
-            raise
+        except Exception as error:
+            _log.exception("%s failed", identity)
+            if status != _LEFT:  # the answer has begun: the server can only hang up
+                raise
+            await api_error(error).response()(scope, receive, identified)
         finally:
             service.in_flight -= 1
             route = getattr(scope.get("route"), "path", "other")

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 _Id = Annotated[int, Field(ge=0)]
@@ -65,12 +72,17 @@ class CompletionRequest(_Body):
             raise PydanticCustomError("stop", "must be at most 16 texts that are not empty")
         return value
 
-    @field_validator("prompt")
+    @field_validator("prompt", mode="wrap")
     @classmethod
-    def _some_prompt(cls, value: str | list[Any]) -> str | list[Any]:
-        if value == []:
-            raise PydanticCustomError("prompt", "must hold at least one prompt")
-        return value
+    def _prompt(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            prompt = check(value)
+        except ValidationError:
+            prompt = []
+        if prompt == []:
+            expected = "must be a text, token ids of 0 or more, or a list of either"
+            raise PydanticCustomError("prompt", expected)
+        return prompt
 
     @property
     def prompts(self) -> list[str | list[int]]:
