@@ -39,24 +39,65 @@ def render(run: Run) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def tables(claims: Mapping[str, Claim]) -> list[list[list[str]]]:
+    """Return claims as tables of text, the first row of each being its header.
+
+    Things measured alike (splits, a model and its baselines) stand side by side; the rest
+    follows one claim a line.
+    """
+    groups: dict[str, dict[str, Claim]] = {}
+    for name, claim in claims.items():
+        subject, _, leaf = name.rpartition("/")
+        groups.setdefault(subject, {})[leaf] = claim
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for subject, group in groups.items():
+        alike.setdefault(tuple(sorted(group)), []).append(subject)
+    found, single = [], dict(claims)
+    for leaves, subjects in alike.items():
+        if len(subjects) > 1:
+            found.append(_side_by_side(subjects, groups))
+            single = {
+                name: claim
+                for name, claim in single.items()
+                if name not in {f"{subject}/{leaf}" for subject in subjects for leaf in leaves}
+            }
+    return [*found, _one_a_line(single)] if single else found
+
+
+def _side_by_side(subjects: list[str], groups: dict[str, dict[str, Claim]]) -> list[list[str]]:
+    rows = [["", *subjects, "unit", "n", "how"]]
+    for leaf, first in groups[subjects[0]].items():
+        column = [groups[subject][leaf] for subject in subjects]
+        sizes = list(dict.fromkeys("" if c.n is None else f"{c.n:,}" for c in column))
+        values = [str(claim).removesuffix(claim.unit).strip() for claim in column]
+        rows.append([leaf, *values, first.unit, " / ".join(sizes), first.note])
+    return rows
+
+
+def _one_a_line(claims: Mapping[str, Claim]) -> list[list[str]]:
+    rows = [["", "value", "unit", "n", "how"]]
+    for name, claim in claims.items():
+        value = str(claim).removesuffix(claim.unit).strip()
+        rows.append(
+            [name, value, claim.unit, "" if claim.n is None else f"{claim.n:,}", claim.note]
+        )
+    return rows
+
+
 def _section(run: Run, report: Report) -> list[str]:
-    parts = [str(text) for text in report.details.get("text", ())]
-    parts.append(_table(report.claims))
-    for file in report.details.get("figures", ()):
-        parts.append(f"![{file}]({file})")
+    parts = ["\n".join(f"- {text}" for text in report.details.get("text", ()))]
+    parts += [_markdown(rows) for rows in tables(report.claims)]
+    parts += [f"![{file}]({file})" for file in report.details.get("figures", ())]
     for index, sample in enumerate(report.details.get("samples", ()), 1):
         parts += [f"Sample {index}:", _quoted(sample)]
-    return parts
+    return [part for part in parts if part]
 
 
-def _table(claims: Mapping[str, Claim]) -> str:
-    rows = ["| claim | value | 95 % interval | unit | n | how |", "|---|---:|---|---|---:|---|"]
-    for name, claim in claims.items():
-        value, _, interval = str(claim).removesuffix(claim.unit).strip().partition(" [")
-        size = "" if claim.n is None else f"{claim.n:,}"
-        cells = (name, value, f"[{interval}" if interval else "", claim.unit, size, claim.note)
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows)
+def _markdown(rows: list[list[str]]) -> str:
+    used = [i for i in range(len(rows[0])) if i == 0 or any(row[i] for row in rows[1:])]
+    lines = [[row[i].replace("|", "\\|") for i in used] for row in rows]
+    lines.insert(1, [":---" if i == 0 else "---:" for i in used])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _quoted(text: str) -> str:
@@ -79,6 +120,6 @@ def _reproduce(run: Run) -> str:
     environment = ", ".join(f"{name} {value}" for name, value in manifest["environment"].items())
     return (
         f"```sh\nluban run {run.path}/recipe.yaml   # the same recipe, from data to card\n"
-        f"luban verify {run.path}            # recompute every number above\n```\n\n"
+        f"luban verify {run.path}             # recompute every number above\n```\n\n"
         f"Data digest `{manifest['data']}`. Made with {environment}."
     )

@@ -10,6 +10,7 @@ from rich.console import Console as Rich
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from luban.card import tables
 from luban.core.report import Report
 
 #: Seconds between two plain lines about the same piece of work.
@@ -75,12 +76,15 @@ class Terminal:
 
 
 def show_report(report: Report) -> None:
-    """Print the claims of a report as a table on standard output."""
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
-    for column in (report.stage, "value", "95 % interval", "unit", "n", "how"):
-        table.add_column(column, overflow="fold")
-    for name, claim in report.claims.items():
-        value, _, interval = str(claim).removesuffix(claim.unit).strip().partition(" [")
-        size = "" if claim.n is None else f"{claim.n:,}"
-        table.add_row(name, value, f"[{interval}" if interval else "", claim.unit, size, claim.note)
-    Rich(highlight=False, soft_wrap=False, markup=False).print(table)
+    """Print the claims of a report as tables on standard output."""
+    console = Rich(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 140
+    for header, *rows in tables(report.claims):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index, column in enumerate([report.stage, *header[1:]]):
+            if index == 0 or any(row[index] for row in rows):
+                table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(c for i, c in enumerate(row) if i == 0 or any(r[i] for r in rows)))
+        console.print(table)

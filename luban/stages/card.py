@@ -31,6 +31,6 @@ class Card(Stage):
             "card",
             {
                 "matches the reports": Claim(text == render(run)),
-                "sha256 of README.md": Claim(digest),
+                "sha256 of README.md": Claim(digest[:16], note="first 16 digits"),
             },
         )

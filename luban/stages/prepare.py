@@ -87,8 +87,8 @@ class Prepare(Stage):
         shared = overlap(data)
         check_overlap(data, shared)
         for split, part in shared.items():
-            claims[f"{split}/records also in train"] = Claim(part.record_share, n=part.records)
-            claims[f"{split}/passages also in train"] = Claim(
+            claims[f"{split} found in train/records"] = Claim(part.record_share, n=part.records)
+            claims[f"{split} found in train/passages"] = Claim(
                 part.passage_share, n=part.passages, note="50 characters, verbatim"
             )
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]

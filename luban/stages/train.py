@@ -89,7 +89,7 @@ class Train(Stage):
                 summary["energy"]["joules"] / 3.6e6, "kWh", note=summary["energy"]["method"]
             ),
             "last training loss": Claim(last["loss"], "nats", note="of one step"),
-            "weights (sha256)": Claim(sha256_of(weights)),
+            "weights (sha256)": Claim(sha256_of(weights)[:16], note="first 16 digits"),
         }
         claims |= {
             name: Claim(value, note="of the mechanism") for name, value in summary["cost"].items()
