@@ -27,7 +27,7 @@ check: $(VENV)/.dev  ## lint, format, types, and that generated docs are fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(if $(wildcard docs/build.py),$(BIN)/python docs/build.py --check)
+	$(BIN)/python docs/generate.py --check
 
 test: $(VENV)/.dev  ## run the tests, less those that take minutes
 	$(BIN)/pytest
@@ -39,7 +39,7 @@ bench: $(VENV)/.dev  ## run the quick mode of every benchmark
 	set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python $$file --quick; done
 
 docs: $(VENV)/.dev  ## write the generated pages again
-	$(if $(wildcard docs/build.py),$(BIN)/python docs/build.py)
+	$(BIN)/python docs/generate.py
 
 $(BIN)/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
