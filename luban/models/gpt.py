@@ -53,6 +53,9 @@ class GPT(Model):
     mlp_bias: bool = Field(default=False, description="Used by llama; gpt2 always has biases.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     initializer_range: float = Field(default=0.02, gt=0)
+    initializer: Literal["normal", "fan_in"] = Field(
+        default="normal", description="normal: initializer_range; fan_in: 1/sqrt(inputs)."
+    )
     zero_init_output: bool = Field(
         default=False, description="Start what each block adds at zero instead of small."
     )
@@ -108,7 +111,7 @@ class GPT(Model):
         return CausalLM(
             body,
             tied=self.tie_word_embeddings,
-            init_std=self.initializer_range,
+            init_std=self.initializer_range if self.initializer == "normal" else None,
             zero_out=self.zero_init_output,
         )
 

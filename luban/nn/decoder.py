@@ -77,7 +77,9 @@ class CausalLM(nn.Module):
     A tied head is no module of its own, so the state dict holds every weight once.
     """
 
-    def __init__(self, model: DecoderModel, *, tied: bool, init_std: float, zero_out: bool) -> None:
+    def __init__(
+        self, model: DecoderModel, *, tied: bool, init_std: float | None, zero_out: bool
+    ) -> None:
         super().__init__()
         self.model = model
         self.lm_head: nn.Linear | None = None
@@ -104,21 +106,32 @@ class CausalLM(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Draw fresh weights: normal, residual outputs scaled by 1/sqrt(2 layers) as in GPT-2.
+        """Draw fresh weights.
 
-        Radford et al. 2019; with ``zero_out`` the residual outputs start at zero, so every
-        block starts as the identity.
+        With a standard deviation: normal, residual outputs scaled by 1/sqrt(2 layers) (GPT-2,
+        Radford et al. 2019). Without one: 1/sqrt(fan in) (LeCun et al. 1998), embedding 1, so
+        that Muon's updates and the weights are of one size; an untied head starts at zero.
+        With ``zero_out`` the residual outputs start at zero: every block is the identity.
         """
-        out_std = self._init_std / (2 * len(self.model.layers)) ** 0.5
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                output = name.endswith(("o_proj", "down_proj"))
-                std = self._init_std if not output else 0.0 if self._zero_out else out_std
-                nn.init.normal_(module.weight, std=std)
+                nn.init.normal_(module.weight, std=self._std(name, module))
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, RMSNorm | nn.LayerNorm | Rotary):
                 module.reset_parameters()
+
+    def _std(self, name: str, module: nn.Linear | nn.Embedding) -> float:
+        output = name.endswith(("o_proj", "down_proj"))
+        if output and self._zero_out:
+            return 0.0
+        if self._init_std is not None:
+            return self._init_std / ((2 * len(self.model.layers)) ** 0.5 if output else 1.0)
+        if module is self.lm_head:
+            return 0.0
+        if isinstance(module, nn.Embedding):
+            return 1.0 if self.lm_head is not None else module.embedding_dim**-0.5
+        return float(module.in_features**-0.5)
 
     def forward(
         self,

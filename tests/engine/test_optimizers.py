@@ -146,7 +146,8 @@ def test_muon_equals_torchs_and_its_adamw_part_equals_adamw() -> None:
     ours = {name: nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
     ours |= {"embed": nn.Parameter(torch.randn(9, 6)), "norm": nn.Parameter(torch.randn(6))}
     copy = {name: nn.Parameter(p.detach().clone()) for name, p in ours.items()}
-    built = optimizer("muon", weight_decay=0.1, adamw_learning_rate=0.01).build(list(ours.items()))
+    rates = {"weight_decay": 0.1, "adamw_weight_decay": 0.1, "adamw_learning_rate": 0.01}
+    built = optimizer("muon", **rates).build(list(ours.items()))
     muon = torch.optim.Muon([copy[name] for name in shapes], lr=0.02, weight_decay=0.1)
     adamw = optimizer("adamw", learning_rate=0.01, weight_decay=0.1)
     rest = adamw.build([("embed", copy["embed"]), ("norm", copy["norm"])])
@@ -240,7 +241,8 @@ def test_minimises_a_convex_bowl(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("optimizers"))
 def test_groups_carry_rate_and_decay_only_matrices(name: str) -> None:
-    built = toy.optimizer_of(name, toy.Net(), weight_decay=0.25)
+    extra = {"adamw_weight_decay": 0.25} if name == "muon" else {}
+    built = toy.optimizer_of(name, toy.Net(), weight_decay=0.25, **extra)
     seen = set()
     for group in built.param_groups:
         assert group["lr"] == group["initial_lr"] > 0

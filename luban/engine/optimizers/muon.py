@@ -30,7 +30,7 @@ class Muon(Optimizer):
 
     Attributes:
         learning_rate: For hidden matrices; the update's singular values are about this.
-        weight_decay: Decoupled, for all matrices.
+        weight_decay: Decoupled, for hidden matrices.
         momentum: Of the gradient average (Nesterov).
         momentum_warmup_steps: Steps in which the momentum rises from .85 to ``momentum``.
         ns_steps: Newton-Schulz steps.
@@ -47,6 +47,7 @@ class Muon(Optimizer):
     ns_steps: int = Field(default=5, ge=1, lt=100)
     adjust_lr: Literal["original", "match_rms_adamw"] = "original"
     adamw_learning_rate: float = Field(default=3e-3, gt=0)
+    adamw_weight_decay: float = Field(default=0.0, ge=0)
     adamw_betas: tuple[float, float] = (0.9, 0.95)
     adamw_eps: float = Field(default=1e-8, gt=0)
     adamw_parameters: tuple[str, ...] = ("*embed*", "*wte*", "*wpe*", "*head.*", "*classifier*")
@@ -71,7 +72,7 @@ class Muon(Optimizer):
         }
         return _MuonAdamw(
             groups(hidden, self.learning_rate, self.weight_decay, **muon)
-            + groups(others, self.adamw_learning_rate, self.weight_decay, **adam)
+            + groups(others, self.adamw_learning_rate, self.adamw_weight_decay, **adam)
         )
 
     def _is_hidden(self, name: str, parameter: nn.Parameter) -> bool:
