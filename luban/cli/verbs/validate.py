@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
 from luban.cli import target
-from luban.core.contracts import Record, Task
+from luban.core.contracts import Example, Record, Task
 from luban.core.errors import CapacityError, DataError, LubanError
 from luban.recipe import Recipe
 
@@ -51,7 +52,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
     rows = {split: _encoded(task, split, records) for split, records in looked.items()}
     module = recipe.model.resolve().build(task.ports())
     train = recipe.stage("train")
-    batch = task.collate(rows["train"][:2])
+    view = task.view(_InMemory(rows["train"]), 0, recipe.seed)
+    batch = task.collate([view[i] for i in range(min(2, len(view)))])
     losses = task.loss(module.train(), batch)
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
     parameters = sum(p.numel() for p in module.parameters())
@@ -98,6 +100,22 @@ def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
             fix="mend or drop these rows.",
         )
     return good
+
+
+class _InMemory:
+    """A few examples as ``core.contracts.Examples``."""
+
+    def __init__(self, examples: list[Example]) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int, /) -> Example:
+        return self._examples[index]
+
+    def flat(self, name: str) -> np.ndarray[Any, Any]:
+        return np.concatenate([example[name] for example in self._examples])
 
 
 def _memory(parameters: int, batch: Any, batch_size: int, task: Task) -> int:
