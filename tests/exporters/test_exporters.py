@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from luban.core import registry
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter
+from luban.core.contracts import Exporter, Model, Ports
 from luban.core.errors import MissingExtra, RecipeError, RunError, VerifyError
 from luban.exporters._check import largest_difference
 from luban.exporters.huggingface import Huggingface
@@ -25,36 +25,17 @@ from luban.exporters.torch_export import TorchExport
 VOCABULARY, WIDTH, LENGTH = 11, 16, 64
 
 
-class Attention(nn.Module):
-    """One causal head with a table of positions: its length is bounded."""
-
-    table: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(VOCABULARY, WIDTH)
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.head = nn.Linear(WIDTH, VOCABULARY)
-        self.register_buffer("table", torch.randn(LENGTH, WIDTH), persistent=False)
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        x = self.embed(input_ids) + self.table[: input_ids.shape[1]]
-        q, k, v = self.qkv(x).unsqueeze(1).chunk(3, dim=-1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        logits: Tensor = self.head(y.squeeze(1))
-        return logits
-
-
-class Recurrent(nn.Module):
-    def __init__(self, layer: type[nn.LSTM | nn.GRU | nn.RNN]) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(VOCABULARY, WIDTH)
-        self.layer = layer(WIDTH, WIDTH, num_layers=2, batch_first=True)
-        self.head = nn.Linear(WIDTH, VOCABULARY)
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.layer(self.embed(input_ids))[0])
-        return logits
+SMALL = {"hidden_size": WIDTH, "num_hidden_layers": 1}
+HEADS = {**SMALL, "num_attention_heads": 4, "initializer_range": 0.3}
+MODELS = {
+    "qwen3": {"name": "gpt", "num_key_value_heads": 2, **HEADS},
+    "llama": {"name": "gpt", "layout": "llama", "tie_word_embeddings": False, **HEADS},
+    "gpt2": {"name": "gpt", "layout": "gpt2", **HEADS},
+    "lstm": {"name": "rnn", "cell": "lstm", "tie_word_embeddings": True, **SMALL},
+    "gru": {"name": "rnn", "cell": "gru", **SMALL},
+    "rnn": {"name": "rnn", "cell": "rnn", **SMALL},
+}
+PORTS = Ports("tokens", VOCABULARY, VOCABULARY, LENGTH, 0, 0)
 
 
 class Untraceable(nn.Module):
@@ -88,9 +69,8 @@ def sample(batch: int = 4, length: int = 24) -> Batch:
 
 def make(name: str) -> nn.Module:
     torch.manual_seed(1)
-    layers: dict[str, type[nn.LSTM | nn.GRU | nn.RNN]]
-    layers = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-    return (Recurrent(layers[name]) if name in layers else Attention()).eval()
+    model: Model = Model.from_dict(MODELS[name])
+    return model.build(PORTS).eval()
 
 
 def reload_program(path: Path, inputs: dict[str, Tensor]) -> Tensor:
@@ -108,8 +88,8 @@ def run_onnx(path: Path, inputs: dict[str, Tensor]) -> Tensor:
 
 
 CASES = [
-    *((TorchExport(), reload_program, name) for name in ("attention", "lstm", "gru", "rnn")),
-    *((Onnx(), run_onnx, name) for name in ("attention", "lstm", "gru")),
+    *((TorchExport(), reload_program, name) for name in ("qwen3", "gpt2", "lstm", "gru", "rnn")),
+    *((Onnx(), run_onnx, name) for name in ("qwen3", "gpt2", "lstm", "gru")),
 ]
 
 
@@ -136,8 +116,20 @@ def test_export_agrees_at_other_sizes(
     assert [file.name for file in tmp_path.iterdir()] == ["out"], "nothing is left beside"
 
 
+@pytest.mark.parametrize("name", ["qwen3", "llama", "gpt2"])
+def test_gpt_is_what_transformers_reads(tmp_path: Path, name: str) -> None:
+    module, model = make(name), Model.from_dict(MODELS[name])
+    folder = tmp_path / "model"
+    folder.mkdir()
+    tensors = {key: tensor.clone() for key, tensor in model.to_hf(module.state_dict()).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(model.hf_config(PORTS)), encoding="utf-8")
+    report = Huggingface().write(module, sample(), folder, tmp_path / "out")
+    assert report.claims["huggingface/largest difference"].n == 4 * 24 * VOCABULARY
+
+
 def test_a_batch_of_one_still_gives_a_free_batch(tmp_path: Path) -> None:
-    report = TorchExport().write(make("attention"), sample(batch=1), tmp_path, tmp_path / "out")
+    report = TorchExport().write(make("gru"), sample(batch=1), tmp_path, tmp_path / "out")
     assert report.claims["torch-export/free axes"].value == "input_ids[0], input_ids[1]"
 
 
@@ -238,7 +230,7 @@ def test_huggingface_refuses_a_model_without_equivalent(tmp_path: Path) -> None:
 def test_onnx_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtra, match=r"luban\[onnx\]"):
-        Onnx().write(make("attention"), sample(), tmp_path, tmp_path / "out")
+        Onnx().write(make("gru"), sample(), tmp_path, tmp_path / "out")
 
 
 def test_registered_names() -> None:
