@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -61,7 +61,7 @@ class Loader:
         cuts = [len(mine) * part // parts for part in range(parts + 1)] if parts else [0]
         return [self.collate(mine[a:b]) for a, b in pairwise(cuts)]
 
-    def batches(self, start: int = 0) -> Iterator[list[Batch]]:
+    def batches(self, start: int = 0) -> Generator[list[Batch], None, None]:
         """Yield the micro-batches of each step from ``start`` on, one step prepared ahead."""
         with ThreadPoolExecutor(1, thread_name_prefix="luban-loader") as worker:
             following = worker.submit(self.step, start)

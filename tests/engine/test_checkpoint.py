@@ -294,8 +294,6 @@ def test_kill_minus_nine_and_go_on_is_bit_identical(
     optimizer: str, wait: int, tmp_path: Path
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    cut.mkdir()
     toy.main(whole, optimizer, 60)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.engine.toy", str(cut), optimizer, "60"],

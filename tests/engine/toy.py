@@ -97,10 +97,13 @@ def train(state: State, plan: Plan, world: World | None = None, **fields: Any) -
     return fit(state, batches, plan, world)
 
 
-def main(folder: Path, optimizer: str, steps: int) -> None:
+def main(
+    folder: Path, optimizer: str, steps: int, dropout: float = 0.2, world: World | None = None
+) -> None:
     """Train with a checkpoint after every third step, going on from the last one."""
-    world = World.start("cpu")
-    state = state_of(optimizer, dropout=0.2)
+    folder.mkdir(exist_ok=True)
+    world = world or World()
+    state = state_of(optimizer, dropout)
     checkpoints = Checkpoints(folder, {"optimizer": optimizer}, world)
     checkpoints.load(state)
     with (folder / f"curve-{world.rank}.jsonl").open("a") as log:
@@ -111,7 +114,6 @@ def main(folder: Path, optimizer: str, steps: int) -> None:
             if step.index % 3 == 0:
                 checkpoints.save(state)
     checkpoints.save(state)
-    world.close()
 
 
 if __name__ == "__main__":
