@@ -36,7 +36,8 @@ test-all: $(VENV)/.dev  ## run every test
 	$(BIN)/pytest -m ""
 
 bench: $(VENV)/.dev  ## run the quick mode of every benchmark
-	set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(BIN)/python $$file --quick; done
+	set -e; for file in benchmarks/[!_]*.py; do \
+		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick; done
 
 docs: $(VENV)/.dev  ## write the generated pages again
 	$(BIN)/python docs/generate.py

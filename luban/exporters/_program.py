@@ -37,7 +37,7 @@ def trace(module: nn.Module, sample: Batch) -> ExportedProgram:
     axes = {name: dict.fromkeys(range(tensor.ndim), Dim.AUTO) for name, tensor in inputs.items()}
     try:
         with torch.no_grad(), free_length(), quiet():
-            return export(on_cpu(module).eval(), (), inputs, dynamic_shapes=axes)
+            program = export(on_cpu(module).eval(), (), inputs, dynamic_shapes=axes)
     except Exception as error:
         raise RecipeError(
             "torch.export cannot turn this model into a graph.",
@@ -45,6 +45,9 @@ def trace(module: nn.Module, sample: Batch) -> ExportedProgram:
             got=root_cause(error),
             fix="leave this exporter out of the recipe's export section.",
         ) from error
+    for node in program.graph.nodes:  # half of a small file, and paths of this machine
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def free_axes(program: ExportedProgram) -> dict[str, tuple[int, ...]]:

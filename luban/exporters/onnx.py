@@ -69,7 +69,7 @@ def _translate(program: ExportedProgram) -> Any:
         )
     try:
         with free_length(), quiet():
-            return torch.onnx.export(program, (), dynamo=True, verbose=False)
+            written: Any = torch.onnx.export(program, (), dynamo=True, verbose=False)
     except Exception as error:
         raise RecipeError(
             "this model cannot be written as ONNX.",
@@ -77,6 +77,9 @@ def _translate(program: ExportedProgram) -> Any:
             got=root_cause(error),
             fix="leave onnx out of the recipe's export section.",
         ) from error
+    for node in written.model.graph.all_nodes():
+        node.metadata_props.clear()  # where torch's graph had it: larger than a small model
+    return written
 
 
 def _run(session: Any, inputs: dict[str, Tensor]) -> Tensor:

@@ -114,6 +114,7 @@ def test_export_agrees_at_other_sizes(
             read(tmp_path / "out", inputs).detach(), expected, atol=1e-4, rtol=0
         )
     assert [file.name for file in tmp_path.iterdir()] == ["out"], "nothing is left beside"
+    assert not any(b"nn/decoder.py" in file.read_bytes() for file in files), "no local paths"
 
 
 @pytest.mark.parametrize("name", ["qwen3", "llama", "gpt2"])
