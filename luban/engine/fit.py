@@ -179,12 +179,13 @@ def _gradients(
 ) -> tuple[float, float]:
     """Fill every ``.grad`` with the gradient sum over all processes; return loss sum and count."""
     state.optimizer.zero_grad(set_to_none=True)
-    loss, model = plan.precision.cast(_scaled(plan.loss, state.scaler)), state.forward
+    loss = plan.precision.cast(_scaled(plan.loss, state.scaler))
+    model = state.model if state.forward is None else state.forward
     zero = torch.zeros((), dtype=torch.float64, device=world.device)
     loss_sum, count = zero, zero
     for batch in micro_batches:
         batch = batch if world.device.type == "cpu" else batch.to(world.device)
-        losses = plan.mechanism.accumulate(model or state.model, batch, loss)
+        losses = plan.mechanism.accumulate(model, batch, loss)
         loss_sum = loss_sum + losses.sums.sum(dtype=torch.float64)
         count = count + losses.counts.sum(dtype=torch.float64)
     grads = []
