@@ -14,6 +14,8 @@ from luban.data import store
 from luban.data.dataset import Data
 from luban.data.store import Progress, Store
 
+_HELPERS = ("catalogue.yaml", "files.py", "records.py", "scripts.py", "store.py")
+
 
 def cache_root() -> Path:
     """Return the folder of all stores: ``$LUBAN_CACHE``, or ``~/.cache/luban``."""
@@ -69,7 +71,8 @@ def learned_digest(task: Task) -> str:
 
 
 def _own_code() -> list[str]:
-    return [sha256_of(path) for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    """Return digests of what reading and encoding rest on beside the components themselves."""
+    return [sha256_of(Path(__file__).with_name(name)) for name in _HELPERS]
 
 
 def _remove(folder: Path) -> None:

@@ -119,6 +119,8 @@ def fetch(remote: Remote) -> bytes:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
             data: bytes = answer.read()
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise DataError(
             f"the download failed ({error}).",
             where=url,

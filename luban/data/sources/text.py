@@ -59,8 +59,8 @@ def _pieces(file: TextIO) -> Iterator[tuple[int, str]]:
     while block := file.read(PIECE):
         text = rest + block
         # A text without line ends is cut all the same: no piece grows without bound.
-        cut = text.rfind("\n") + 1 or len(text)
-        piece, rest = text[:cut], text[cut:]
+        cut = text.rfind("\n") + 1 if len(block) == PIECE else 0
+        piece, rest = (text[:cut], text[cut:]) if cut else (text, "")
         yield line, piece
         line += piece.count("\n")
     if rest:
@@ -88,7 +88,7 @@ def _paragraphs(file: TextIO) -> Iterator[tuple[int, str, bool]]:
         size += len(text)
         if size >= PIECE:
             yield start, "".join(kept), False
-            start, kept, size = line + 1, [], 0
+            start, kept, size = line + ends, [], 0
     yield start, "".join(kept).removesuffix("\n"), True
 
 

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import PrivateAttr
@@ -21,6 +21,7 @@ import tokenizers
 from tokenizers import decoders, pre_tokenizers
 
 END = "<|endoftext|>"
+_SLICE = 1 << 13  #: characters; what a sample is made of
 
 #: Qwen2's pre-tokeniser: digits one by one, runs of letters (Chinese clauses too), and known
 #: by name to llama.cpp and others.
@@ -135,12 +136,13 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
     Attributes:
         vocab_size: Entries, the 256 bytes and the end token included; fewer if the text is
             too small to find that many.
-        max_learn_bytes: Text to learn from. Beyond it, texts are thinned evenly over the
-            whole stream, so that memory stays bounded on any amount of data.
+        max_learn_bytes: Text to learn from. Beyond it, the text is thinned evenly over the
+            whole stream, so that memory and time stay bounded on any amount of data.
     """
 
     vocab_size: int = 4096
-    max_learn_bytes: int = 64_000_000
+    max_learn_bytes: int
+    pattern: ClassVar[str] = PATTERN
 
     def learn(self, texts: Iterable[str]) -> Self:
         """Return this tokenizer with a vocabulary learned from training text.
@@ -161,12 +163,13 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
         fast = tokenizers.Tokenizer(self.untrained())
         fast.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated"),
+                pre_tokenizers.Split(tokenizers.Regex(self.pattern), "isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
         fast.decoder = decoders.ByteLevel()
         fast.train_from_iterator(sample, self.trainer())
+        fast.model = self.tidied(fast)
         fast.add_special_tokens([END])
         return self.holding(fast)
 
@@ -178,26 +181,31 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
     def trainer(self) -> Any:
         """Return the library's trainer, for ``vocab_size`` less the end token."""
 
+    def tidied(self, fast: tokenizers.Tokenizer) -> Any:
+        """Return the trained model, made the same in every run."""
+        return fast.model
+
     def bytes_of(self, token: str) -> int:
         """Return the length of a token: each character of it is a byte."""
         return len(token)
 
 
 def thinned(texts: Iterable[str], max_bytes: int) -> list[str]:
-    """Return every text, or every 2nd, 4th, … so that all fit in ``max_bytes`` of UTF-8.
+    """Return every slice of the texts, or every 2nd, 4th, … so that all fit in ``max_bytes``.
 
-    One pass and bounded memory: whenever the sample is full, every other text of it goes.
+    One pass and bounded memory: whenever the sample is full, every other slice of it goes.
     """
     kept: list[str] = []
     size, step = 0, 1
-    for number, text in enumerate(texts):
+    slices = (text[at : at + _SLICE] for text in texts for at in range(0, len(text), _SLICE))
+    for number, part in enumerate(slices):
         if number % step:
             continue
-        kept.append(text)
-        size += len(text.encode())
+        kept.append(part)
+        size += len(part.encode())
         while size > max_bytes and len(kept) > 1:
             kept, step = kept[::2], step * 2
-            size = sum(len(text.encode()) for text in kept)
+            size = sum(len(part.encode()) for part in kept)
     return kept
 
 

@@ -16,6 +16,7 @@ class Bpe(ByteLevelTokenizer):
         min_frequency: How often a pair must occur to be merged.
     """
 
+    max_learn_bytes: int = 64_000_000
     min_frequency: int = 2
 
     def untrained(self) -> Any:

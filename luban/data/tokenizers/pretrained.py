@@ -79,7 +79,8 @@ class Pretrained(FastTokenizer):
             return len(token)
         if token.startswith("<0x") and len(token) == 6:
             return 1
-        return len(token.replace("▁", " ").removeprefix("##").encode())
+        blank = "▁" if "▁" in repr(self.fast.decoder) else " "
+        return len(token.replace(blank, " ").encode())
 
 
 def _text(token: Any) -> str:
