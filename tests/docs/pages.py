@@ -26,7 +26,8 @@ ADDRESS = "http://127.0.0.1:8000"
 
 _BLOCK = re.compile(
     r"^<!-- test\n(?P<hidden>.*?)^-->$"
-    r"|(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^(?P<fence>`{3,})(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$",
+    r"|(?:^<!-- (?P<mark>[^\n]*?) -->\n)?"
+    r"^(?P<fence>`{3,})(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -89,7 +90,7 @@ def anchors(page: Path) -> set[str]:
 
 def paths_named(page: Path) -> set[str]:
     """Every file of this repository that a page names in code type."""
-    found = re.findall(r"`((?:luban|recipes|benchmarks|tests|docs)/[\w/.*-]+)`", _prose(page))
+    found = re.findall(r"`((?:luban|recipes|benchmarks|tests|docs)/[\w/.*-]*\w)`", _prose(page))
     return {path for path in found if "<" not in path}
 
 
