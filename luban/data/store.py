@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property
 from os import cpu_count
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -115,8 +116,7 @@ def build(
         ContractError: if examples differ in fields, dtype or trailing shape.
         CapacityError: if the disk is full.
     """
-    with folder_atomic(folder) as aside:
-        writer = _Writer(aside)
+    with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done = [0, 0]
         for batch, examples in _encoded(task, records):
             writer.add(examples, [str(record.get("_where", "")) for record in batch])
@@ -181,8 +181,15 @@ class _Writer:
         self._folder = folder
         self._fields: dict[str, _Growing] = {}
         self._offsets: dict[str, _Growing] = {}
-        self._rows = _Growing(folder / "_rows.npy", np.dtype(np.int64), (2,))
+        self._open = ExitStack()
+        self._rows = self._file("_rows", np.dtype(np.int64), (2,))
         self._prefixes: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
 
     def add(self, examples: Sequence[Example], wheres: Sequence[str]) -> None:
         if not self._fields:
@@ -218,7 +225,7 @@ class _Writer:
                 fix="give it a larger share, or loosen the cleaners.",
             )
         for file in (self._rows, *self._fields.values(), *self._offsets.values()):
-            file.close()
+            file.finish()
         meta = {
             "format": FORMAT,
             "key": key,
@@ -232,29 +239,34 @@ class _Writer:
 
     def _start(self, example: Example) -> None:
         for name, array in example.items():
-            path = self._folder / f"{name}.npy"
-            self._fields[name] = _Growing(path, array.dtype, array.shape[1:])
+            self._fields[name] = self._file(name, array.dtype, array.shape[1:])
             if array.ndim:
-                offsets = _Growing(path.with_suffix(".offsets.npy"), np.dtype(np.int64), ())
-                offsets.append([np.zeros(1, np.int64)])
-                self._offsets[name] = offsets
+                self._offsets[name] = self._file(f"{name}.offsets", np.dtype(np.int64), ())
+                self._offsets[name].append([np.zeros(1, np.int64)])
+
+    def _file(self, name: str, dtype: np.dtype[Any], rest: tuple[int, ...]) -> _Growing:
+        if dtype.hasobject:
+            raise ContractError(f"the field {name} is an array of objects; encode numbers.")
+        path = self._folder / f"{name}.npy"
+        file = self._open.enter_context(path.open("wb", buffering=1 << 20))
+        return _Growing(file, name, dtype, rest)
 
 
 class _Growing:
     """A ``.npy`` file that grows along axis 0; its header is made right at the end."""
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], rest: tuple[int, ...]) -> None:
-        if dtype.hasobject:
-            raise ContractError(f"the field {path.stem} is an array of objects; encode numbers.")
-        self._path, self._dtype, self._rest, self.count = path, dtype, rest, 0
-        self._file: IO[bytes] = path.open("wb", buffering=1 << 20)
+    def __init__(
+        self, file: IO[bytes], name: str, dtype: np.dtype[Any], rest: tuple[int, ...]
+    ) -> None:
+        self._file, self._name, self._dtype, self._rest = file, name, dtype, rest
+        self.count = 0
         self._header()
 
     def append(self, arrays: Sequence[Array], wheres: Sequence[str] = ()) -> None:
         for index, array in enumerate(arrays):
             if array.dtype != self._dtype or array.shape[1:] != self._rest:
                 raise ContractError(
-                    f"the field {self._path.stem} must have one dtype and shape in all examples.",
+                    f"the field {self._name} must have one dtype and shape in all examples.",
                     where=wheres[index] if wheres else "",
                     expected=f"{self._dtype} (n, {', '.join(map(str, self._rest))})",
                     got=f"{array.dtype} {array.shape}",
@@ -263,7 +275,7 @@ class _Growing:
         self._file.write(joined.tobytes())
         self.count += len(joined)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._file.seek(0)
         self._header()
         self._file.close()

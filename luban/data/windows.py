@@ -13,10 +13,11 @@ from luban.core.contracts import Example, Examples
 class Windows(Sequence[Example]):
     """Windows of ``length`` + 1 tokens over one field of all examples, joined end to end.
 
-    In an epoch, all windows are full and shifted by one offset in [0, length), a pure function
-    of (seed, epoch); their number is the same in every epoch. With epoch ``None`` there is no
-    shift and the last window may be shorter: each token but the very first is predicted
-    exactly once. A stream of no more than two windows is never shifted.
+    In an epoch, all windows are full and shifted by one offset, a pure function of (seed,
+    epoch), drawn from all that the stream has room for; their number is the same in every
+    epoch. With epoch ``None`` there is no shift and the last window may be shorter: each token
+    but the very first is predicted exactly once. A stream of no more than two windows is never
+    shifted.
 
     Args:
         store: Encoded examples.
@@ -36,7 +37,8 @@ class Windows(Sequence[Example]):
             self._count = max(0, -(-(size - 1) // length))
         else:
             self._count = (size - length) // length
-            self._shift = int(np.random.default_rng((seed, epoch)).integers(length))
+            room = size - self._count * length  # length to 2 * length - 1 offsets
+            self._shift = int(np.random.default_rng((seed, epoch)).integers(room))
 
     def __len__(self) -> int:
         return self._count
