@@ -1,0 +1,120 @@
+"""The laws of components that stand before a model, and of any component."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from luban.core import registry
+from luban.core.component import Component
+from luban.core.contracts import Cleaner, Record, Source, Stage, Tally, Tokenizer
+from luban.testing._law import law, refuses
+
+
+def check_component(component: Component) -> None:
+    """Any component: a named, frozen, strict value that survives a round trip through JSON."""
+    base: type[Component] = next(c for c in type(component).__mro__ if "kind" in c.__dict__)
+    found = registry.load(base.kind, component.name, base)
+    law(found is type(component), component, "its name leads to its class")
+    data = component.to_dict()
+    again = base.from_dict(json.loads(json.dumps(data)))
+    law(again == component, component, "from_dict(to_dict()) is the same component")
+    law(again.digest() == component.digest(), component, "equal components, equal digests")
+    law(bool(type(component).__doc__), component, "the class has a docstring")
+    unknown = refuses(lambda: base.from_dict({**data, "no_such_field": 1}))
+    law(unknown, component, "a field that does not exist is refused")
+    for field in type(component).model_fields:
+        frozen = refuses(partial(setattr, component, field, None))
+        law(frozen, component, "a component is frozen")
+
+
+def check_source(source: Source) -> None:
+    """Reading is repeatable, every record is a table and says where it came from."""
+    check_component(source)
+    law("train" in source.splits(), source, "there is a train split")
+    first, second = (list(source.read("train")) for _ in range(2))
+    law(len(first) > 0, source, "the train split has records")
+    law(first == second, source, "two readings give the same records")
+    law(all(record.get("_where") for record in first), source, "each record has _where")
+    for split in source.splits():
+        law(next(source.read(split), None) is not None, source, f"the split {split} has records")
+    law(all(path.is_file() for path in source.files()), source, "files() lists files that exist")
+
+
+def check_cleaner(cleaner: Cleaner, records: Sequence[Record]) -> None:
+    """Cleaning is deterministic, leaves its input alone, counts, and is done after one pass."""
+    check_component(cleaner)
+    before = copy.deepcopy(list(records))
+    tallies = [Tally(), Tally()]
+    once, again = (list(cleaner.clean(iter(records), tally)) for tally in tallies)
+    law(list(records) == before, cleaner, "the records given are not changed in place")
+    law(once == again and tallies[0].counts == tallies[1].counts, cleaner, "deterministic")
+    changed = len(once) != len(before) or any(r not in before for r in once)
+    law(bool(tallies[0].counts) == changed, cleaner, "counts exactly when something changed")
+    known = [r.get("_where") for r in before]
+    law(all(r.get("_where") in known for r in once), cleaner, "records keep their _where")
+    twice = Tally()
+    law(list(cleaner.clean(iter(once), twice)) == once, cleaner, "a second pass changes nothing")
+    law(not twice.counts, cleaner, "a second pass counts nothing")
+
+
+def check_tokenizer(
+    tokenizer: Tokenizer, texts: Sequence[str], *, unseen: Sequence[str] = ()
+) -> None:
+    """Round trip of texts, exact byte counts, special tokens apart, the same after saving.
+
+    Args:
+        tokenizer: The tokenizer, not yet learned.
+        texts: What it learns from.
+        unseen: Other texts that must survive the round trip too.
+    """
+    check_component(tokenizer)
+    learned, again = tokenizer.learn(texts), tokenizer.learn(iter(texts))
+    every = [*texts, *unseen]
+    table = learned.token_bytes()
+    law(table.shape == (learned.size,), learned, "token_bytes has one entry per id")
+    law(0 <= learned.end < learned.size, learned, "the end token is an id")
+    law(0 <= learned.pad < learned.size, learned, "the padding token is an id")
+    for text in every:
+        ids = learned.encode(text)
+        law(all(0 <= i < learned.size for i in ids), learned, "ids lie in [0, size)")
+        law(learned.end not in ids, learned, "no special token without being asked for")
+        law(learned.decode(ids) == text, learned, "decode(encode(text)) == text")
+        law(learned.decode([*ids, learned.end]) == text, learned, "special tokens are no text")
+        law(int(table[ids].sum()) == len(text.encode()), learned, "token_bytes adds up")
+        law(again.encode(text) == ids, learned, "the same texts teach the same vocabulary")
+    law(learned.encode_batch(every) == [learned.encode(t) for t in every], learned, "batch == one")
+    with tempfile.TemporaryDirectory() as folder:
+        learned.save(Path(folder))
+        loaded = tokenizer.load(Path(folder))
+    same = [loaded.encode(text) == learned.encode(text) for text in every]
+    law(all(same) and loaded.size == learned.size, learned, "the same after save and load")
+    special = (loaded.end, loaded.pad) == (learned.end, learned.pad)
+    law(special, learned, "the same special tokens after save and load")
+    law(np.array_equal(loaded.token_bytes(), table), learned, "the same token_bytes after a reload")
+
+
+def check_stage(stage: Stage) -> None:
+    """A stage works with its defaults, and needs stages that exist and come before it."""
+    check_component(stage)
+    known, seen = registry.names("stages"), [stage.name]
+    law(not _needed(type(stage)), stage, "every field has a default")
+    waiting = list(stage.needs)
+    while waiting:
+        need = waiting.pop()
+        law(need in known, stage, f"the stage it needs exists: {need}")
+        law(need != stage.name, stage, "no stage needs itself, not even through others")
+        if need not in seen:
+            seen.append(need)
+            waiting += Stage.from_dict(need).needs
+    law(type(stage).perform.__doc__ and type(stage).measure.__doc__, stage, "both steps are told")
+
+
+def _needed(component: type[Component]) -> list[str]:
+    return [name for name, field in component.model_fields.items() if field.is_required()]

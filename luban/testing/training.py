@@ -1,0 +1,152 @@
+"""The laws of components that models are made, trained and measured with."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer as TorchOptimizer
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import Mechanism, Metric, Model, Optimizer, Ports, Schedule
+from luban.testing._law import law, refuses
+from luban.testing.data import check_component
+
+
+def check_metric(
+    metric: Metric, predictions: Sequence[Any], targets: Sequence[Any], *, best: float | None
+) -> None:
+    """Rows of equal length, a finite result that does not depend on order; perfection scores best.
+
+    Args:
+        metric: The metric.
+        predictions: At least two.
+        targets: One for each.
+        best: The value that predictions equal to targets must get; None: no such notion.
+    """
+    check_component(metric)
+    rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
+    law(len({len(row) for row in rows}) == 1, metric, "rows have one length")
+    table = np.asarray(rows, dtype=np.float64)
+    value = metric.reduce(table)
+    law(isinstance(value, float) and np.isfinite(value), metric, "the value is a finite float")
+    law(np.isclose(metric.reduce(table[::-1]), value), metric, "order does not matter")
+    twice = metric.reduce(np.concatenate([table, table]))
+    law(np.isclose(twice, value), metric, "every row twice changes nothing")
+    if best is not None:
+        perfect = np.asarray([metric.row(t, t) for t in targets], dtype=np.float64)
+        law(np.isclose(metric.reduce(perfect), best), metric, f"a perfect prediction gets {best}")
+        gain = (best - value) if metric.higher_is_better else (value - best)
+        law(gain >= 0, metric, "no prediction is better than a perfect one")
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Lowers a convex loss; takes its state back; decays matrices only; a rate of 0 is a stop."""
+    check_component(optimizer)
+
+    def train(steps: int, module: nn.Module, built: TorchOptimizer) -> list[float]:
+        x = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+        y = x @ torch.linspace(-1, 1, 32).reshape(8, 4)
+        values = []
+        for _ in range(steps):
+            built.zero_grad()
+            loss = (module(x) - y).square().mean()
+            loss.backward()
+            built.step()
+            values.append(float(loss.detach()))
+        return values
+
+    torch.manual_seed(0)
+    module = nn.Linear(8, 4)
+    built = optimizer.build(list(module.named_parameters()))
+    values = train(20, module, built)
+    law(values[-1] < values[0], optimizer, "20 steps lower a convex loss")
+    law(all("initial_lr" in g for g in built.param_groups), optimizer, "groups have initial_lr")
+    held = sorted(id(p) for group in built.param_groups for p in group["params"])
+    law(held == sorted(map(id, module.parameters())), optimizer, "each parameter is in one group")
+    decays = {p.ndim for g in built.param_groups if g.get("weight_decay") for p in g["params"]}
+    law(1 not in decays, optimizer, "weight decay spares vectors")
+    twin = copy.deepcopy(module)
+    restored = optimizer.build(list(twin.named_parameters()))
+    restored.load_state_dict(copy.deepcopy(built.state_dict()))
+    same = train(3, twin, restored) == train(3, module, built)
+    law(same, optimizer, "a restored state continues the same way")
+    law(_stands_still(optimizer, module), optimizer, "a learning rate of 0 changes nothing")
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """A factor in [0, 1] that is a pure function of step and progress."""
+    check_component(schedule)
+    points = [(step, step / 1000) for step in range(1000)]
+    factors = [schedule.factor(step, progress) for step, progress in points]
+    law(all(0 <= f <= 1 for f in factors), schedule, "factors lie in [0, 1]")
+    law(max(factors) > 0, schedule, "some factor is positive")
+    again = [schedule.factor(step, progress) for step, progress in reversed(points)]
+    law(again[::-1] == factors, schedule, "a pure function")
+
+
+def check_mechanism(mechanism: Mechanism) -> None:
+    """The draw is a pure function of its arguments and stays in range; losses come detached."""
+    check_component(mechanism)
+    draws = [mechanism.draw(step, 8, 50, 3) for step in range(20)]
+    back = [mechanism.draw(step, 8, 50, 3) for step in reversed(range(20))][::-1]
+    law(draws == back, mechanism, "draw does not depend on what was drawn before")
+    law(all(0 <= i < 50 and e >= 0 for d in draws for e, i in d), mechanism, "draws in range")
+    law(draws != [mechanism.draw(s, 8, 50, 4) for s in range(20)], mechanism, "the seed matters")
+    torch.manual_seed(0)
+    module, batch = nn.Linear(3, 2).double(), Batch({"x": torch.ones(4, 3).double()}, {})
+
+    def loss(model: nn.Module, batch: Batch) -> Losses:
+        sums = model(batch.inputs["x"]).square().sum(1)
+        return Losses(sums, torch.full_like(sums, 2.0))
+
+    losses = mechanism.accumulate(module, batch, loss)
+    law(losses.sums.shape == losses.counts.shape == (4,), mechanism, "one loss per example")
+    law(not losses.sums.requires_grad, mechanism, "the losses returned are detached")
+    mechanism.settle(list(module.parameters()), float(losses.sums.sum()), 8.0)
+    settled = [p.grad is not None and bool(p.grad.isfinite().all()) for p in module.parameters()]
+    law(all(settled), mechanism, "every parameter gets a finite gradient")
+    cost = mechanism.cost(10, 8, 50)
+    law(all(np.isfinite(value) for value in cost.values()), mechanism, "costs are finite")
+
+
+def check_model(model: Model, ports: Ports, batch: Batch) -> None:
+    """Builds for the ports, returns logits, trains whole, keeps its weights, refuses the rest."""
+    check_component(model)
+    torch.manual_seed(0)
+    module = model.build(ports).eval()
+    logits: Tensor = module(**batch.inputs)
+    law(logits.shape[0] == len(batch), model, "the first axis of the output is the example")
+    law(logits.shape[-1] == ports.outputs, model, "the last axis of the output is ports.outputs")
+    law(isinstance(module.get_submodule("stem"), nn.Module), model, "the module names its stem")
+    torch.manual_seed(0)
+    twin = model.build(ports).eval()
+    law(torch.equal(twin(**batch.inputs), logits), model, "the same seed builds the same module")
+    logits.sum().backward()  # type: ignore[no-untyped-call]
+    reached = all(p.grad is not None for p in module.parameters() if p.requires_grad)
+    law(reached, model, "every trainable weight takes part in the output")
+    back = model.from_hf(model.to_hf(module.state_dict()))
+    other = model.build(ports).eval()
+    other.load_state_dict(back, strict=False)
+    law(torch.equal(other(**batch.inputs), logits), model, "from_hf(to_hf(weights)) == weights")
+    law(bool(json.dumps(model.hf_config(ports))), model, "hf_config is plain data")
+    law(model.flops_per_token(ports, 1000) > 0, model, "training costs something")
+    refused = refuses(lambda: model.build(Ports("nothing-known", 1, 1)))
+    law(refused, model, "refuses ports it does not accept")
+
+
+def _stands_still(optimizer: Optimizer, module: nn.Module) -> bool:
+    """Whether steps at a learning rate of 0 leave every weight as it is."""
+    built = optimizer.build(list(module.named_parameters()))
+    before = copy.deepcopy(module.state_dict())
+    for _ in range(2):
+        for group in built.param_groups:
+            group["lr"] = 0.0
+        module(torch.ones(2, 8)).sum().backward()
+        built.step()
+    return all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())

@@ -1,0 +1,113 @@
+"""How to make one of each component: fields for those that cannot do with their defaults.
+
+A new component needs an entry only if it has a field without a default, or variants worth a
+test each. ``{folder}`` stands for the folder that ``write_samples`` fills.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luban.core import registry
+from luban.core.component import Component
+from luban.core.errors import RecipeError
+
+ENGLISH = [
+    "The quick brown fox jumps over the lazy dog.",
+    "A stitch in time saves nine;\n\tbut who has the time?",
+    "To be, or not to be: that is the question.",
+    "  blanks  stay  blanks  ",
+]
+CHINESE = ["床前明月光，疑是地上霜。", "举头望明月，低头思故乡。", "天地玄黄，宇宙洪荒。日月盈昃"]
+EMOJI = ["👩‍💻 writes 🐍, 🇨🇳 and 🏳️‍🌈!", "naïve café — Ω≈ç√", "﷽ 𝔘𝔫𝔦 \u200d e\u0301"]
+TEXTS = [*ENGLISH, *CHINESE, *EMOJI]
+
+_GPT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "initializer_range": 0.2,  # large enough that what is computed depends on every input
+}
+_RNN = {"hidden_size": 12, "num_hidden_layers": 2}
+
+#: "kind/name" to the fields of each variant.
+MAKE: dict[str, list[dict[str, Any]]] = {
+    "sources/text": [
+        {"path": "{folder}/a.txt"},
+        {"path": "{folder}/*.txt", "document": "line"},
+        {"path": {"train": "{folder}/a.txt", "test": "{folder}/b.txt.gz"}},
+    ],
+    "sources/jsonl": [{"path": "{folder}/rows.jsonl"}],
+    "sources/json": [{"path": "{folder}/rows.json"}],
+    "sources/csv": [{"path": "{folder}/rows.csv"}],
+    "sources/parquet": [{"path": "{folder}/rows.parquet"}],
+    "sources/catalogue": [{"dataset": "tinyshakespeare"}],
+    "cleaners/language": [{"script": "latin"}, {"script": "cjk"}],
+    "cleaners/length": [{"min_characters": 30}, {"max_characters": 30}],
+    "cleaners/regex": [{"pattern": "fox"}, {"pattern": "[0-9]", "replace_with": "#"}],
+    "tokenizers/bpe": [{"vocab_size": 300}],
+    "tokenizers/unigram": [{"vocab_size": 300}],
+    "tokenizers/pretrained": [{"path": "{folder}"}],
+    "tasks/text-generation": [
+        {"context": 12, "tokenizer": "char"},
+        {"context": 12, "tokenizer": "char", "label_smoothing": 0.1},
+    ],
+    "models/gpt": [{**_GPT, "layout": layout} for layout in ("qwen3", "llama", "gpt2")]
+    + [{**_GPT, "num_key_value_heads": 1, "tie_word_embeddings": False}],
+    "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
+    + [{**_RNN, "tie_word_embeddings": True}],
+    "optimizers/adam": [{}, {"weight_decay": 0.1}],
+    "optimizers/adamw": [{}, {"weight_decay": 0.1}],
+    "optimizers/sgd": [{}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}],
+}
+
+
+def variants(kind: str) -> list[Any]:
+    """Return pytest parameters, one for each component of a kind and variant of it."""
+    return [
+        pytest.param(kind, name, fields, id=f"{name}-{number}" if number else name)
+        for name in registry.names(kind)
+        for number, fields in enumerate(MAKE.get(f"{kind}/{name}", [{}]))
+    ]
+
+
+def make(base: type[Component], name: str, fields: dict[str, Any], folder: Path) -> Any:
+    """Return a component, or fail with what to add here."""
+    given = json.loads(json.dumps(fields).replace("{folder}", str(folder)))
+    try:
+        return base.from_dict({"name": name, **given})
+    except RecipeError as error:
+        pytest.fail(
+            f"{base.kind}/{name} cannot be made from {given or 'its defaults'}: {error}\n"
+            f'Add an entry "{base.kind}/{name}" to MAKE in tests/contracts/makers.py.'
+        )
+
+
+def write_samples(folder: Path) -> None:
+    """Write a small file of every format that a source or tokenizer reads."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [{"id": i, "text": text} for i, text in enumerate(TEXTS)]
+    (folder / "a.txt").write_text("\n".join(ENGLISH), encoding="utf-8")
+    (folder / "b.txt.gz").write_bytes(gzip.compress("\n".join(CHINESE).encode()))
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    (folder / "rows.json").write_text(json.dumps(rows))
+    quoted = [text.replace('"', '""') for text in TEXTS]
+    (folder / "rows.csv").write_text("text\n" + "".join(f'"{text}"\n' for text in quoted))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "rows.parquet")
+    (folder / "tinyshakespeare").mkdir()
+    (folder / "tinyshakespeare" / "input.txt").write_text("\n".join(ENGLISH))
+    learned = _tokenizer("bpe").learn(TEXTS)
+    learned.save(folder)
+
+
+def _tokenizer(name: str) -> Any:
+    from luban.core.contracts import Tokenizer
+
+    return Tokenizer.from_dict({"name": name, "vocab_size": 300})

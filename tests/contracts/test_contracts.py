@@ -1,0 +1,178 @@
+"""Every registered component keeps every law of its kind; names come from the registry."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import luban.testing
+from luban.core import contracts, registry
+from luban.core.batch import Batch
+from luban.core.component import Component
+from luban.core.contracts import (
+    Cleaner,
+    Mechanism,
+    Metric,
+    Model,
+    Optimizer,
+    Ports,
+    Schedule,
+    Source,
+    Stage,
+    Task,
+    Tokenizer,
+)
+from luban.testing import (
+    check_cleaner,
+    check_component,
+    check_mechanism,
+    check_metric,
+    check_model,
+    check_optimizer,
+    check_schedule,
+    check_source,
+    check_stage,
+    check_task,
+    check_tokenizer,
+)
+from tests.contracts.makers import CHINESE, EMOJI, ENGLISH, MAKE, make, variants
+
+KINDS: dict[str, type[Component]] = {
+    kind.kind: kind
+    for _, kind in inspect.getmembers(contracts, inspect.isclass)
+    if issubclass(kind, Component) and kind is not Component
+}
+#: Kinds with no laws beyond those of any component: their work needs a run or a viewer.
+PLAIN = {"exporters", "trackers", "adapters", "objectives"}
+
+cases = pytest.mark.parametrize
+
+
+def test_every_kind_has_laws() -> None:
+    lawful = {name.removeprefix("check_") + "s" for name in luban.testing.__all__}
+    assert set(KINDS) - lawful == PLAIN
+
+
+def test_every_recipe_for_a_component_is_used() -> None:
+    known = {f"{kind}/{name}" for kind in KINDS for name in registry.names(kind)}
+    assert set(MAKE) <= known
+
+
+def test_a_component_that_needs_more_says_what_to_add(tmp_path: Path) -> None:
+    with pytest.raises(pytest.fail.Exception, match=r'Add an entry "sources/text" to MAKE'):
+        make(Source, "text", {}, tmp_path)
+
+
+@cases(("kind", "name", "fields"), variants("sources"))
+def test_sources(
+    kind: str, name: str, fields: Any, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUBAN_DATA", str(samples))
+    check_source(make(Source, name, fields, samples))
+
+
+DIRTY = [
+    *ENGLISH,
+    *CHINESE,
+    "The QUICK brown  fox jumps over the lazy dog.",
+    "The quick brown fox jumps over the lazy dog, they say.",
+    "cafe\u0301 \x07 bell, 1 line\r\nand 2",
+    "",
+    ENGLISH[0],
+]
+
+
+@cases("texts", [DIRTY, ENGLISH, []], ids=["dirty", "clean", "none"])
+@cases(("kind", "name", "fields"), variants("cleaners"))
+def test_cleaners(kind: str, name: str, fields: Any, texts: list[str], samples: Path) -> None:
+    records = [{"text": text, "_where": f"a:{row}"} for row, text in enumerate(texts)]
+    check_cleaner(make(Cleaner, name, fields, samples), records)
+
+
+@cases("texts", [ENGLISH, CHINESE, EMOJI], ids=["english", "chinese", "emoji"])
+@cases(("kind", "name", "fields"), variants("tokenizers"))
+def test_tokenizers(kind: str, name: str, fields: Any, texts: list[str], samples: Path) -> None:
+    unseen = ["", "\n", "unseen: 鲁班 🪚", "<|endoftext|> is only text"]
+    check_tokenizer(make(Tokenizer, name, fields, samples), texts, unseen=unseen)
+
+
+#: Records for a task: the first entry whose fields it can read.
+RECORDS: dict[str, list[dict[str, Any]]] = {
+    "text-generation": [
+        {"text": text, "_where": f"a:{row}"}
+        for row, text in enumerate(["to be", "or", "not to be?", "床前明月光", "🐍!"])
+    ]
+}
+
+
+@cases(("models", "model", "its"), variants("models"))
+@cases(("kind", "name", "fields"), variants("tasks"))
+def test_tasks_with_every_model(
+    kind: str, name: str, fields: Any, models: str, model: str, its: Any, samples: Path
+) -> None:
+    task, built = make(Task, name, fields, samples), make(Model, model, its, samples)
+    assert name in RECORDS, f"add records for the task {name} to RECORDS in {__file__}"
+    check_task(task, built, RECORDS[name], mechanism=Mechanism.from_dict("plain"))
+
+
+@cases(("kind", "name", "fields"), variants("models"))
+def test_models(kind: str, name: str, fields: Any, samples: Path) -> None:
+    model = make(Model, name, fields, samples)
+    ids = torch.randint(0, 23, (3, 7), generator=torch.Generator().manual_seed(0))
+    batches = {"tokens": Batch({"input_ids": ids}, {})}
+    for accepts in model.accepts:
+        assert accepts in batches, f"add a batch of {accepts} to {__file__}"
+        check_model(model, Ports(accepts, 23, 23, 8, 0, 1), batches[accepts])
+
+
+NATS = (
+    [{"nats": 3.5}, {"nats": 8.0}, {"nats": 0.1}],
+    [{"tokens": n, "bytes": n} for n in (2, 5, 1)],
+)
+SAID = (["a b c a b c a b c d", "one two", "床前明月光"], [None] * 3)
+#: Predictions and targets by metric, and what a perfect prediction gets (None: no such notion).
+MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
+    "loss": (*NATS, None),
+    "perplexity": (*NATS, None),
+    "bits-per-byte": (*NATS, None),
+    "distinct": (*SAID, None),
+    "repetition": (*SAID, None),
+    "memorisation": (*SAID, None),
+}
+
+
+@cases(("kind", "name", "fields"), variants("metrics"))
+def test_metrics(kind: str, name: str, fields: Any, samples: Path) -> None:
+    metric: Metric = make(Metric, name, fields, samples)
+    assert name in MEASURED, f"add predictions for the metric {name} to MEASURED in {__file__}"
+    predictions, targets, best = MEASURED[name]
+    check_metric(metric, predictions, targets, best=best)
+
+
+@cases(("kind", "name", "fields"), variants("optimizers"))
+def test_optimizers(kind: str, name: str, fields: Any, samples: Path) -> None:
+    check_optimizer(make(Optimizer, name, fields, samples))
+
+
+@cases(("kind", "name", "fields"), variants("schedules"))
+def test_schedules(kind: str, name: str, fields: Any, samples: Path) -> None:
+    check_schedule(make(Schedule, name, fields, samples))
+
+
+@cases(("kind", "name", "fields"), variants("mechanisms"))
+def test_mechanisms(kind: str, name: str, fields: Any, samples: Path) -> None:
+    check_mechanism(make(Mechanism, name, fields, samples))
+
+
+@cases(("kind", "name", "fields"), variants("stages"))
+def test_stages(kind: str, name: str, fields: Any, samples: Path) -> None:
+    check_stage(make(Stage, name, fields, samples))
+
+
+@cases(("kind", "name", "fields"), [case for kind in sorted(PLAIN) for case in variants(kind)])
+def test_other_components(kind: str, name: str, fields: Any, samples: Path) -> None:
+    check_component(make(KINDS[kind], name, fields, samples))
