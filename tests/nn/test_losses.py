@@ -111,11 +111,12 @@ def test_a_mask_leaves_values_out(loss: Callable[..., Losses]) -> None:
 def test_losses_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
     x = randn(6, 5, 7)
     y = torch.rand(6, 5, 7)
-    loss = {
+    table: dict[str, Callable[[slice], Losses]] = {
         "cross_entropy": lambda rows: cross_entropy(x[rows], y[rows].argmax(-1)),
         "binary_cross_entropy": lambda rows: binary_cross_entropy(x[rows], y[rows]),
         "mean_squared_error": lambda rows: mean_squared_error(x[rows], y[rows]),
-    }[name]
+    }
+    loss = table[name]
     whole = loss(slice(0, 6))
     parts = Losses.cat([loss(slice(0, 1)), loss(slice(1, 4)), loss(slice(4, 6))])
     torch.testing.assert_close(parts.sums, whole.sums)
