@@ -108,7 +108,7 @@ def draw(tokens: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return windows[:, :-1], windows[:, 1:]
 
 
-def plain_steps(model: Plain, tokens: Tensor) -> Iterator[float]:
+def plain_steps(model: Plain, tokens: Tensor, precision: str = "fp32") -> Iterator[float]:
     """Train the plain loop; yield the seconds of each step."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
@@ -124,7 +124,8 @@ def plain_steps(model: Plain, tokens: Tensor) -> Iterator[float]:
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
         x, y = draw(tokens, generator)
-        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
@@ -162,7 +163,9 @@ def plain_until_goal(train: Tensor, held_out: Tensor) -> dict[str, Any]:
     return {"seconds": seconds, "steps": step, "loss": curve[-1][2], "curve": curve}
 
 
-def trainer(train: Tensor, steps: int, folder: str, held_out: Tensor | None) -> dict[str, Any]:
+def trainer(
+    train: Tensor, steps: int, folder: str, held_out: Tensor | None, precision: str = "fp32"
+) -> dict[str, Any]:
     """Train the same shape with the ``transformers`` Trainer; time steps, not validation."""
     from torch.utils.data import Dataset
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback
@@ -205,7 +208,7 @@ def trainer(train: Tensor, steps: int, folder: str, held_out: Tensor | None) -> 
         output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=RATE,
         adam_beta2=BETAS[1], weight_decay=DECAY, max_grad_norm=CLIP, warmup_steps=WARMUP,
         lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr": FLOOR},
-        report_to=[], save_strategy="no", logging_steps=500, disable_tqdm=True, use_cpu=True,
+        bf16=precision == "bf16", report_to=[], save_strategy="no", logging_steps=500, disable_tqdm=True, use_cpu=True,
     )  # fmt: skip
     clock = Clock()
     run = Trainer(GPT2LMHeadModel(config), arguments, train_dataset=Random(), callbacks=[clock])
@@ -263,10 +266,10 @@ def luban_until_goal(folder: str, compile_: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def luban_steps(folder: str, compiled: bool) -> Iterator[float]:
+def luban_steps(folder: str, precision: str, *, compiled: bool) -> Iterator[float]:
     """Train the peers' shape with Luban's loop; yield the seconds of each step."""
     options = {
-        "max_steps": STEPS, "batch_size": BATCH, "precision": "fp32", "compile": "off",
+        "max_steps": STEPS, "batch_size": BATCH, "precision": precision, "compile": "off",
         "optimizer": {"name": "adamw", "learning_rate": RATE, "betas": list(BETAS),
                       "weight_decay": DECAY},
         "schedule": {"name": "cosine", "warmup_steps": WARMUP},
@@ -281,25 +284,26 @@ def luban_steps(folder: str, compiled: bool) -> Iterator[float]:
     yield from (step.seconds for step in fit(state, loader.batches(), plan))
 
 
-def speed(train: Tensor, folder: str, rounds: int, steps: int) -> dict[str, Any]:
-    """Return tokens/s of one shape at fp32, in turns; the ratio of each turn is what counts."""
+def speed(train: Tensor, folder: str, precision: str, rounds: int, steps: int) -> dict[str, Any]:
+    """Return tokens/s of one shape, in turns; the ratio of each turn is what counts."""
     torch.manual_seed(0)
     turns: dict[str, Iterator[float]] = {
-        "luban": luban_steps(folder, compiled=False),
-        "luban compiled": luban_steps(folder + "/compiled", compiled=True),
-        "plain loop": plain_steps(Plain(int(train.max()) + 1), train),
+        "luban": luban_steps(f"{folder}/eager-{precision}", precision, compiled=False),
+        "luban compiled": luban_steps(f"{folder}/compiled-{precision}", precision, compiled=True),
+        "plain loop": plain_steps(Plain(int(train.max()) + 1), train, precision),
     }
     began = time.perf_counter()
     next(turns["luban compiled"])
     compile_seconds = time.perf_counter() - began
     for steps_of in turns.values():
-        [next(steps_of) for _ in range(10)]
+        for _ in range(10):
+            next(steps_of)
     tokens: dict[str, list[float]] = {name: [] for name in (*turns, "transformers Trainer")}
     for _ in range(rounds):
         for name, steps_of in turns.items():
             took = sum(next(steps_of) for _ in range(steps))
             tokens[name].append(steps * BATCH * CONTEXT / took)
-        took = trainer(train, steps, folder, None)["seconds"]
+        took = trainer(train, steps, folder, None, precision)["seconds"]
         tokens["transformers Trainer"].append(steps * BATCH * CONTEXT / took)
     ratios = {
         f"{ours} / {peer}": [a / b for a, b in zip(tokens[ours], tokens[peer], strict=True)]
@@ -307,10 +311,10 @@ def speed(train: Tensor, folder: str, rounds: int, steps: int) -> dict[str, Any]
         for peer in ("plain loop", "transformers Trainer")
     }
     return {
-        "tokens/s": {name: statistics.median(values) for name, values in tokens.items()},
-        "ratios": {name: statistics.median(values) for name, values in ratios.items()},
-        "ratio ranges": {name: [min(v), max(v)] for name, v in ratios.items()},
-        "compile seconds": compile_seconds,
+        "tokens/s": {name: round(statistics.median(values)) for name, values in tokens.items()},
+        "ratios": {name: round(statistics.median(values), 2) for name, values in ratios.items()},
+        "ranges": {name: [round(min(v), 2), round(max(v), 2)] for name, v in ratios.items()},
+        "compile seconds": round(compile_seconds, 1),
     }
 
 
@@ -343,7 +347,9 @@ def main() -> None:
                 "transformers Trainer": trainer(train, STEPS, folder, held_out),
             }
         if args.only != "goal":
-            result["speed"] = speed(train, folder, args.rounds, args.steps)
+            for precision in ("fp32", "bf16"):
+                part = speed(train, folder, precision, args.rounds, args.steps)
+                result[f"speed in {precision}"] = part
     publish("train_vs_peers", result)
 
 
