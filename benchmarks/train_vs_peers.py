@@ -208,7 +208,8 @@ def trainer(
         output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=RATE,
         adam_beta2=BETAS[1], weight_decay=DECAY, max_grad_norm=CLIP, warmup_steps=WARMUP,
         lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr": FLOOR},
-        bf16=precision == "bf16", report_to=[], save_strategy="no", logging_steps=500, disable_tqdm=True, use_cpu=True,
+        bf16=precision == "bf16", report_to=[], save_strategy="no", logging_steps=500,
+        disable_tqdm=True, use_cpu=True,
     )  # fmt: skip
     clock = Clock()
     run = Trainer(GPT2LMHeadModel(config), arguments, train_dataset=Random(), callbacks=[clock])
