@@ -39,8 +39,8 @@ def guess(path: str) -> dict[str, Any]:
 
     Returns:
         ``source``: name and arguments of the source, as in a recipe. ``facts``: ``format``,
-        ``encoding``, ``files``, ``bytes``, ``records``, ``characters``, ``estimated`` (whether
-        these two are), ``scripts`` (share of letters), ``newlines``, ``fields``.
+        ``encoding``, ``files``, ``bytes`` (unpacked), ``records``, ``characters``, ``estimated``
+        (whether these two are), ``scripts`` (share of letters), ``newlines``, ``fields``.
 
     Raises:
         DataError: if there is no such file, or nothing readable in it.
@@ -48,7 +48,7 @@ def guess(path: str) -> dict[str, Any]:
     files, form = _files(path)
     source: dict[str, Any] = {"name": form, "path": path}
     facts: dict[str, Any] = {"format": form, "files": len(files)}
-    facts["bytes"] = sum(file.stat().st_size for file in files)
+    facts["bytes"] = sum(map(_unpacked, files))
     if form != "parquet":
         head = _head(files[0])
         facts["encoding"], facts["newlines"] = _encoding(head, files[0]), _newlines(head)
@@ -61,7 +61,7 @@ def guess(path: str) -> dict[str, Any]:
         chosen = _text_field(fields)
         if chosen and chosen != "text":
             source["fields"] = {"text": chosen}
-    return {"source": source, "facts": facts | _counts(source, facts["bytes"], len(files))}
+    return {"source": source, "facts": facts | _counts(source, facts["bytes"])}
 
 
 def _files(path: str) -> tuple[tuple[Path, ...], str]:
@@ -190,25 +190,39 @@ def _text_field(fields: Mapping[str, float]) -> str:
     return usual or (longest if longest and fields[longest] else "")
 
 
-def _counts(source: Mapping[str, Any], size: int, files: int) -> dict[str, Any]:
-    """Return records, characters and scripts; beyond a bound, from the first million."""
-    whole = size <= _COUNT_ALL
-    records, characters, sample = 0, 0, ""
+def _counts(source: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Return records, characters and scripts; of large data, from the first part of it."""
+    records, characters, read, sample = 0, 0, 0, ""
     for record in _records(source):
         text = text_of(record)
         if len(sample) < _SAMPLE:
             sample += text[:10_000]
         records += bool(record.get("_last", True))
         characters += len(text)
-        if not whole and characters > _COUNT_ALL:
+        read += _raw_size(record, source["name"])
+        if size > _COUNT_ALL and read > _COUNT_ALL:
             break
-    counts: dict[str, Any] = {"records": records, "characters": characters, "estimated": False}
-    if not whole:
-        share = min(1.0, len(sample.encode()) / max(1, len(sample)) * characters / size)
-        counts = {
-            "records": max(files, round(records / share)),
-            "characters": round(characters / share),
-            "estimated": share < 1,
-        }
     scripts = {name: round(share, 3) for name, share in script_shares(sample).items()}
-    return {**counts, "scripts": scripts}
+    scale = size / read if size > _COUNT_ALL else 1.0
+    return {
+        "records": max(1, round(records * scale)),
+        "characters": round(characters * scale),
+        "estimated": size > _COUNT_ALL,
+        "scripts": scripts,
+    }
+
+
+def _raw_size(record: Record, form: str) -> int:
+    """Return about how many bytes of file a record takes."""
+    if form == "text":
+        return len(record["text"].encode())
+    return len(json.dumps(own_fields(record), ensure_ascii=False, default=str).encode()) + 1
+
+
+def _unpacked(path: Path) -> int:
+    """Return the size of a file, unpacked: gzip keeps it in its last four bytes."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return path.stat().st_size
+        file.seek(-4, 2)
+        return int.from_bytes(file.read(4), "little")

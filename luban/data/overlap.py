@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 SHINGLE = 50  #: characters of a passage that is looked for verbatim
 STRIDE = 25  #: a held-out passage starts every so many characters
 _MOST = 2_000_000  #: records and passages looked for in a split: bounds memory
+_BATCH = 1 << 18  #: characters of train looked through at once
 _SHOWN = 5
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _BITS = 24
@@ -60,11 +61,12 @@ def overlap(data: Data) -> dict[str, Overlap]:
     """
     wanted = {s: _Wanted(data.records(s)) for s in data.available_splits() if s != "train"}
     if wanted:
-        for record in data.records("train"):
-            text = text_of(record)
-            identity, hashes = _identity(text), _rolling(text)
+        for texts in _batches(text_of(record) for record in data.records("train")):
+            identities = {_identity(text) for text in texts}
+            # A character that text does not hold keeps passages from running across records.
+            hashes = _rolling("\0".join(texts))
             for split in wanted.values():
-                split.strike(identity, hashes)
+                split.strike(identities, hashes)
     return {name: split.result() for name, split in wanted.items()}
 
 
@@ -111,10 +113,9 @@ class _Wanted:
         self._maybe = np.zeros(1 << _BITS, bool)
         self._maybe[_short(self._passages)] = True
 
-    def strike(self, identity: int, hashes: Array) -> None:
-        """Note what one training record holds."""
-        if identity in self._known:
-            self._same.add(identity)
+    def strike(self, identities: set[int], hashes: Array) -> None:
+        """Note what some training records hold."""
+        self._same |= identities & self._known
         likely = hashes[self._maybe[_short(hashes)]]
         if len(likely) and len(self._passages):
             places = np.minimum(np.searchsorted(self._passages, likely), len(self._passages) - 1)
@@ -130,6 +131,18 @@ class _Wanted:
             copied=int(self._times[self._copied].sum()),
             examples=[self._wheres[index] for index in np.flatnonzero(same)[:_SHOWN]],
         )
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    yield batch
 
 
 def _identity(text: str) -> int:

@@ -47,7 +47,7 @@ TEXTS = st.lists(st.text("ab汉\n", max_size=9), min_size=1, max_size=30)
 
 
 @given(texts=TEXTS, most=st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_goes_in_comes_out(
     texts: list[str], most: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -42,7 +42,7 @@ each = pytest.mark.parametrize("name", LEARNED)
 
 @each
 @given(text=ANY)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_round_trip_and_bytes_are_exact(name: str, text: str) -> None:
     tokenizer = LEARNED[name]
     ids = tokenizer.encode(text)
