@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from luban import run
+from luban import run, testing
 from luban.cli import main as cli
 from luban.cli.verbs.list import KINDS
 from luban.core import contracts, errors, registry, report
@@ -128,6 +128,9 @@ def kinds() -> Iterator[str]:
         base = BASES[kind]
         yield f"## {base.__name__}"
         yield f"Kind `{kind}`, plug-in group `luban.{kind}`. {prose(base)}"
+        check = getattr(testing, f"check_{kind.removesuffix('s')}", None)
+        if check is not None:
+            yield f"Laws (`luban.testing.{check.__name__}`): {prose(check)}"
         rows = []
         for name, member in vars(base).items():
             if inspect.isfunction(member) and not name.startswith("_"):

@@ -38,7 +38,10 @@ from tests.serving.running import until
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 TUTORIAL = ROOT / "docs/tutorial/first-language-model.md"
-HOW_TO = [page for page in PAGES if page.parent.name == "how-to"]
+PERFORMED = [
+    *(page for page in PAGES if page.parent.name == "how-to"),
+    ROOT / "docs/explanation/evidence.md",
+]
 PLUGIN = ROOT / "docs/how-to/write-a-component.md"
 #: What a recipe's part is completed with before it is checked.
 WHOLE: dict[str, Any] = {
@@ -128,7 +131,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("page", HOW_TO, ids=name_of)
+@pytest.mark.parametrize("page", PERFORMED, ids=name_of)
 def test_page_does_what_it_says(page: Path, workspace: Path) -> None:
     assert workspace == Path.cwd()
     perform_page(page)
