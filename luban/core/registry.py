@@ -72,11 +72,12 @@ def load(kind: str, name: str, base: type[T]) -> type[T]:
 
     Raises:
         RegistryError: if nothing goes by the name; the message holds the nearest one.
-        ContractError: if the file or plugin does not define exactly one ``base``.
+        ContractError: if the file or plugin does not define exactly one ``base``, or a plugin
+            cannot be imported or takes the name of a built-in component.
     """
     point = _plugins(kind).get(name)
     if point is not None:
-        return _checked(kind, point.load(), base)
+        return _checked(kind, _imported(kind, point), base)
     home = module(kind, name)
     found = [
         member
@@ -129,6 +130,23 @@ def _unknown(kind: str, name: str) -> RegistryError:
     return RegistryError(
         f"there is no {kind.rstrip('s')} named {name!r}.", expected=", ".join(known), fix=fix
     )
+
+
+def _imported(kind: str, point: EntryPoint) -> Any:
+    where = f"the plugin {point.name!r} for luban.{kind}"
+    if any(_name(path) == point.name for path in _files(kind)):
+        raise ContractError(
+            f"{point.name!r} is the name of a built-in component.",
+            where=where,
+            got=point.value,
+            fix="rename it in the plugin's entry points, or uninstall the plugin.",
+        )
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ContractError(
+            f"cannot be imported ({error}).", where=where, got=point.value
+        ) from error
 
 
 def _checked(kind: str, found: Any, base: type[T]) -> type[T]:

@@ -77,11 +77,14 @@ class Report:
         return cls(**{**data, "claims": claims})
 
     def differences(self, fresh: Report) -> list[str]:
-        """Return one line per claim that a fresh measurement does not confirm."""
+        """Return one line per claim that a fresh measurement does not confirm.
+
+        The fresh one sets the tolerance: a report must not loosen its own bounds.
+        """
         lines = []
         for name in sorted(self.claims.keys() | fresh.claims.keys()):
             old, new = self.claims.get(name), fresh.claims.get(name)
-            if old is None or new is None or not old.agrees(new, self.tolerance):
+            if old is None or new is None or not old.agrees(new, fresh.tolerance):
                 lines.append(f"{self.stage}: {name}: reported {old}, recomputed {new}")
         return lines
 
@@ -98,7 +101,9 @@ class Report:
 
 def _close(a: object, b: object, tolerance: float) -> bool:
     if isinstance(a, float) and isinstance(b, float | int):
-        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance * 1e-3) or a == b
+        if math.isnan(a):
+            return math.isnan(b)
+        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance * 1e-3)
     return a == b
 
 
