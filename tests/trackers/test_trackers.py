@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,10 @@ def wandb_records(path: Path) -> Iterator[Any]:
 def test_wandb_offline_file_holds_every_step(tmp_path: Path) -> None:
     write(Wandb(), tmp_path, STEPS)
     [path] = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    end = time.monotonic() + 20  # wandb's own process writes the file after `finish`
+    while not any(record.HasField("exit") for record in wandb_records(path)):
+        assert time.monotonic() < end, "wandb never finished the file"
+        time.sleep(0.05)
     losses, config = {}, set()
     for record in wandb_records(path):
         config |= {item.key for item in record.run.config.update}
