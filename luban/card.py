@@ -29,7 +29,7 @@ def render(run: Run) -> str:
         f"# {recipe.name}",
         f"A `{recipe.model.name}` model for `{recipe.task.name}`, made with Luban. Every number "
         "below is evidence: it stands in `reports/` with the command that recomputes it, and "
-        f"`luban verify {run.path}` recomputes them all.",
+        f"`luban verify {_place(run)}` recomputes them all.",
         "## Intended use",
         recipe.description or "Not stated in the recipe (`description:`).",
     ]
@@ -115,11 +115,16 @@ def _limits(reports: Mapping[str, Report]) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)]
 
 
+def _place(run: Run) -> str:
+    """Return where the recipe puts the run, so that a moved run keeps its card."""
+    return f"{run.recipe.runs}/{run.recipe.name}"
+
+
 def _reproduce(run: Run) -> str:
     manifest = run.read_json("manifest.json")
     environment = ", ".join(f"{name} {value}" for name, value in manifest["environment"].items())
     return (
-        f"```sh\nluban run {run.path}/recipe.yaml   # the same recipe, from data to card\n"
-        f"luban verify {run.path}             # recompute every number above\n```\n\n"
+        f"```sh\nluban run {_place(run)}/recipe.yaml   # the same recipe, from data to card\n"
+        f"luban verify {_place(run)}             # recompute every number above\n```\n\n"
         f"Data digest `{manifest['data']}`. Made with {environment}."
     )

@@ -30,7 +30,7 @@ from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
 from luban.core.files import disk_error, write_atomic, write_json
 from luban.core.report import Report
-from luban.recipe import Recipe, load_yaml
+from luban.recipe import Recipe
 
 
 class Console(Protocol):
@@ -77,13 +77,19 @@ class Run:
             RunError: if training has begun with a different recipe; it names what changed.
         """
         path = Path(recipe.runs) / recipe.name
-        recipe = recipe.replace(model=recipe.model.resolve())
-        run = cls(path, recipe, console, main=main)
-        before = path / "recipe.yaml"
-        if before.exists() and any(path.glob("checkpoint-*")):
-            _refuse_change(load_yaml(before)[0], recipe, path)
-        run.write_text("recipe.yaml", recipe.to_yaml())
+        run = cls(path, recipe.replace(model=recipe.model.resolve()), console, main=main)
+        run.keep_recipe()
         return run
+
+    def keep_recipe(self) -> None:
+        """Write ``recipe.yaml``, unless training has begun with a different one.
+
+        Raises:
+            RunError: naming what changed.
+        """
+        if (self.path / "recipe.yaml").exists() and any(self.path.glob("checkpoint-*")):
+            _refuse_change(Recipe.read(self.path / "recipe.yaml"), self.recipe, self.path)
+        self.write_text("recipe.yaml", self.recipe.to_yaml())
 
     @classmethod
     def open(cls, path: Path, console: Console | None = None) -> Self:
@@ -216,7 +222,7 @@ class Run:
             "task": recipe.task.digest(),
             "model": recipe.model.digest(),
             "seed": str(recipe.seed),
-            stage.name: stage.digest(),
+            stage.name: digest_of(stage.essence()),
             "code": digest_of(
                 [part.code_digest() for part in (recipe.data, recipe.task, recipe.model, stage)]
             ),
@@ -289,11 +295,12 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def _refuse_change(before: dict[str, Any], recipe: Recipe, path: Path) -> None:
-    names = ("seed", "data", "task", "model", "train")
-    old = Recipe.parse(before).to_dict()
-    new = recipe.to_dict()
-    found = changes({n: old.get(n) for n in names}, {n: new.get(n) for n in names})
+def _refuse_change(before: Recipe, now: Recipe, path: Path) -> None:
+    def parts(recipe: Recipe) -> dict[str, Any]:
+        plain = {name: recipe.to_dict()[name] for name in ("seed", "data", "task", "model")}
+        return {**plain, "train": recipe.stage("train").essence()}
+
+    found = changes(parts(before), parts(now))
     if found:
         raise RunError(
             "training of this run has begun with another recipe.",

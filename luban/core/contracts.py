@@ -463,12 +463,18 @@ class Stage(Component, ABC):
     kind: ClassVar[str] = "stages"
     #: Stages whose reports this one builds on.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: Fields that change nothing about the result, so that they may change at any time.
+    harmless: ClassVar[frozenset[str]] = frozenset()
     #: Whether ``luban run`` performs it even if the recipe has no section for it.
     always: ClassVar[bool] = False
     #: Whether it comes after all other stages and builds on all their reports.
     final: ClassVar[bool] = False
     #: Whether every rank of a distributed job performs it, or only the first.
     distributed: ClassVar[bool] = False
+
+    def essence(self) -> dict[str, Any]:
+        """Return the fields that the result depends on."""
+        return {key: v for key, v in self.to_dict().items() if key not in self.harmless}
 
     @abstractmethod
     def perform(self, run: Any) -> None:

@@ -42,7 +42,8 @@ class Decoding:
         module: A module in evaluation mode that follows ``luban.nn.cache.Decoder``.
         prompts: Tokens to continue, at least one per row. Equal prompts are read once.
         params: One per row.
-        length: Longest sequence to make room for, prompt included.
+        length: Longest sequence to make room for, prompt included. Where the module cannot hold
+            that much, it reads the last half of what it can hold anew whenever it is full.
 
     Raises:
         ContractError: if the module cannot decode.
@@ -59,7 +60,8 @@ class Decoding:
         self._device = next(module.parameters()).device
         self._params = list(params)
         self._random = [random.Random(p.seed) for p in params]
-        self._length = length
+        self._length = min(length, self._module.context or length)
+        self._filled = 0
         self._cache: Any = None
         self.sequences = [list(prompt) for prompt in prompts]
         self.live = list(range(len(prompts)))
@@ -68,7 +70,8 @@ class Decoding:
     @torch.inference_mode()
     def step(self) -> list[Token]:
         """Return the next token of every live row."""
-        logits_BV = self._read() if self._cache is None else self._continue()
+        full = self._filled >= self._length
+        logits_BV = self._read() if self._cache is None or full else self._continue()
         params = [self._params[row] for row in self.live]
         ids_B = sample(
             logits_BV,
@@ -87,15 +90,17 @@ class Decoding:
         self.live = [other for other in self.live if other != row]
 
     def _read(self) -> Tensor:
-        """Read the prompts, each different one once."""
-        prompts = [tuple(self.sequences[row]) for row in self.live]
+        """Read the prompts, each different one once; of sequences grown too long the end."""
+        longest = max(len(self.sequences[row]) for row in self.live)
+        keep = longest if longest < self._length else max(1, self._length // 2)
+        prompts = [tuple(self.sequences[row][-keep:]) for row in self.live]
         distinct = list(dict.fromkeys(prompts))
         rows = [distinct.index(prompt) for prompt in prompts]
         cache = self._module.new_cache(len(distinct), self._length)
         counts = [len(prompt) for prompt in distinct]
         ids = [[*prompt, *[0] * (max(counts) - len(prompt))] for prompt in distinct]
         logits_BV = self._module.decode(self._tensor(ids), cache, counts)
-        self._cache, self._cached = cache.select(rows), self.live
+        self._cache, self._cached, self._filled = cache.select(rows), self.live, max(counts)
         return logits_BV[rows]
 
     def _continue(self) -> Tensor:
@@ -103,6 +108,7 @@ class Decoding:
         if self._cached != self.live:
             self._cache = self._cache.select([self._cached.index(row) for row in self.live])
             self._cached = self.live
+        self._filled += 1
         ids = [[self.sequences[row][-1]] for row in self.live]
         return self._module.decode(self._tensor(ids), self._cache)
 

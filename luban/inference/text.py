@@ -74,16 +74,24 @@ class TextGenerator:
         module: A module that follows ``luban.nn.cache.Decoder``; it is put in evaluation mode.
         tokenizer: The tokenizer it was trained with.
         max_length: Longest sequence in tokens, prompt included (None: what the module can hold).
+        slide: Go on beyond that, each time from the last half of what the module can hold;
+            otherwise an answer ends there with ``length``.
 
     Raises:
         ContractError: if the module cannot decode.
     """
 
     def __init__(
-        self, module: nn.Module, tokenizer: Tokenizer, max_length: int | None = None
+        self,
+        module: nn.Module,
+        tokenizer: Tokenizer,
+        max_length: int | None = None,
+        *,
+        slide: bool = False,
     ) -> None:
         bounds = [bound for bound in (decoder(module).context, max_length) if bound]
         self.max_length: int | None = min(bounds, default=None)
+        self._slide = slide
         self._module = module.eval()
         self._tokenizer = tokenizer
 
@@ -154,7 +162,7 @@ class TextGenerator:
         self, ids: list[int], params: SamplingParams, n: int
     ) -> Generator[Chunk, None, None]:
         length = len(ids) + params.max_tokens
-        if self.max_length is not None:
+        if self.max_length is not None and not self._slide:
             length = min(length, self.max_length)
         seeds = [None if params.seed is None else params.seed + i for i in range(n)]
         rows = [replace(params, seed=seed) for seed in seeds]

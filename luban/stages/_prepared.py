@@ -11,9 +11,6 @@ from luban.data.cache import cache_key, encoded
 from luban.data.store import Store
 from luban.run import Run
 
-#: Fields of the training section that change nothing about what is computed.
-HARMLESS = frozenset({"name", "logging_steps", "save_steps", "save_total_limit", "trackers"})
-
 
 def open_store(run: Run, split: str) -> Store:
     """Return the encoded examples of a split; encodes them again if the cache is gone.
@@ -59,7 +56,7 @@ def identity(run: Run, train: Stage) -> dict[str, Any]:
     sections = {
         "task": recipe.task.to_dict(),
         "model": recipe.model.to_dict(),
-        "train": {key: v for key, v in train.to_dict().items() if key not in HARMLESS},
+        "train": train.essence(),
     }
     flat: dict[str, Any] = {"seed": recipe.seed}
     for split, key in run.read_json("prepared.json")["splits"].items():

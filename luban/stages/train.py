@@ -54,6 +54,9 @@ class Train(Stage):
     )
     trackers: tuple[Tracker, ...] = ()
     needs: ClassVar[tuple[str, ...]] = ("prepare",)
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        {"logging_steps", "save_steps", "save_total_limit", "trackers"}
+    )
     always: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
 

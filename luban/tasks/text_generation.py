@@ -138,8 +138,8 @@ class TextGeneration(Task):
         }
 
     def generator(self, model: nn.Module) -> TextGenerator:
-        """Return the generator that continues prompts."""
-        return TextGenerator(model, self.tokenizer, self.context)
+        """Return the generator that continues prompts, beyond the context too."""
+        return TextGenerator(model, self.tokenizer, slide=True)
 
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
         """Return texts drawn at temperature 1 from the end-of-text token on."""

@@ -52,10 +52,10 @@ def perform(args: argparse.Namespace) -> int:
 
 def _plan(run: Run, only: str | None) -> list[Stage]:
     """Return the stages to perform, each after those it needs."""
-    if only is not None:
-        wanted = [only]
+    every = [run.recipe.stage(name) for name in registry.names("stages")]
+    if only is not None:  # what rests on all reports, and is there already, must not go stale
+        wanted = [only] + [s.name for s in every if s.final and s.name in run.reports()]
     else:
-        every = [run.recipe.stage(name) for name in registry.names("stages")]
         wanted = [s.name for s in every if s.always or s.name in run.recipe.stages]
     graph: dict[str, tuple[str, ...]] = {}
     while wanted:

@@ -55,7 +55,7 @@ def perform(args: argparse.Namespace) -> int:
     service = Service(model=model, name=name, limits=limits, api_key=args.api_key)
 
     def ready(url: str) -> None:
-        console.say(f"{name} is served at {url}/v1 (health: {url}/health, docs: {url}/docs)")
+        console.say(f"{name} is served at {url}/v1 (health: {url}/health)")
 
     serve(service, host=args.host, port=args.port, ready=ready)
     return 0
