@@ -60,6 +60,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
+        sync_folder(aside)
         if path.is_dir():
             old = aside.with_suffix(".old")
             path.rename(old)

@@ -11,8 +11,8 @@ last_checkpoint           the name of the newest one
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from luban.core.errors import CapacityError, CheckpointError, LubanError, RunError
-from luban.core.files import disk_error, sha256_of, sync_folder, write_atomic, write_json
+from luban.core.errors import CheckpointError, LubanError, RunError
+from luban.core.files import disk_error, folder_atomic, sha256_of, write_atomic, write_json
 from luban.engine.fit import State
 from luban.engine.world import World
 
@@ -120,24 +120,12 @@ class Checkpoints:
         return sorted(found, key=_step_of)
 
     def _write(self, state: State, path: Path) -> None:
-        aside = path.with_name(f".{path.name}.tmp")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir()
+        with folder_atomic(path) as aside:
             for name, tensors in _tensors(state).items():
                 _write_tensors(aside / name, tensors)
             write_json(aside / "trainer_state.json", self._scalars(state))
-            write_json(
-                aside / "digests.json", {p.name: sha256_of(p) for p in sorted(aside.iterdir())}
-            )
-            sync_folder(aside)
-            shutil.rmtree(path, ignore_errors=True)  # a damaged one that was passed over
-            aside.rename(path)
-            sync_folder(self.folder)
-        except (OSError, LubanError) as error:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise error if isinstance(error, LubanError) else disk_error(error, path) from error
+            digests = {file.name: sha256_of(file) for file in sorted(aside.iterdir())}
+            write_json(aside / "digests.json", digests)
         write_atomic(self.folder / "last_checkpoint", path.name + "\n")
 
     def _prune(self, step: int, keep: Collection[int]) -> None:
@@ -149,7 +137,7 @@ class Checkpoints:
         for path in paths:
             if path not in newest and _step_of(path) not in keep:
                 shutil.rmtree(path, ignore_errors=True)
-        for leftover in self.folder.glob(".checkpoint-*.tmp"):
+        for leftover in self.folder.glob(".checkpoint-*"):  # of a save that was killed
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _scalars(self, state: State) -> dict[str, Any]:
@@ -231,7 +219,7 @@ def untied(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file and flush it to disk.
+    """Write a safetensors file.
 
     Raises:
         CapacityError: if the disk is full.
@@ -240,16 +228,8 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:  # it wraps the operating system's error as text
-        if "No space left" in str(error) or "quota" in str(error):
-            raise CapacityError(
-                "the disk is full.", where=path, fix="free some space, then run it again."
-            ) from error
-        raise RunError(f"cannot write here ({error}).", where=path) from error
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        full = "No space left" in str(error) or "quota" in str(error)
+        raise disk_error(OSError(errno.ENOSPC if full else 0, str(error)), path) from error
 
 
 def _optimizer_state(optimizer: Optimizer) -> dict[str, dict[str, Any]]:

@@ -181,22 +181,21 @@ def _gradients(
     state.optimizer.zero_grad(set_to_none=True)
     loss = plan.precision.cast(_scaled(plan.loss, state.scaler))
     model = state.model if state.forward is None else state.forward
-    zero = torch.zeros((), dtype=torch.float64, device=world.device)
-    loss_sum, count = zero, zero
+    totals = torch.zeros(2, dtype=torch.float64, device=world.device)  # loss sum, count
     for batch in micro_batches:
         batch = batch if world.device.type == "cpu" else batch.to(world.device)
         losses = plan.mechanism.accumulate(model, batch, loss)
-        loss_sum = loss_sum + losses.sums.sum(dtype=torch.float64)
-        count = count + losses.counts.sum(dtype=torch.float64)
-    grads = []
+        totals[0] += losses.sums.sum(dtype=torch.float64)
+        totals[1] += losses.counts.sum(dtype=torch.float64)
+    shared = [totals]
     for parameter in _trained(state.model):
         if parameter.grad is None:  # no micro-batch here, or a weight that nothing used
             parameter.grad = torch.zeros_like(parameter)
-        grads.append(parameter.grad)
-    world.sum_(grads)
-    total, counted = world.sum(float(loss_sum), float(count))
+        shared.append(parameter.grad)
+    world.sum_(shared)
+    loss_sum, count = totals.tolist()
     scale = state.scaler.get_scale() if state.scaler else 1.0
-    return total / scale, counted
+    return loss_sum / scale, count
 
 
 def _update(state: State, plan: Plan, loss_sum: float, count: float) -> tuple[float, bool]:

@@ -157,13 +157,13 @@ def test_damage_in_every_checkpoint_is_an_error_not_a_fresh_start(tmp_path: Path
 
 def test_a_folder_left_half_written_is_ignored_and_swept(tmp_path: Path) -> None:
     state = saved_twice(tmp_path)
-    (tmp_path / ".checkpoint-9.tmp").mkdir()
-    (tmp_path / ".checkpoint-9.tmp" / "model.safetensors").write_bytes(b"half")
+    (tmp_path / ".checkpoint-9.7.tmp").mkdir()
+    (tmp_path / ".checkpoint-9.7.tmp" / "model.safetensors").write_bytes(b"half")
     loaded = Checkpoints(tmp_path).load(toy.state_of())
     assert loaded is not None
     assert loaded.path.name == "checkpoint-6"
     run(tmp_path, state, 9)
-    assert not (tmp_path / ".checkpoint-9.tmp").exists()
+    assert not (tmp_path / ".checkpoint-9.7.tmp").exists()
 
 
 def test_limit_keeps_the_newest_and_those_asked_for(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def full_disk_in_rust(*_: Any, **__: Any) -> None:
         ("os.fsync", full_disk),
         ("luban.engine.checkpoint.save_file", full_disk_in_rust),
         ("luban.engine.checkpoint.write_json", full_disk),
-        ("pathlib.Path.rename", full_disk),
+        ("pathlib.Path.replace", full_disk),
     ],
 )
 def test_a_full_disk_loses_nothing(

@@ -31,6 +31,7 @@ class Muon(Optimizer):
     Attributes:
         learning_rate: For hidden matrices; the update's singular values are about this.
         weight_decay: Decoupled, for hidden matrices.
+        adamw_weight_decay: Decoupled, for the other matrices.
         momentum: Of the gradient average (Nesterov).
         momentum_warmup_steps: Steps in which the momentum rises from .85 to ``momentum``.
         ns_steps: Newton-Schulz steps.
