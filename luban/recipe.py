@@ -88,7 +88,9 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
+        return yaml.dump(
+            self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+        )
 
 
 def json_schema() -> dict[str, Any]:
@@ -129,31 +131,44 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         problem = getattr(error, "problem", None) or str(error)
         raise RecipeError(f"not valid YAML: {problem}.", where=f"{path.name}{line}") from None
     lines: dict[tuple[str, ...], int] = {}
-    if isinstance(root, yaml.MappingNode):
+    try:
         _index_lines(root, (), lines, path.name)
+    except RecursionError:
+        raise RecipeError("a value of this file holds itself.", where=path) from None
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a table of sections.", where=path, got=data)
     return data, lines
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: ``1e-3`` is a number, ``no`` and ``on`` are words."""
+    """YAML 1.2 scalars: ``1e-3`` is a number; ``no``, ``010`` and ``2020-01-01`` are words."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that the loader would take for something else."""
+
+
+_SCALARS = {
+    "bool": (r"^(true|false)$", "tf"),
+    "int": (r"^([-+]?(0|[1-9][\d_]*)|0x[\da-fA-F]+)$", "-+0123456789"),
+    "float": (
+        r"^[-+]?(\d[\d_]*\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.inf)$",
+        "-+0123456789.",
+    ),
+}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.inf)$"),
-    list("-+0123456789."),
-)
+for _name, (_pattern, _first) in _SCALARS.items():
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first)
+        )
 
 
 def _index_lines(
-    node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], file: str
+    node: yaml.Node | None, path: tuple[str, ...], lines: dict[tuple[str, ...], int], file: str
 ) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -186,6 +201,12 @@ def _table(
 ) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise RecipeError("a section is a table.", where=_place(key, file, lines or {}), got=value)
+    if value and "name" in value:
+        raise RecipeError(
+            "there is no field 'name' here.",
+            where=_place(f"{key}.name", file, lines or {}),
+            fix="the section's key is its name.",
+        )
     return value
 
 
