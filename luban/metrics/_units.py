@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+#: Chinese characters and Japanese kana: each is a unit, since no blanks divide words.
+_CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_UNIT = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
+
 
 def units(text: str) -> list[str]:
-    """Return the words of a text, or its characters if it is hardly written with spaces."""
-    words = text.split()
-    characters = sum(map(len, words))
-    if not words or characters / len(words) > 12:
+    """Return the words of a text, Chinese character by character.
+
+    Text that is hardly written with blanks in another script (Thai, say) falls into characters.
+    """
+    words = _UNIT.findall(text)
+    if sum(map(len, words)) > 12 * len(words):
         return [character for character in text if not character.isspace()]
     return words
