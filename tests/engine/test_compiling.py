@@ -78,6 +78,7 @@ def test_a_trial_step_changes_nothing() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside torch's own compiler
 def test_compiled_training_gives_the_eager_curve(tmp_path: Path) -> None:
     """Starts the C++ compiler, which takes most of a minute."""
     compiler = Compiler(tmp_path, "toy", CPU)
