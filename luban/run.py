@@ -199,14 +199,21 @@ class Run:
         """Read the report of a stage.
 
         Raises:
-            RunError: if there is none.
+            RunError: if there is none, or it is damaged.
         """
         name = f"reports/{stage}.json"
         if not (self.path / name).is_file():
             raise RunError(
                 f"there is no report of {stage}.", where=self.path, fix=f"luban {stage} {self.path}"
             )
-        return Report.from_dict(self.read_json(name))
+        try:
+            return Report.from_dict(self.read_json(name))
+        except (KeyError, TypeError, AttributeError):
+            raise RunError(
+                "this is not a report.",
+                where=self.path / name,
+                fix=f"luban {stage} {self.path} --force measures again.",
+            ) from None
 
     def reports(self) -> dict[str, Report]:
         """Return every report of the run, by stage."""

@@ -40,7 +40,9 @@ def load_model(run: Run, task: Task) -> nn.Module:
     """
     path = run.path / "model" / "model.safetensors"
     if not path.is_file():
-        raise RunError("there is no trained model.", where=run.path, fix=f"luban train {run.path}")
+        raise RunError(
+            "there is no trained model.", where=run.path, fix=f"luban train {run.path} --force"
+        )
     model = run.recipe.model
     module = model.build(task.ports())
     try:

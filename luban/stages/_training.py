@@ -225,8 +225,6 @@ class Training:
         if self._out_of_patience():
             self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
             self._save()
-        if self._out_of_patience():
-            self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
         state, options = self.state, self.options
         best = state.memo.get("best") if options.load_best_model_at_end else None
         if best:

@@ -93,6 +93,9 @@ class Train(Stage):
             ),
             "last training loss": Claim(last["loss"], "nats", note="of one step"),
             "weights (sha256)": Claim(sha256_of(weights)[:16], note="first 16 digits"),
+            "log (sha256)": Claim(
+                sha256_of(run.path / "metrics.jsonl")[:16], note="every step; first 16 digits"
+            ),
         }
         claims |= {
             name: Claim(value, note="of the mechanism") for name, value in summary["cost"].items()
