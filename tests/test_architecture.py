@@ -22,7 +22,8 @@ FLOORS = (
     ("card",),
     ("stages", "testing"),
     ("serving", "web", "launch"),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 FILES = sorted(ROOT.rglob("*.py"))

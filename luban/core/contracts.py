@@ -6,13 +6,22 @@ This file loads without torch: tensor types are for the type checker only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 from luban.core.component import Component
+from luban.core.data_contracts import (
+    Cleaner,
+    Example,
+    Examples,
+    Ports,
+    Record,
+    Source,
+    Supervision,
+    Tally,
+    Tokenizer,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,159 +31,13 @@ if TYPE_CHECKING:
     from luban.core.batch import Batch, Losses, LossFn
     from luban.core.report import Report
 
-Record: TypeAlias = Mapping[str, Any]  #: one row of raw data
-Example: TypeAlias = "Mapping[str, np.ndarray[Any, Any]]"  #: small arrays, what is cached on disk
+__all__ = [
+    "Adapter", "Baseline", "Cleaner", "Example", "Examples", "Exporter", "Mechanism", "Metric",
+    "Model", "Objective", "Optimizer", "Ports", "Record", "Row", "Schedule", "Source", "Stage",
+    "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
+]  # fmt: skip
+
 Row: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """All that a model may know of its task.
-
-    Attributes:
-        accepts: What goes in: ``tokens``, ``pixels`` or ``frames``.
-        inputs: Vocabulary size, channels or features.
-        outputs: Vocabulary size or number of classes.
-        length: Longest input in positions (0: no bound).
-        pad: Id of the padding token, if there is one.
-        end: Id of the end token, if there is one.
-    """
-
-    accepts: str
-    inputs: int
-    outputs: int
-    length: int = 0
-    pad: int | None = None
-    end: int | None = None
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a cleaner did: how often, and a few examples of each act."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, act: str, example: str, times: int = 1) -> None:
-        """Count an act and keep the first five examples of it."""
-        self.counts[act] += times
-        shown = self.examples.setdefault(act, [])
-        if len(shown) < 5:
-            shown.append(example[:120])
-
-
-@dataclass(frozen=True, slots=True)
-class Supervision:
-    """How much one encoded record teaches.
-
-    Attributes:
-        count: Positions that carry a loss.
-        ends: Whether the end of the answer is supervised (None: the notion does not apply).
-        truncated: Whether part of the answer was cut off.
-    """
-
-    count: int
-    ends: bool | None = None
-    truncated: bool = False
-
-
-class Examples(Protocol):
-    """Encoded examples of one split, on disk; indexable, never loaded whole."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Example: ...
-
-    def flat(self, name: str) -> np.ndarray[Any, Any]:
-        """Return one field of all examples joined end to end, memory-mapped."""
-        ...
-
-
-class Source(Component, ABC):
-    """Where records come from."""
-
-    kind: ClassVar[str] = "sources"
-
-    @abstractmethod
-    def splits(self) -> tuple[str, ...]:
-        """Return the splits the source itself knows: ``("train",)`` or more."""
-
-    @abstractmethod
-    def read(self, split: str) -> Iterator[Record]:
-        """Yield the records of a split; each call starts anew.
-
-        A record has the data's own fields plus ``_where`` (``file:row``) for messages.
-
-        Raises:
-            DataError: for a file or row that cannot be read.
-        """
-
-    @abstractmethod
-    def files(self) -> tuple[Path, ...]:
-        """Return the files read, for digests and the card (empty if there are none)."""
-
-    def facts(self) -> Mapping[str, str]:
-        """Return what the card should say of the source: title, licence, address."""
-        return {}
-
-
-class Cleaner(Component, ABC):
-    """Changes or drops records, and counts what it did."""
-
-    kind: ClassVar[str] = "cleaners"
-
-    @abstractmethod
-    def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
-        """Yield the records that stay, changed or not, and count the rest in ``tally``."""
-
-
-class Tokenizer(Component, ABC):
-    """Text to ids and back; a Hugging Face ``tokenizer.json`` on disk."""
-
-    kind: ClassVar[str] = "tokenizers"
-
-    @abstractmethod
-    def learn(self, texts: Iterable[str]) -> Self:
-        """Return this tokenizer with a vocabulary learned from training text."""
-
-    @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, without special tokens added."""
-
-    @abstractmethod
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts on all cores."""
-
-    @abstractmethod
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids; special tokens are left out."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Vocabulary size, special tokens included."""
-
-    @property
-    @abstractmethod
-    def end(self) -> int:
-        """Id of the end-of-text token."""
-
-    @property
-    @abstractmethod
-    def pad(self) -> int:
-        """Id of the padding token (often the end token)."""
-
-    @abstractmethod
-    def token_bytes(self) -> np.ndarray[Any, Any]:
-        """Return the number of UTF-8 bytes each id stands for, shape (size,); specials are 0."""
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json`` and ``tokenizer_config.json``."""
-
-    @abstractmethod
-    def load(self, folder: Path) -> Self:
-        """Return this tokenizer with what ``save`` wrote."""
 
 
 class Task(Component, ABC):

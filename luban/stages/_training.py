@@ -138,6 +138,7 @@ class Training:
             self.run.say(
                 f"train: {'compiled' if decision.compile else 'not compiled'}: {decision.reason}"
             )
+            self._save()  # a kill before the first checkpoint must not decide again
         if self.state.memo["compile"]["compile"]:
             self.state.forward = compiler.compile(self.state.model)
             time_step(self.state.forward, self.loader.step(0), self.plan, repeats=1)
