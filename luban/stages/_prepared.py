@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from luban.core.contracts import Stage
+from luban.core.component import digest_of
+from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
-from luban.data.cache import cache_key, encoded
+from luban.core.files import sha256_of
+from luban.data.cache import cache_key, encoded, learned_digest
+from luban.data.dataset import Data
 from luban.data.store import Store
 from luban.run import Run
+
+
+def describe(task: Task, data: Data, stores: Mapping[str, Store]) -> dict[str, Any]:
+    """Return ``prepared.json``: digests of what was read and of what came of it.
+
+    ``key`` covers the code that encodes; ``content`` says whether newer code gives the same.
+    """
+    splits = {
+        split: {"key": cache_key(task, data, split), "content": _content(task, store)}
+        for split, store in stores.items()
+    }
+    return {"files": data.files_digest(), "splits": splits}
+
+
+def refuse_other_data(run: Run, found: Mapping[str, Any]) -> None:
+    """Refuse to prepare other data for a run whose training has begun.
+
+    Raises:
+        RunError: naming the splits that changed.
+    """
+    if not any(run.path.glob("checkpoint-*")) or not (run.path / "prepared.json").exists():
+        return
+    old, new = run.read_json("prepared.json")["splits"], found["splits"]
+    changed = [
+        split
+        for split in sorted(old.keys() | new.keys())
+        if old.get(split, {}).get("content") != new.get(split, {}).get("content")
+    ]
+    if changed:
+        raise RunError(
+            "training of this run has begun with other data.",
+            where=run.path,
+            got=f"changed: {', '.join(changed)}",
+            fix="bring the old files back, choose another name=NAME, or delete the run.",
+        )
 
 
 def open_store(run: Run, split: str) -> Store:
@@ -18,20 +57,25 @@ def open_store(run: Run, split: str) -> Store:
     Raises:
         RunError: if the data changed since ``prepare``.
     """
-    task, known = run.task(), run.read_json("prepared.json")["splits"]
-    if split not in known:
-        raise RunError(f"there is no split {split!r}.", where=run.path, expected=", ".join(known))
-    if cache_key(task, run.recipe.data, split) != known[split]:
-        raise RunError(
-            f"the data of the split {split!r} changed since they were prepared.",
-            where=run.path,
-            fix=f"luban prepare {run.path}, or bring the old files back.",
-        )
+    task, prepared = run.task(), run.read_json("prepared.json")
+    if split not in prepared["splits"]:
+        known = ", ".join(prepared["splits"])
+        raise RunError(f"there is no split {split!r}.", where=run.path, expected=known)
 
     def progress(records: int, characters: int) -> None:
         run.console.progress(f"encode {split}", characters, characters * 1.001 + 1)
 
-    return encoded(task, run.recipe.data, split, progress)
+    data, was = run.recipe.data, prepared["splits"][split]
+    if data.files_digest() == prepared["files"]:
+        store = encoded(task, data, split, progress)
+        same_code = cache_key(task, data, split) == was["key"]
+        if same_code or _content(task, store) == was["content"]:
+            return store
+    raise RunError(
+        f"the data of the split {split!r} changed since they were prepared.",
+        where=run.path,
+        fix=f"luban prepare {run.path}, or bring the old files back.",
+    )
 
 
 def held_out_split(run: Run) -> str:
@@ -59,11 +103,17 @@ def identity(run: Run, train: Stage) -> dict[str, Any]:
         "train": train.essence(),
     }
     flat: dict[str, Any] = {"seed": recipe.seed}
-    for split, key in run.read_json("prepared.json")["splits"].items():
-        flat[f"data of {split}"] = key
+    for split, was in run.read_json("prepared.json")["splits"].items():
+        flat[f"data of {split}"] = was["content"]
     for name, section in sections.items():
         flat |= _flat(section, name)
     return flat
+
+
+def _content(task: Task, store: Store) -> str:
+    """Return a digest of encoded examples, and of what the task had learned to encode them."""
+    files = sorted(name for name in store.meta["sizes"] if not name.startswith("_"))
+    return digest_of([learned_digest(task), *(sha256_of(store.folder / name) for name in files)])
 
 
 def _flat(value: Any, path: str) -> dict[str, Any]:

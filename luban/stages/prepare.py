@@ -11,10 +11,10 @@ from luban.core.contracts import Stage
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
 from luban.data.audit import audit
-from luban.data.cache import cache_key, encoded
+from luban.data.cache import encoded
 from luban.data.overlap import check_overlap, overlap
 from luban.run import Run, environment
-from luban.stages._prepared import open_store
+from luban.stages._prepared import describe, open_store, refuse_other_data
 
 
 class Prepare(Stage):
@@ -29,14 +29,16 @@ class Prepare(Stage):
     always: ClassVar[bool] = True
 
     def perform(self, run: Run) -> None:
-        """Learn the task, encode every split, write ``prepared.json`` and ``manifest.json``."""
+        """Learn the task, encode every split, write ``prepared.json`` and ``manifest.json``.
+
+        Raises:
+            RunError: if training of this run has begun with other data; nothing is written then.
+        """
         data, recipe = run.recipe.data, run.recipe
         splits = data.available_splits()
         run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_by()})")
         task = recipe.task.learn(data.records("train"))
-        with folder_atomic(run.path / "task") as aside:
-            task.save(aside)
-        keys = {}
+        stores = {}
         for split in splits:
 
             def progress(records: int, characters: int, split: str = split) -> None:
@@ -45,8 +47,12 @@ class Prepare(Stage):
 
             store = encoded(task, data, split, progress)
             run.say(f"prepare: {split}: {len(store):,} examples")
-            keys[split] = cache_key(task, data, split)
-        run.write_json("prepared.json", {"splits": keys})
+            stores[split] = store
+        prepared = describe(task, data, stores)
+        refuse_other_data(run, prepared)
+        with folder_atomic(run.path / "task") as aside:
+            task.save(aside)
+        run.write_json("prepared.json", prepared)
         run.write_json(
             "manifest.json",
             {
