@@ -22,19 +22,21 @@ class Data(Settings):
     """Where records come from, what is done to them, and how they are divided.
 
     Nothing is held in memory: every reading streams the files again.
-
-    Attributes:
-        source: Where records come from.
-        cleaners: What changes and drops records, in this order, before the split.
-        split: How records are divided.
-        max_overlap: Share of validation or test records found in train too, above which
-            ``prepare`` fails.
     """
 
-    source: Source
-    cleaners: tuple[Cleaner, ...] = ()
-    split: Split = Field(default_factory=Split)
-    max_overlap: float = Field(default=0.05, ge=0.0, le=1.0)
+    source: Source = Field(description="Where records come from.")
+    cleaners: tuple[Cleaner, ...] = Field(
+        default=(), description="What changes and drops records, in this order, before the split."
+    )
+    split: Split = Field(default_factory=Split, description="How records are divided.")
+    max_overlap: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=1.0,
+        description=(
+            "Share of validation or test records found in train too, above which `prepare` fails."
+        ),
+    )
 
     def available_splits(self) -> tuple[str, ...]:
         """Return the splits there are, train first.

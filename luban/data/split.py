@@ -25,25 +25,30 @@ _MANY = 100  #: documents of running text from which on whole documents are deal
 
 
 class Split(Settings):
-    """How records are divided into train, validation and test.
+    """How records are divided into train, validation and test."""
 
-    Attributes:
-        by: ``given``: the source's own splits. ``position``: the last characters of the text,
-            cut exactly. ``record``, ``file``, ``group``: a seeded hash, so that what a record
-            belongs to never changes when others are added; equal records stay together.
-            ``auto``: given if the source has several splits, position for running text of
-            few documents, else record.
-        validation: Share of the data, or file names (globs) with ``by: file``.
-        test: Share of the data, or file names (globs) with ``by: file``.
-        key: The field that names the group.
-        salt: Another salt, another draw.
-    """
-
-    by: By | Literal["auto"] = "auto"
-    validation: Share = Field(default=0.05, union_mode="left_to_right")
-    test: Share = Field(default=0.05, union_mode="left_to_right")
-    key: str = ""
-    salt: str = ""
+    by: By | Literal["auto"] = Field(
+        default="auto",
+        description=(
+            "`given`: the source's own splits. `position`: the last characters of the text, cut "
+            "exactly. `record`, `file`, `group`: a seeded hash, so that what a record belongs to "
+            "never changes when others are added; equal records stay together. `auto`: given if "
+            "the source has several splits, position for running text of few documents, else "
+            "record."
+        ),
+    )
+    validation: Share = Field(
+        default=0.05,
+        union_mode="left_to_right",
+        description="Share of the data, or file names (globs) with `by: file`.",
+    )
+    test: Share = Field(
+        default=0.05,
+        union_mode="left_to_right",
+        description="Share of the data, or file names (globs) with `by: file`.",
+    )
+    key: str = Field(default="", description="The field that names the group.")
+    salt: str = Field(default="", description="Another salt, another draw.")
 
     @model_validator(mode="after")
     def _check(self) -> Split:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
+from pydantic import Field
+
 from luban.core.contracts import Cleaner, Record, Tally
 from luban.data.records import text_of
 
@@ -13,12 +15,9 @@ class ExactDuplicates(Cleaner):
     """Drops records whose text came before, up to case and the amount of blank space.
 
     Pieces of a long document are compared one by one. Memory: about 100 bytes per record.
-
-    Attributes:
-        ignore_case: Whether ``A`` equals ``a``.
     """
 
-    ignore_case: bool = True
+    ignore_case: bool = Field(default=True, description="Whether `A` equals `a`.")
 
     def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
         """Yield the first record of each text."""

@@ -17,14 +17,14 @@ class Language(Cleaner):
 
     The share is of letters alone: digits, signs and blanks do not count. A record without
     letters is dropped.
-
-    Attributes:
-        script: ``cjk`` (Chinese, with the kana of Japanese counted apart) or ``latin``.
-        min_share: The least share of letters in that script.
     """
 
-    script: Literal["cjk", "latin"]
-    min_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    script: Literal["cjk", "latin"] = Field(
+        description="`cjk` (Chinese, with the kana of Japanese counted apart) or `latin`."
+    )
+    min_share: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="The least share of letters in that script."
+    )
 
     def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
         """Yield the records with enough letters of the script."""

@@ -15,16 +15,15 @@ class Length(Cleaner):
 
     Pieces of a long document are judged one by one, so set bounds for whole documents only
     where documents are short.
-
-    Attributes:
-        min_characters: The fewest characters that stay.
-        max_characters: The most characters that stay; 0: no bound.
-        field: The field to measure; empty: all the text of a record.
     """
 
-    min_characters: int = Field(default=1, ge=0)
-    max_characters: int = Field(default=0, ge=0)
-    field: str = ""
+    min_characters: int = Field(default=1, ge=0, description="The fewest characters that stay.")
+    max_characters: int = Field(
+        default=0, ge=0, description="The most characters that stay; 0: no bound."
+    )
+    field: str = Field(
+        default="", description="The field to measure; empty: all the text of a record."
+    )
 
     def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
         """Yield the records within the bounds."""

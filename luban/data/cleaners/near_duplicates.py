@@ -20,16 +20,22 @@ class NearDuplicates(Cleaner):
     MinHash signatures (Broder 1997) find candidates by locality-sensitive hashing; needs
     ``datasketch`` (the extra ``data``). A shingle is ``shingle`` words in a row, where each
     Chinese character is a word. Memory: about 3 kB per record that stays.
-
-    Attributes:
-        threshold: Jaccard similarity of the shingle sets from which on records count as equal.
-        shingle: Words in a shingle.
-        num_perm: Hash functions in a signature; the estimate's error is about 1/sqrt(num_perm).
     """
 
-    threshold: float = Field(default=0.8, gt=0.0, lt=1.0)
-    shingle: int = Field(default=3, ge=1)
-    num_perm: int = Field(default=128, ge=16)
+    threshold: float = Field(
+        default=0.8,
+        gt=0.0,
+        lt=1.0,
+        description="Jaccard similarity of the shingle sets from which on records count as equal.",
+    )
+    shingle: int = Field(default=3, ge=1, description="Words in a shingle.")
+    num_perm: int = Field(
+        default=128,
+        ge=16,
+        description=(
+            "Hash functions in a signature; the estimate's error is about 1/sqrt(num_perm)."
+        ),
+    )
 
     def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
         """Yield the first record of each group.

@@ -6,22 +6,20 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from luban.core.contracts import Cleaner, Record, Tally
 from luban.data.records import text_of
 
 
 class Regex(Cleaner):
-    r"""Replaces every match in the text fields, or drops the records that match.
+    r"""Replaces every match in the text fields, or drops the records that match."""
 
-    Attributes:
-        pattern: A regular expression of Python's ``re``.
-        replace_with: What a match becomes (``\1`` is its first group); None: drop the record.
-    """
-
-    pattern: str
-    replace_with: str | None = None
+    pattern: str = Field(description="A regular expression of Python's `re`.")
+    replace_with: str | None = Field(
+        default=None,
+        description=r"What a match becomes (`\1` is its first group); None: drop the record.",
+    )
 
     @field_validator("pattern")
     @classmethod

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from pydantic import Field
+
 from luban.core.contracts import Cleaner, Record, Tally
 
 #: All of category Cc but tab and line feed, and the characters that mark order or no width at
@@ -15,18 +17,19 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 
 
 class Unicode(Cleaner):
-    """Normalises every text field of a record.
+    """Normalises every text field of a record."""
 
-    Attributes:
-        form: ``NFC`` keeps the look of the text; ``NFKC`` also folds full-width letters,
-            ligatures and the like; ``none`` leaves it.
-        strip_control: Remove control characters (tab and line feed stay).
-        newlines: Turn CRLF and CR into LF.
-    """
-
-    form: Literal["NFC", "NFKC", "none"] = "NFC"
-    strip_control: bool = True
-    newlines: bool = True
+    form: Literal["NFC", "NFKC", "none"] = Field(
+        default="NFC",
+        description=(
+            "`NFC` keeps the look of the text; `NFKC` also folds full-width letters, ligatures "
+            "and the like; `none` leaves it."
+        ),
+    )
+    strip_control: bool = Field(
+        default=True, description="Remove control characters (tab and line feed stay)."
+    )
+    newlines: bool = Field(default=True, description="Turn CRLF and CR into LF.")
 
     def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
         """Yield every record, normalised."""

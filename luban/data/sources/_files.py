@@ -18,15 +18,16 @@ Patterns: TypeAlias = str | tuple[str, ...]
 
 
 class FileSource(Source, ABC):
-    """A source whose records come from files, one file after the other.
-
-    Attributes:
-        path: A file, a folder, a glob or several of them; or a table from split
-            (``train``, ``validation``, ``test``) to these.
-    """
+    """A source whose records come from files, one file after the other."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    path: Patterns | dict[str, Patterns] = Field(union_mode="left_to_right")
+    path: Patterns | dict[str, Patterns] = Field(
+        union_mode="left_to_right",
+        description=(
+            "A file, a folder, a glob or several of them; or a table from split (`train`, "
+            "`validation`, `test`) to these."
+        ),
+    )
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that ``path`` names; a plain path is all ``train``."""

@@ -16,17 +16,16 @@ from luban.data.sources._files import FileSource
 
 
 class RowSource(FileSource, ABC):
-    r"""Files of rows; each row becomes a record with its own fields, shaped.
+    r"""Files of rows; each row becomes a record with its own fields, shaped."""
 
-    Attributes:
-        fields: New field name to the dotted path of theirs, such as ``{label: meta.class}``.
-        template: Makes ``text`` of other fields: ``"{title}\n{lines}"``.
-        join: What joins a list of texts.
-    """
-
-    fields: dict[str, str] = Field(default_factory=dict)
-    template: str = ""
-    join: str = "\n"
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="New field name to the dotted path of theirs, such as `{label: meta.class}`.",
+    )
+    template: str = Field(
+        default="", description=r'Makes `text` of other fields: `"{title}\n{lines}"`.'
+    )
+    join: str = Field(default="\n", description="What joins a list of texts.")
 
     @abstractmethod
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:

@@ -14,18 +14,20 @@ from luban.data.download import Entry, catalogue_entry, local_files
 
 
 class Catalogue(Source):
-    """A public data set that ``luban/data/catalogue.yaml`` describes.
+    """A public data set that ``luban/data/catalogue.yaml`` describes."""
 
-    Attributes:
-        dataset: Its name there.
-        download: Fetch what is missing, once, into ``LUBAN_DATA`` (else the cache folder);
-            without it, nothing is ever fetched.
-        options: Other arguments for the source that reads it, such as ``{document: line}``.
-    """
-
-    dataset: str
-    download: bool = False
-    options: dict[str, Any] = Field(default_factory=dict)
+    dataset: str = Field(description="Its name there.")
+    download: bool = Field(
+        default=False,
+        description=(
+            "Fetch what is missing, once, into `LUBAN_DATA` (else the cache folder); without it, "
+            "nothing is ever fetched."
+        ),
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Other arguments for the source that reads it, such as `{document: line}`.",
+    )
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits the set comes with."""

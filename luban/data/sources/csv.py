@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from luban.core.errors import DataError
 from luban.data.files import bare_suffix, open_text
 from luban.data.sources._rows import RowSource
@@ -15,19 +17,20 @@ _DELIMITERS = ",\t;|"
 
 
 class Csv(RowSource):
-    """Delimited files, plain or gzip, streamed; every value is a string.
-
-    Attributes:
-        delimiter: One character; ``auto``: tab for ``.tsv``, else the one of comma, tab,
-            semicolon and bar that the first line holds most of.
-        columns: Field names, for files that do not start with a header.
-        encoding: A codec of Python's.
-    """
+    """Delimited files, plain or gzip, streamed; every value is a string."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
-    delimiter: str = "auto"
-    columns: tuple[str, ...] = ()
-    encoding: str = "utf-8"
+    delimiter: str = Field(
+        default="auto",
+        description=(
+            "One character; `auto`: tab for `.tsv`, else the one of comma, tab, semicolon and bar"
+            " that the first line holds most of."
+        ),
+    )
+    columns: tuple[str, ...] = Field(
+        default=(), description="Field names, for files that do not start with a header."
+    )
+    encoding: str = Field(default="utf-8", description="A codec of Python's.")
 
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
         """Yield (first line of the row, fields)."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from luban.core.errors import DataError
 from luban.data.files import open_text
 from luban.data.records import value_at
@@ -14,14 +16,13 @@ from luban.data.sources._rows import RowSource
 
 
 class Json(RowSource):
-    """JSON files, plain or gzip. A file is parsed whole: keep gigabytes in JSON Lines.
-
-    Attributes:
-        records: Dotted path to the array, such as ``data.items``; empty: the file is the array.
-    """
+    """JSON files, plain or gzip. A file is parsed whole: keep gigabytes in JSON Lines."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
-    records: str = ""
+    records: str = Field(
+        default="",
+        description="Dotted path to the array, such as `data.items`; empty: the file is the array.",
+    )
     encoding: str = "utf-8"
 
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:

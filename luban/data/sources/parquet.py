@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from luban.core.errors import DataError, MissingExtra
 from luban.data.files import open_bytes
 from luban.data.sources._rows import RowSource
@@ -14,14 +16,12 @@ _ROWS = 1024
 
 
 class Parquet(RowSource):
-    """Parquet files, plain or gzip; needs ``pyarrow`` (the extra ``data``).
-
-    Attributes:
-        columns: The columns to read; empty: all of them.
-    """
+    """Parquet files, plain or gzip; needs ``pyarrow`` (the extra ``data``)."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] = Field(
+        default=(), description="The columns to read; empty: all of them."
+    )
 
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
         """Yield (row from 1, values by column).

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TextIO
 
+from pydantic import Field
+
 from luban.core.contracts import Record
 from luban.data.files import open_text
 from luban.data.sources._files import FileSource
@@ -18,15 +20,15 @@ class Text(FileSource):
 
     A long document comes as several records with the same ``_document``; the last one alone
     has ``_last`` true. A record without ``_last`` is a whole document.
-
-    Attributes:
-        document: What one document is. Empty lines and paragraphs are skipped.
-        encoding: A codec of Python's; a UTF-8 byte order mark is skipped.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text", ".md")
-    document: Literal["file", "line", "paragraph"] = "file"
-    encoding: str = "utf-8"
+    document: Literal["file", "line", "paragraph"] = Field(
+        default="file", description="What one document is. Empty lines and paragraphs are skipped."
+    )
+    encoding: str = Field(
+        default="utf-8", description="A codec of Python's; a UTF-8 byte order mark is skipped."
+    )
 
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the records of one file."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from luban.core.contracts import Tokenizer
 from luban.core.errors import ContractError, DataError
@@ -131,17 +131,21 @@ class FastTokenizer(Tokenizer, ABC):
 
 
 class ByteLevelTokenizer(FastTokenizer, ABC):
-    """A tokenizer over bytes written as 256 visible characters: nothing is ever unknown.
+    """A tokenizer over bytes written as 256 visible characters: nothing is ever unknown."""
 
-    Attributes:
-        vocab_size: Entries, the 256 bytes and the end token included; fewer if the text is
-            too small to find that many.
-        max_learn_bytes: Text to learn from. Beyond it, the text is thinned evenly over the
-            whole stream, so that memory and time stay bounded on any amount of data.
-    """
-
-    vocab_size: int = 4096
-    max_learn_bytes: int
+    vocab_size: int = Field(
+        default=4096,
+        description=(
+            "Entries, the 256 bytes and the end token included; fewer if the text is too small to"
+            " find that many."
+        ),
+    )
+    max_learn_bytes: int = Field(
+        description=(
+            "Text to learn from. Beyond it, the text is thinned evenly over the whole stream, so "
+            "that memory and time stay bounded on any amount of data."
+        ),
+    )
     pattern: ClassVar[str] = PATTERN
 
     def learn(self, texts: Iterable[str]) -> Self:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
 from tokenizers import models, pre_tokenizers, trainers
 
 from luban.data.tokenizers._fast import ByteLevelTokenizer
 
 
 class Bpe(ByteLevelTokenizer):
-    """Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 and Qwen use it.
-
-    Attributes:
-        min_frequency: How often a pair must occur to be merged.
-    """
+    """Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 and Qwen use it."""
 
     max_learn_bytes: int = 64_000_000
-    min_frequency: int = 2
+    min_frequency: int = Field(default=2, description="How often a pair must occur to be merged.")
 
     def untrained(self) -> Any:
         """Return an empty BPE model."""

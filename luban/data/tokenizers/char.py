@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, Self
 
 import tokenizers
+from pydantic import Field
 from tokenizers import decoders, models
 
 from luban.core.errors import DataError
@@ -15,14 +16,15 @@ _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 class Char(FastTokenizer):
-    """One token per character.
+    """One token per character."""
 
-    Attributes:
-        unknown: What becomes of a character that training never saw: its UTF-8 ``bytes``
-            (256 more tokens, any text survives the round trip) or an ``error``.
-    """
-
-    unknown: Literal["bytes", "error"] = "bytes"
+    unknown: Literal["bytes", "error"] = Field(
+        default="bytes",
+        description=(
+            "What becomes of a character that training never saw: its UTF-8 `bytes` (256 more "
+            "tokens, any text survives the round trip) or an `error`."
+        ),
+    )
 
     def learn(self, texts: Iterable[str]) -> Self:
         """Return this tokenizer with every character of the training text.

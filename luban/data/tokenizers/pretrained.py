@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from luban.core.errors import DataError
 from luban.data.tokenizers._fast import END, FastTokenizer, read_fast
@@ -20,14 +20,12 @@ class Pretrained(FastTokenizer):
     """A tokenizer that was learned elsewhere. Nothing is learned here.
 
     What it normalises away (case, doubled blanks) does not survive the round trip.
-
-    Attributes:
-        path: A ``tokenizer.json`` or the folder that holds one.
-        end_token: The end token, where ``tokenizer_config.json`` does not tell it.
     """
 
-    path: str
-    end_token: str = ""
+    path: str = Field(description="A `tokenizer.json` or the folder that holds one.")
+    end_token: str = Field(
+        default="", description="The end token, where `tokenizer_config.json` does not tell it."
+    )
     _config: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def learn(self, texts: Iterable[str]) -> Self:
