@@ -142,13 +142,34 @@ def _encoded(
             for batch in _batches(records):
                 waiting.append((batch, pool.submit(task.encode_batch, batch)))
                 if len(waiting) > 2:
-                    first, future = waiting.pop(0)
-                    yield first, future.result()
-            for first, future in waiting:
-                yield first, future.result()
+                    yield _done(task, *waiting.pop(0))
+            while waiting:
+                yield _done(task, *waiting.pop(0))
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+def _done(
+    task: Task, batch: Sequence[Record], future: Future[list[Example]]
+) -> tuple[Sequence[Record], list[Example]]:
+    """Return a batch with its examples.
+
+    Raises:
+        DataError: naming the row of the one record that cannot be encoded.
+    """
+    try:
+        return batch, future.result()
+    except DataError:
+        for record in batch:
+            try:
+                task.encode(record)
+            except DataError as error:
+                row = str(record.get("_where", ""))
+                if row not in str(error.where):
+                    error.where = f"{row}: {error.where}" if error.where else row
+                raise
+        raise
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

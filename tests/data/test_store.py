@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luban.core.contracts import Example, Record
+from luban.core.contracts import Example, Record, Tokenizer
 from luban.core.errors import CapacityError, ContractError, DataError
 from luban.data import cache, store
 from luban.data.cache import cache_key, encoded
@@ -126,10 +126,25 @@ def test_progress_reaches_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(seen) > 3
 
 
+def test_errors_of_the_source_come_through(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "a"}\n' * 3 + "oops")
+    records = Data.from_dict({"source": {"name": "jsonl", "path": str(path)}}).records("train")
+    with pytest.raises(DataError, match=r"x\.jsonl:4: this line is not JSON"):
+        build(toy(["a"]), records, tmp_path / "s")
+
+
 def test_errors_of_the_encoder_come_through(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         build(toy(["ab"]), [{"text": "ab"}, {"txt": "ab"}], tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_row_that_cannot_be_encoded_is_named(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_dict({"name": "char", "unknown": "error"}).learn(["ab"])
+    records = [{"text": t, "_where": f"f.txt:{i}"} for i, t in enumerate(["ab", "abc", "d"], 1)]
+    with pytest.raises(DataError, match=r"f\.txt:2: character 2 of the text: .*'c'"):
+        build(ToyTask(tokenizer=tokenizer), records, tmp_path / "s")
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "format", "no meta"])

@@ -22,6 +22,7 @@ class Csv(RowSource):
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
     delimiter: str = Field(
         default="auto",
+        pattern="^(auto|.)$",
         description=(
             "One character; `auto`: tab for `.tsv`, else the one of comma, tab, semicolon and bar"
             " that the first line holds most of."

@@ -135,6 +135,7 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
 
     vocab_size: int = Field(
         default=4096,
+        ge=257,
         description=(
             "Entries, the 256 bytes and the end token included; fewer if the text is too small to"
             " find that many."
@@ -152,15 +153,8 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
         """Return this tokenizer with a vocabulary learned from training text.
 
         Raises:
-            DataError: if there is no text, or ``vocab_size`` leaves no room for the bytes.
+            DataError: if there is no text.
         """
-        if self.vocab_size < 257:
-            raise DataError(
-                "a byte-level vocabulary starts with 256 bytes and the end token.",
-                where="tokenizer.vocab_size",
-                expected="257 or more",
-                got=self.vocab_size,
-            )
         sample = thinned(texts, self.max_learn_bytes)
         if not any(sample):
             raise DataError("there is no training text to learn a vocabulary from.")
