@@ -205,6 +205,23 @@ def test_zero_init_output_makes_blocks_the_identity() -> None:
         assert torch.equal(block(x, module.model.rotary(5)), x)
 
 
+def test_fresh_weights_have_the_deviation_asked_for() -> None:
+    torch.manual_seed(0)
+    state = gpt(hidden_size=128, tie_word_embeddings=False).build(PORTS).state_dict()
+    assert float(state["model.layers.0.mlp.up_proj.weight"].std()) == pytest.approx(0.02, rel=0.05)
+    assert float(state["model.layers.0.mlp.down_proj.weight"].std()) == pytest.approx(
+        0.02 / 2, rel=0.05
+    )
+    model = gpt(hidden_size=128, tie_word_embeddings=False, initializer="fan_in")
+    module = model.build(PORTS)
+    state = module.state_dict()
+    assert float(state["model.embed_tokens.weight"].std()) == pytest.approx(1, rel=0.05)
+    assert float(state["model.layers.0.mlp.up_proj.weight"].std()) == pytest.approx(
+        128**-0.5, rel=0.05
+    )
+    assert not module(torch.randint(20, (2, 12))).any()
+
+
 def test_dropout_acts_in_training_only() -> None:
     module = gpt(dropout=0.3).build(PORTS)
     ids = torch.randint(20, (2, 12))
@@ -223,6 +240,7 @@ def test_every_parameter_gets_a_gradient(layout: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
 def test_compile_has_no_graph_break(layout: str) -> None:
     module = gpt(layout=layout).build(PORTS)
