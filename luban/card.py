@@ -121,7 +121,7 @@ def _place(run: Run) -> str:
 
 
 def _reproduce(run: Run) -> str:
-    manifest = run.read_json("manifest.json")
+    manifest = run.read_json("manifest.json", "data", "environment")
     environment = ", ".join(f"{name} {value}" for name, value in manifest["environment"].items())
     return (
         f"```sh\nluban run {_place(run)}/recipe.yaml   # the same recipe, from data to card\n"

@@ -120,19 +120,22 @@ class Run:
         if self.main:
             write_json(self.path / name, data)
 
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file of the run.
+    def read_json(self, name: str, *keys: str) -> dict[str, Any]:
+        """Read a JSON file of the run: a table with at least these keys.
 
         Raises:
             RunError: if it is missing or damaged.
         """
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError("this file of the run is missing.", where=path) from None
         except ValueError as error:
             raise RunError("this file of the run is damaged.", where=path, got=str(error)) from None
+        if not isinstance(data, dict) or not data.keys() >= set(keys):
+            raise RunError("this file of the run is damaged.", where=path, expected=", ".join(keys))
+        return data
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the logged lines of training; a line that a kill cut short is left out."""
@@ -147,7 +150,7 @@ class Run:
 
     def has_split(self, split: str) -> bool:
         """Return whether ``prepare`` found examples for a split."""
-        return split in self.read_json("prepared.json")["splits"]
+        return split in self.read_json("prepared.json", "splits")["splits"]
 
     def say(self, text: str) -> None:
         """Show a line and keep it in ``log.txt``."""

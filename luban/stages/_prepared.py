@@ -36,7 +36,7 @@ def refuse_other_data(run: Run, found: Mapping[str, Any]) -> None:
     """
     if not any(run.path.glob("checkpoint-*")) or not (run.path / "prepared.json").exists():
         return
-    old, new = run.read_json("prepared.json")["splits"], found["splits"]
+    old, new = run.read_json("prepared.json", "splits")["splits"], found["splits"]
     changed = [
         split
         for split in sorted(old.keys() | new.keys())
@@ -57,7 +57,7 @@ def open_store(run: Run, split: str) -> Store:
     Raises:
         RunError: if the data changed since ``prepare``.
     """
-    task, prepared = run.task(), run.read_json("prepared.json")
+    task, prepared = run.task(), run.read_json("prepared.json", "files", "splits")
     if split not in prepared["splits"]:
         known = ", ".join(prepared["splits"])
         raise RunError(f"there is no split {split!r}.", where=run.path, expected=known)
@@ -103,7 +103,7 @@ def identity(run: Run, train: Stage) -> dict[str, Any]:
         "train": train.essence(),
     }
     flat: dict[str, Any] = {"seed": recipe.seed}
-    for split, was in run.read_json("prepared.json")["splits"].items():
+    for split, was in run.read_json("prepared.json", "splits")["splits"].items():
         flat[f"data of {split}"] = was["content"]
     for name, section in sections.items():
         flat |= _flat(section, name)

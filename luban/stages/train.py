@@ -16,6 +16,12 @@ from luban.engine.budget import Budget
 from luban.run import Run
 from luban.stages._training import Training
 
+#: What ``training.json`` holds for the report.
+SUMMARY = (
+    "best", "cost", "device", "energy", "flop_per_token", "kept", "peak_flop_per_second",
+    "precision", "processes",
+)  # fmt: skip
+
 
 class Train(Stage):
     """How long, how fast, how exactly.
@@ -70,7 +76,7 @@ class Train(Stage):
 
     def measure(self, run: Run) -> Report:
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
-        summary = run.read_json("training.json")
+        summary = run.read_json("training.json", *SUMMARY)
         steps = [line for line in run.metrics() if "loss" in line]
         weights = run.path / "model" / "model.safetensors"
         last = steps[-1]
