@@ -61,7 +61,7 @@ class Decoding:
         self._params = list(params)
         self._random = [random.Random(p.seed) for p in params]
         self._length = min(length, self._module.context or length)
-        self._filled = 0
+        self._starts = [0] * len(prompts)
         self._cache: Any = None
         self.sequences = [list(prompt) for prompt in prompts]
         self.live = list(range(len(prompts)))
@@ -70,8 +70,10 @@ class Decoding:
     @torch.inference_mode()
     def step(self) -> list[Token]:
         """Return the next token of every live row."""
-        full = self._filled >= self._length
-        logits_BV = self._read() if self._cache is None or full else self._continue()
+        full = [row for row in self.live if len(self._window(row)) > self._length]
+        for row in full:
+            self._starts[row] = len(self.sequences[row]) - max(1, self._length // 2)
+        logits_BV = self._read() if full or self._cache is None else self._continue()
         params = [self._params[row] for row in self.live]
         ids_B = sample(
             logits_BV,
@@ -90,17 +92,15 @@ class Decoding:
         self.live = [other for other in self.live if other != row]
 
     def _read(self) -> Tensor:
-        """Read the prompts, each different one once; of sequences grown too long the end."""
-        longest = max(len(self.sequences[row]) for row in self.live)
-        keep = longest if longest < self._length else max(1, self._length // 2)
-        prompts = [tuple(self.sequences[row][-keep:]) for row in self.live]
+        """Read what each live row sees, equal ones once."""
+        prompts = [tuple(self._window(row)) for row in self.live]
         distinct = list(dict.fromkeys(prompts))
         rows = [distinct.index(prompt) for prompt in prompts]
         cache = self._module.new_cache(len(distinct), self._length)
         counts = [len(prompt) for prompt in distinct]
         ids = [[*prompt, *[0] * (max(counts) - len(prompt))] for prompt in distinct]
         logits_BV = self._module.decode(self._tensor(ids), cache, counts)
-        self._cache, self._cached, self._filled = cache.select(rows), self.live, max(counts)
+        self._cache, self._cached = cache.select(rows), self.live
         return logits_BV[rows]
 
     def _continue(self) -> Tensor:
@@ -108,9 +108,11 @@ class Decoding:
         if self._cached != self.live:
             self._cache = self._cache.select([self._cached.index(row) for row in self.live])
             self._cached = self.live
-        self._filled += 1
         ids = [[self.sequences[row][-1]] for row in self.live]
         return self._module.decode(self._tensor(ids), self._cache)
+
+    def _window(self, row: int) -> list[int]:
+        return self.sequences[row][self._starts[row] :]
 
     def _tensor(self, ids: list[list[int]]) -> Tensor:
         return torch.tensor(ids, device=self._device)

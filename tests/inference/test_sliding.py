@@ -28,17 +28,12 @@ def test_generation_beyond_the_context_equals_the_uncached_rule(prompts: list[li
 
 @torch.inference_mode()
 def _uncached(model: torch.nn.Module, prompts: list[list[int]]) -> list[list[int]]:
-    """Continue with windows: when the longest row fills the context, keep its last half."""
+    """Continue each row alone: when its window outgrows the context, keep the last half of it."""
     whole = [list(prompt) for prompt in prompts]
-    windows = [list(prompt) for prompt in prompts]
-    filled = max(map(len, windows))
-    for _ in range(60):
-        if filled > CONTEXT:
-            windows = [row[-CONTEXT // 2 :] for row in whole]
-            filled = max(map(len, windows))
-        for row, window in zip(whole, windows, strict=True):
-            best = int(model(torch.tensor([window]))[0, -1].argmax())
-            row.append(best)
-            window.append(best)
-        filled += 1
+    for row in whole:
+        start = 0
+        for _ in range(60):
+            if len(row) - start > CONTEXT:
+                start = len(row) - CONTEXT // 2
+            row.append(int(model(torch.tensor([row[start:]]))[0, -1].argmax()))
     return whole
