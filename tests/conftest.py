@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def luban_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep encoded data and compiled code out of the user's cache."""
+    os.environ["LUBAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse every connection that leaves this machine."""
@@ -42,3 +49,24 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(scope="session")
+def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text, recipe and finished run; look, but do not touch."""
+    from tests import life
+
+    folder = tmp_path_factory.mktemp("life")
+    life.write_life(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        life.done("run", "tiny.yaml")
+    return folder
+
+
+@pytest.fixture
+def my_life(whole_life: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished run, and the working directory there; its run is ``runs/tiny``."""
+    shutil.copytree(whole_life, tmp_path / "life")
+    monkeypatch.chdir(tmp_path / "life")
+    return tmp_path / "life"
