@@ -20,10 +20,12 @@ from luban import __version__
 from luban.core import registry
 from luban.core.errors import LubanError, MissingExtra
 
-#: Set before any library reads them: no telemetry, and what torch needs to restart workers.
+#: Set before any library reads them: no telemetry; what torch needs to restart workers; and
+#: threads that sleep while they wait, since spinning makes a shared machine many times slower.
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 ORDER = [
