@@ -138,14 +138,19 @@ class Run:
         return data
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the logged lines of training; a line that a kill cut short is left out."""
+        """Return the logged lines of training; a line that a kill cut short is left out.
+
+        Each is a table with a ``step``.
+        """
         path = self.path / "metrics.jsonl"
         lines = []
         for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
             try:
-                lines.append(json.loads(text))
+                line = json.loads(text)
             except ValueError:
                 continue
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                lines.append(line)
         return lines
 
     def has_split(self, split: str) -> bool:

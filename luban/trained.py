@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -38,15 +42,49 @@ def load_model(run: Run, task: Task) -> nn.Module:
     Raises:
         RunError: if there is no trained model, or its weights do not fit the recipe.
     """
+    model, path = run.recipe.model, weights_of(run)
+    module = model.build(task.ports())
+    try:
+        module.load_state_dict(model.from_hf(load_file(path)))
+    except SafetensorError as error:
+        raise _damaged(path, error) from None
+    except (RuntimeError, ValueError) as error:
+        raise RunError("the weights do not fit the recipe.", where=path, got=str(error)) from None
+    return module.eval()
+
+
+def weights_of(run: Run) -> Path:
+    """Return the file of a run's trained weights.
+
+    Raises:
+        RunError: if there is none.
+    """
     path = run.path / "model" / "model.safetensors"
     if not path.is_file():
         raise RunError(
             "there is no trained model.", where=run.path, fix=f"luban train {run.path} --force"
         )
-    model = run.recipe.model
-    module = model.build(task.ports())
+    return path
+
+
+def stored_parameters(path: Path) -> int:
+    """Return how many numbers a safetensors file holds, from its header alone.
+
+    Raises:
+        RunError: if it is damaged.
+    """
     try:
-        module.load_state_dict(model.from_hf(load_file(path)))
-    except (RuntimeError, ValueError) as error:
-        raise RunError("the weights do not fit the recipe.", where=path, got=str(error)) from None
-    return module.eval()
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    except SafetensorError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: SafetensorError) -> RunError:
+    return RunError(
+        "the file of weights is damaged.",
+        where=path,
+        got=str(error),
+        fix=f"luban train {path.parent.parent} --force writes it again.",
+    )

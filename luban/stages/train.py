@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from safetensors import safe_open
 
 from luban.core.contracts import Mechanism, Optimizer, Schedule, Stage, Tracker
+from luban.core.errors import RunError
 from luban.core.files import sha256_of
 from luban.core.report import Claim, Report
 from luban.engine.budget import Budget
 from luban.run import Run
 from luban.stages._training import Training
+from luban.trained import stored_parameters, weights_of
 
 #: What ``training.json`` holds for the report.
 SUMMARY = (
@@ -76,10 +75,9 @@ class Train(Stage):
 
     def measure(self, run: Run) -> Report:
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
-        summary = run.read_json("training.json", *SUMMARY)
-        steps = [line for line in run.metrics() if "loss" in line]
-        weights = run.path / "model" / "model.safetensors"
-        last = steps[-1]
+        summary, log = run.read_json("training.json", *SUMMARY), run.metrics()
+        weights = weights_of(run)
+        last = _last(run, log, "loss", "tokens", "seconds")
         flop = summary["flop_per_token"] * last["tokens"]
         claims = {
             "steps": Claim(last["step"], "steps"),
@@ -107,11 +105,10 @@ class Train(Stage):
             name: Claim(value, note="of the mechanism") for name, value in summary["cost"].items()
         }
         if best := summary["best"]:
-            value = {line["step"]: line for line in run.metrics() if "loss" not in line}[
-                best["step"]
-            ][f"validation/{best['metric']}"]
+            label = f"validation/{best['metric']}"
+            then = _last(run, [line for line in log if line["step"] <= best["step"]], label)
             claims[f"best validation {best['metric']}"] = Claim(
-                value, best["unit"], note=f"at step {best['step']:,}"
+                then[label], best["unit"], note=f"at step {then['step']:,}"
             )
         text = (
             f"Trained in {summary['precision']} on {summary['processes']} process(es), device "
@@ -121,8 +118,13 @@ class Train(Stage):
         return Report("train", claims, details=details)
 
 
-def stored_parameters(path: Path) -> int:
-    """Return how many numbers a safetensors file holds, from its header alone."""
-    with safe_open(path, framework="np") as file:
-        names = list(file.keys())
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+def _last(run: Run, log: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
+    """Return the last logged line that has all the keys."""
+    found = [line for line in log if all(key in line for key in keys)]
+    if found:
+        return found[-1]
+    raise RunError(
+        f"the log of training holds no {keys[0]}.",
+        where=run.path / "metrics.jsonl",
+        fix="bring the file back, or train again under another name=NAME.",
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from luban.cli.console import Terminal
 from luban.cli.resume_proof import prove_resume
 from luban.core.contracts import Stage
-from luban.core.errors import VerifyError
+from luban.core.errors import RunError, VerifyError
 from luban.core.report import Report
 from luban.run import Run
 
@@ -41,6 +41,8 @@ def perform(args: argparse.Namespace) -> int:
 
 def _recompute(run: Run, only: str | None) -> dict[str, int]:
     reports = {only: run.report(only)} if only else run.reports()
+    if not reports:
+        raise RunError("there are no reports to verify.", where=run.path, fix="luban run RUN")
     lines: list[str] = []
     for name, report in reports.items():
         stage = run.recipe.stage(name)
