@@ -90,7 +90,20 @@ class TextGeneration(Task):
         return Supervision(count=len(ids) - ends, ends=ends or None)
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
-        """Return windows of ``context`` + 1 tokens over the joined documents."""
+        """Return windows of ``context`` + 1 tokens over the joined documents.
+
+        Raises:
+            DataError: if the text to train on does not fill one window.
+        """
+        tokens = len(store.flat("input_ids"))
+        if epoch is not None and tokens <= self.context:
+            raise DataError(
+                "the training text is shorter than the context.",
+                where="task.context",
+                expected=f"more than {self.context:,} tokens of text",
+                got=f"{tokens:,} tokens",
+                fix=f"lower task.context (to {max(2, tokens // 20)}, say), or add text.",
+            )
         return Windows(store, "input_ids", length=self.context, epoch=epoch, seed=seed)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
