@@ -48,18 +48,18 @@ def check(recipe: Recipe) -> dict[str, Any]:
         CapacityError: if memory or disk would not be enough.
     """
     looked = {split: _look(recipe, split) for split in recipe.data.available_splits()}
-    task = recipe.task.learn(looked["train"])
+    task = _learned(recipe.task, looked["train"])
     rows = {split: _encoded(task, split, records) for split, records in looked.items()}
     module = recipe.model.resolve().build(task.ports())
     train = recipe.stage("train")
     view = task.view(_InMemory(rows["train"]), 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
-    losses = task.loss(module.train(), batch)
-    losses.sums.sum().backward()  # type: ignore[no-untyped-call]
     parameters = sum(p.numel() for p in module.parameters())
     memory = _memory(parameters, batch, getattr(train, "batch_size", 1), task)
     disk = parameters * 4 * 3 * (getattr(train, "save_total_limit", 2) + 1)
     _enough(memory, disk, Path(recipe.runs))
+    losses = task.loss(module.train(), batch)
+    losses.sums.sum().backward()  # type: ignore[no-untyped-call]
     return {
         "recipe": "reads; every field is known",
         **{f"{split} records": _count(records) for split, records in looked.items()},
@@ -81,6 +81,18 @@ def _look(recipe: Recipe, split: str) -> list[Record]:
     if not records:
         raise DataError(f"the split {split!r} is empty.", where="data", fix="check data.split.")
     return records
+
+
+def _learned(task: Task, records: list[Record]) -> Task:
+    """Return the task learned from the good records; ``_encoded`` lists the bad ones."""
+    while True:
+        try:
+            return task.learn(records)
+        except DataError as error:
+            good = [record for record in records if record.get("_where") != error.where]
+            if not good or len(good) == len(records):
+                raise
+            records = good
 
 
 def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
