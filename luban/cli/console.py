@@ -75,11 +75,17 @@ class Terminal:
         print(f"{label} {share} {facts}".rstrip(), file=sys.stderr, flush=True)
 
 
-def show_report(report: Report) -> None:
-    """Print the claims of a report as tables on standard output."""
+def output() -> Rich:
+    """Return what prints results: as wide as the terminal, and wide enough for a pipe."""
     console = Rich(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 140
+    return console
+
+
+def show_report(report: Report) -> None:
+    """Print the claims of a report as tables on standard output."""
+    console = output()
     for header, *rows in tables(report.claims):
         table = Table(box=None, pad_edge=False, header_style="bold")
         for index, column in enumerate([report.stage, *header[1:]]):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 import luban
+from luban.cli.console import output
 from luban.engine.precision import cpu_has_bf16
 
 #: What an extra is for; the libraries themselves are read from the installed package.
@@ -41,7 +41,7 @@ def perform(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0
-    console = Console(highlight=False, markup=False)
+    console = output()
     for title in ("machine", "software"):
         table = Table(title, "", box=None, pad_edge=False)
         for key, value in found[title].items():

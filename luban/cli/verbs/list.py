@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from luban.cli.console import output
 from luban.core import registry
 from luban.recipe import json_schema
 
@@ -41,8 +42,8 @@ def perform(args: argparse.Namespace) -> int:
         return 0
     table = Table(box=None, pad_edge=False, show_header=False)
     for kind, members in found.items():
-        table.add_row(f"[bold]{kind}[/bold]", "")
+        table.add_row(Text(kind, "bold"), "")
         for name, line in members.items():
             table.add_row(f"  {name}", line)
-    Console(highlight=False).print(table)
+    output().print(table)
     return 0

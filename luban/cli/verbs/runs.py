@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from luban.cli.console import output
 from luban.core.errors import LubanError
 from luban.run import Run, changes
 
@@ -36,7 +36,7 @@ def perform(args: argparse.Namespace) -> int:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    Console(highlight=False, markup=False).print(table if rows else f"no runs in {args.runs}/")
+    output().print(table if rows else f"no runs in {args.runs}/")
     return 0
 
 
@@ -68,7 +68,7 @@ def _compare(left: Run, right: Run, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"recipe": recipe, "claims": pairs}, ensure_ascii=False))
         return 0
-    console = Console(highlight=False, markup=False)
+    console = output()
     console.print("\n".join(["recipe:", *(f"  {line}" for line in recipe or ["no difference"])]))
     table = Table("claim", str(left.path), str(right.path), box=None, pad_edge=False)
     for key, (a, b) in pairs.items():
