@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import luban
-from luban.core.component import digest_of
+from luban.core.component import Settings, digest_of
 from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
 from luban.core.files import disk_error, write_atomic, write_json
@@ -238,13 +238,17 @@ class Run:
             "model": recipe.model.digest(),
             "seed": str(recipe.seed),
             stage.name: digest_of(stage.essence()),
-            "code": digest_of(
-                [part.code_digest() for part in (recipe.data, recipe.task, recipe.model, stage)]
-            ),
+            "code": digest_of([part.code_digest() for part in self._code(stage)]),
         }
         for need in self._basis(stage):
             digests[f"report of {need}"] = digest_of(self.report(need).to_dict())
         return digests
+
+    def _code(self, stage: Stage) -> list[Settings]:
+        """Return everything whose code a stage's report rests on."""
+        recipe = self.recipe
+        metrics = self.task().metrics() if stage.needs else ()
+        return [recipe.data, recipe.task, recipe.model, stage, *metrics]
 
     def _basis(self, stage: Stage) -> list[str]:
         if not stage.final:
