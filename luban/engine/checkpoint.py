@@ -4,6 +4,7 @@ checkpoint-<step>/
   model.safetensors       weights and buffers; a tied weight is stored once
   optimizer.safetensors   tensors of the optimizer, as <parameter>/<name>
   ema.safetensors         averaged weights, if any
+  best.safetensors        weights of the best validation, if any
   trainer_state.json      step, tokens, seconds, guard, memo, identity, world size
   digests.json            SHA-256 of every other file
 last_checkpoint           the name of the newest one
@@ -176,9 +177,10 @@ class Checkpoints:
         _load_optimizer(
             state.optimizer, load_file(path / "optimizer.safetensors"), scalars["optimizer"], path
         )
-        ema = path / "ema.safetensors"
+        ema, best = path / "ema.safetensors", path / "best.safetensors"
         device = str(self.world.device)
         state.ema = load_file(ema, device=device) if ema.exists() else None
+        state.best = load_file(best) if best.exists() else None
         state.step, state.tokens = scalars["step"], scalars["tokens"]
         state.seconds, state.memo = scalars["seconds"], scalars["memo"]
         state.guard.restore(scalars["guard"])
@@ -204,6 +206,8 @@ def _tensors(state: State) -> dict[str, dict[str, Tensor]]:
     }
     if state.ema is not None:
         files["ema.safetensors"] = state.ema
+    if state.best is not None:
+        files["best.safetensors"] = state.best
     return files
 
 

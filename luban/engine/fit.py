@@ -41,6 +41,7 @@ class State:
         tokens: Positions (or examples) that carried a loss, over all processes.
         seconds: Time spent training; validation and saving do not count.
         ema: Averaged weights by parameter name, if the plan asks for them.
+        best: The weights to keep in the end, if the caller chose some, by name.
         guard: What the divergence guard remembers.
         scaler: fp16 only.
         memo: Plain data the caller wants kept in checkpoints (best score, decisions).
@@ -53,6 +54,7 @@ class State:
     tokens: int = 0
     seconds: float = 0.0
     ema: dict[str, Tensor] | None = None
+    best: dict[str, Tensor] | None = None
     guard: Guard = field(default_factory=Guard)
     scaler: torch.amp.GradScaler | None = None
     memo: dict[str, Any] = field(default_factory=dict)

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from luban.core.component import digest_of
 from luban.core.contracts import Example, Tracker
-from luban.core.files import disk_error, write_atomic
+from luban.core.files import disk_error
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, eager_seconds, time_step
@@ -32,8 +31,6 @@ from luban.trained import save_model
 
 if TYPE_CHECKING:
     from luban.stages.train import Train
-
-BEST = "best.safetensors"
 
 
 class Training:
@@ -155,10 +152,12 @@ class Training:
             "tokens_per_second": round(step.count / max(step.seconds, 1e-9), 1),
             "utilisation": round(self._utilisation(step.count, step.seconds), 4),
         }
-        if step.index % options.logging_steps == 0 or step.index == 1 or final:
+        validates = bool(self.validation) and (step.index % options.eval_steps == 0 or final)
+        # A validation may be the last thing that happens: its step must stand in the log.
+        if validates or step.index % options.logging_steps == 0 or step.index == 1 or final:
             self._log(step.index, values, trackers)
         self._show(step)
-        if self.validation and (step.index % options.eval_steps == 0 or final):
+        if validates:
             self._validate(step.index, trackers)
         if step.index % options.save_steps == 0 or final:
             self._save()
@@ -208,8 +207,9 @@ class Training:
                     "step": step,
                 }
                 self.state.memo["waited"] = 0
-                if self.run.main:
-                    write_atomic(self.run.path / BEST, save(untied(module)))
+                if self.options.load_best_model_at_end:  # in the state: it goes into checkpoints
+                    copies = {name: t.to("cpu", copy=True) for name, t in untied(module).items()}
+                    self.state.best = copies
             else:
                 self.state.memo["waited"] += 1
         self._log(step, {f"validation/{name}": value for name, value in values.items()}, trackers)
@@ -227,9 +227,8 @@ class Training:
             self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
             self._save()
         state, options = self.state, self.options
-        best = state.memo.get("best") if options.load_best_model_at_end else None
-        if best:
-            state.model.load_state_dict(load_file(self.run.path / BEST), strict=False)
+        if state.best is not None:
+            state.model.load_state_dict(state.best, strict=False)
         elif state.ema is not None:
             _swap(state)
         if not self.run.main:
@@ -250,7 +249,7 @@ class Training:
                 "processes": self.world.size,
                 "device": str(self.world.device),
                 "best": state.memo.get("best"),
-                "kept": "best validation" if best else "last step",
+                "kept": "last step" if state.best is None else "best validation",
                 "cost": dict(
                     options.mechanism.cost(state.step, options.batch_size, self.loader.size)
                 ),

@@ -56,7 +56,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
     parameters = sum(p.numel() for p in module.parameters())
     memory = _memory(parameters, batch, getattr(train, "batch_size", 1), task)
-    disk = parameters * 4 * 3 * (getattr(train, "save_total_limit", 2) + 1)
+    # Weights, the best ones and two moments of Adam, in fp32.
+    disk = parameters * 4 * 4 * (getattr(train, "save_total_limit", 2) + 1)
     _enough(memory, disk, Path(recipe.runs))
     losses = task.loss(module.train(), batch)
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
