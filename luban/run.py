@@ -71,18 +71,12 @@ class Run:
 
     @classmethod
     def create(cls, recipe: Recipe, console: Console | None = None, *, main: bool = True) -> Self:
-        """Open the run of a recipe, making its directory if there is none yet.
-
-        Raises:
-            RunError: if training has begun with a different recipe; it names what changed.
-        """
+        """Return the run of a recipe; nothing is written before ``keep_recipe``."""
         path = Path(recipe.runs) / recipe.name
-        run = cls(path, recipe.replace(model=recipe.model.resolve()), console, main=main)
-        run.keep_recipe()
-        return run
+        return cls(path, recipe.replace(model=recipe.model.resolve()), console, main=main)
 
     def keep_recipe(self) -> None:
-        """Write ``recipe.yaml``, unless training has begun with a different one.
+        """Write ``recipe.yaml``, unless training has begun with a different one; hold the lock.
 
         Raises:
             RunError: naming what changed.

@@ -40,5 +40,4 @@ def open_run(args: argparse.Namespace) -> Run:
     if Path(recipe.runs) / recipe.name != Path(run.recipe.runs) / run.recipe.name:
         raise RunError("name and runs of an existing run cannot change.", where=path)
     run.recipe = recipe
-    run.keep_recipe()
     return run

@@ -26,6 +26,7 @@ def perform(args: argparse.Namespace) -> int:
     world = World.start()
     done = {}
     with run.lock():
+        run.keep_recipe()
         for stage in _plan(run, args.stage):
             last = stage.name == args.stage
             if run.is_fresh(stage) and not args.force:
