@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -32,6 +33,9 @@ ENVIRONMENT = {
 
 #: Parameters of mallopt(3), from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+#: How long processes wait for the first one, which prepares and evaluates alone.
+_PATIENCE = timedelta(days=7)
 
 _BUCKET = 25 * 2**20  # bytes per collective: large enough to amortise, small enough to hold twice
 
@@ -74,7 +78,9 @@ class World:
                 _keep_freed_memory()
             return cls(device=here)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+            # Gloo beside NCCL: a recipe may ask for the CPU, and metrics are gathered there.
+            backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=_PATIENCE)
         mesh = init_device_mesh(kind, (size,), mesh_dim_names=("dp",))
         return cls(rank, size, here, mesh)
 
