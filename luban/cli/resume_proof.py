@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from luban.core.errors import LubanError, VerifyError
+from luban.core.files import sha256_of
 from luban.run import Run
 
 
@@ -39,7 +39,7 @@ def prove_resume(run: Run, *, steps: int, kills: int) -> dict[str, Any]:
             run.console.say(f"killed at step {at}")
         _finish(_start(run, killed, steps))
         curves = [_curve(path / "metrics.jsonl") for path in (whole, killed)]
-        weights = [_digest(path / "model" / "model.safetensors") for path in (whole, killed)]
+        weights = [sha256_of(path / "model" / "model.safetensors") for path in (whole, killed)]
     if curves[0] != curves[1] or weights[0] != weights[1]:
         first = next((a for a, b in zip(*curves, strict=False) if a != b), "the weights only")
         raise VerifyError("the resumed training differs.", got=f"first difference: {first}")
@@ -83,13 +83,24 @@ def _finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def _kill_at(process: subprocess.Popen[bytes], metrics: Path, step: int) -> int:
-    """Kill the process once it has logged the step; return the last step it logged."""
+    """Kill the process once it has logged the step; return the last step it logged.
+
+    Raises:
+        LubanError: if it ended by itself before that, so that nothing would be proved.
+    """
     while process.poll() is None:
         if metrics.is_file() and len(_curve(metrics)) >= step:
             process.send_signal(signal.SIGKILL)
             break
         time.sleep(0.002)
-    process.communicate()
+    _, errors = process.communicate()
+    if process.returncode != -signal.SIGKILL:
+        text = errors.decode(errors="replace").strip()
+        raise LubanError(
+            "training ended before it could be killed.",
+            got=text[-2000:],
+            fix="give the proof more --steps.",
+        )
     return len(_curve(metrics)) if metrics.is_file() else 0
 
 
@@ -103,7 +114,3 @@ def _curve(path: Path) -> list[tuple[int, float]]:
         if "loss" in row:
             curve.append((row["step"], row["loss"]))
     return curve
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

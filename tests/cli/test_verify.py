@@ -213,7 +213,7 @@ def test_a_false_resume_is_found(my_life: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("luban.cli.resume_proof._finish", lambda *_: None)
     monkeypatch.setattr("luban.cli.resume_proof._kill_at", lambda *_: 1)
     monkeypatch.setattr("luban.cli.resume_proof._curve", lambda *_: next(curves))
-    monkeypatch.setattr("luban.cli.resume_proof._digest", lambda *_: "same")
+    monkeypatch.setattr("luban.cli.resume_proof.sha256_of", lambda *_: "same")
     said = luban("verify", RUN, "--resume")
     assert said.code == 2
     assert "the resumed training differs" in said.err
