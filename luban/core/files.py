@@ -63,6 +63,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
         sync_folder(aside)
         if path.is_dir():
             old = aside.with_suffix(".old")
+            shutil.rmtree(old, ignore_errors=True)  # of a process of this number that was killed
             path.rename(old)
             aside.rename(path)
             shutil.rmtree(old)
