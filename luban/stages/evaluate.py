@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -73,8 +72,3 @@ class Evaluate(Stage):
             claims |= self._claims(metrics, rows, prefix)
         shown = [thing for thing in made[:3] if isinstance(thing, str)]
         return claims, {"samples": shown}
-
-
-def summary(values: dict[str, float]) -> str:
-    """Return metric values on one line."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if np.isfinite(value))

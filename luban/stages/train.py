@@ -89,7 +89,7 @@ class Train(Stage):
             "parameters": Claim(stored_parameters(weights), note="in model/, tied ones once"),
             "compute": Claim(flop, "FLOP", note="6 per parameter and token, plus attention"),
             "utilisation": Claim(
-                flop / last["seconds"] / summary["peak_flop_per_second"],
+                flop / max(last["seconds"], 1e-9) / summary["peak_flop_per_second"],
                 note="share of the fastest matrix product measured on this machine",
             ),
             "energy": Claim(
