@@ -84,7 +84,7 @@ def output() -> Rich:
 
 
 def show_report(report: Report) -> None:
-    """Print the claims of a report as tables on standard output."""
+    """Print the claims of a report as tables on standard output, and its first sample."""
     console = output()
     for header, *rows in tables(report.claims):
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -94,3 +94,5 @@ def show_report(report: Report) -> None:
         for row in rows:
             table.add_row(*(c for i, c in enumerate(row) if i == 0 or any(r[i] for r in rows)))
         console.print(table)
+    for sample in report.details.get("samples", ())[:1]:
+        console.print("\na sample:", sample.strip(), "", sep="\n", markup=False, soft_wrap=True)
