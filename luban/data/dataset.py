@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from os.path import commonpath, relpath
 from pathlib import Path
 
 from pydantic import Field
@@ -84,8 +85,13 @@ class Data(Settings):
         return _surveys[key]
 
     def files_digest(self) -> str:
-        """Return a hash of the content of all files, whatever folder they lie in."""
-        return digest_of([(path.name, content_of(path)) for path in self.source.files()])
+        """Return a hash of the content of all files and their places under one folder.
+
+        That folder may be anywhere; within it, a file that moves may change its split.
+        """
+        files = self.source.files()
+        root = commonpath([path.absolute().parent for path in files]) if files else ""
+        return digest_of([(relpath(path.absolute(), root), content_of(path)) for path in files])
 
     def read(self, split: str) -> Iterator[Record]:
         """Yield the records of a split, cleaned; ``records`` is the checked way to it."""
