@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -64,6 +65,26 @@ def test_kill_minus_nine_at_random_moments(optimizer: str, recipe: Path) -> None
     assert lines_of(Path("runs/killed")) == lines_of(Path("runs/whole"))
     assert weights(Path("runs/killed")) == weights(Path("runs/whole"))
     done("verify", "runs/killed", "--stage", "train")
+
+
+@slow
+def test_kill_minus_nine_in_any_stage(recipe: Path) -> None:
+    """Moments from the first import to the last write, over the whole life."""
+    begin = time.monotonic()
+    process = start("run", recipe, "name=whole")
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    whole = time.monotonic() - begin
+    moments = random.Random(0)
+    for _ in range(12):
+        process = start("run", recipe)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0.3, 0.9) * whole)
+        kill(process, signal.SIGKILL)
+    done("run", recipe)
+    assert lines_of(RUN) == lines_of(Path("runs/whole"))
+    assert weights(RUN) == weights(Path("runs/whole"))
+    done("verify", RUN)
 
 
 def test_kill_before_the_first_checkpoint_and_while_preparing(recipe: Path) -> None:
