@@ -21,6 +21,10 @@ import tokenizers
 from tokenizers import decoders, pre_tokenizers
 
 END = "<|endoftext|>"
+SAMPLE = (
+    "Text to learn from. Beyond it, the text is thinned evenly over the whole stream, so that "
+    "memory and time stay bounded on any amount of data."
+)  #: what the field `max_learn_bytes` means
 _SLICE = 1 << 13  #: characters; what a sample is made of
 
 #: Qwen2's pre-tokeniser: digits one by one, runs of letters (Chinese clauses too), and known
@@ -141,12 +145,7 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
             " find that many."
         ),
     )
-    max_learn_bytes: int = Field(
-        description=(
-            "Text to learn from. Beyond it, the text is thinned evenly over the whole stream, so "
-            "that memory and time stay bounded on any amount of data."
-        ),
-    )
+    max_learn_bytes: int
     pattern: ClassVar[str] = PATTERN
 
     def learn(self, texts: Iterable[str]) -> Self:

@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import Field
 from tokenizers import models, pre_tokenizers, trainers
 
-from luban.data.tokenizers._fast import ByteLevelTokenizer
+from luban.data.tokenizers._fast import SAMPLE, ByteLevelTokenizer
 
 
 class Bpe(ByteLevelTokenizer):
     """Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 and Qwen use it."""
 
-    max_learn_bytes: int = 64_000_000
+    max_learn_bytes: int = Field(default=64_000_000, ge=1, description=SAMPLE)
     min_frequency: int = Field(default=2, description="How often a pair must occur to be merged.")
 
     def untrained(self) -> Any:

@@ -6,9 +6,10 @@ import json
 from typing import Any, ClassVar
 
 import tokenizers
+from pydantic import Field
 from tokenizers import models, pre_tokenizers, trainers
 
-from luban.data.tokenizers._fast import ByteLevelTokenizer
+from luban.data.tokenizers._fast import SAMPLE, ByteLevelTokenizer
 
 
 class Unigram(ByteLevelTokenizer):
@@ -17,7 +18,7 @@ class Unigram(ByteLevelTokenizer):
     The library's trainer takes about half a minute per megabyte, hence the small sample.
     """
 
-    max_learn_bytes: int = 1_000_000
+    max_learn_bytes: int = Field(default=1_000_000, ge=1, description=SAMPLE)
     #: A word with the signs after it, as SentencePiece sees it: the trainer counts distinct
     #: strings, so a word that always stands alone would never become a piece.
     pattern: ClassVar[str] = r" ?[^\s\p{P}]{1,12}\p{P}{0,4}| ?\p{P}+|\s+(?!\S)|\s+"
