@@ -56,6 +56,8 @@ def perform(args: argparse.Namespace) -> int:
 
     def ready(url: str) -> None:
         console.say(f"{name} is served at {url}/v1 (health: {url}/health)")
+        if not service.api_key and args.host not in ("127.0.0.1", "localhost", "::1"):
+            console.say("no key is asked for: set LUBAN_API_KEY, or anyone who connects may use it")
 
     serve(service, host=args.host, port=args.port, ready=ready)
     return 0
