@@ -61,7 +61,10 @@ def guess(path: str) -> dict[str, Any]:
         chosen = _text_field(fields)
         if chosen and chosen != "text":
             source["fields"] = {"text": chosen}
-    return {"source": source, "facts": facts | _counts(source, facts["bytes"])}
+    facts |= _counts(source, facts["bytes"])
+    if not facts["characters"]:
+        raise DataError("there is no text in it.", where=path, got=f"{facts['bytes']:,} bytes")
+    return {"source": source, "facts": facts}
 
 
 def _files(path: str) -> tuple[tuple[Path, ...], str]:
