@@ -240,6 +240,7 @@ def luban_run(folder: str, model: dict[str, Any], train: dict[str, Any], context
             }
         )
     )
+    run.keep_recipe()
     run.perform(run.recipe.stage("prepare"))
     return run
 

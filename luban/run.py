@@ -168,13 +168,18 @@ class Run:
         """Hold the run for writing; a second process is refused.
 
         Raises:
-            RunError: if another process holds the run.
+            RunError: if another process holds the run, or its directory cannot be written.
+            CapacityError: if the disk is full.
         """
         if not self.main:
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -37,7 +37,7 @@ class Claim:
         """
         pairs = ((self.value, other.value), (self.low, other.low), (self.high, other.high))
         same = all(_close(a, b, tolerance) for a, b in pairs)
-        return same and (self.unit, self.n) == (other.unit, other.n)
+        return same and (self.unit, self.n, self.note) == (other.unit, other.n, other.note)
 
     def __str__(self) -> str:
         text = _number(self.value)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from luban.core.contracts import Baseline, Example, Metric, Row, Task
+from luban.core.contracts import Baseline, Example, Row, Task
 from luban.engine.world import World
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -72,8 +72,3 @@ def baseline_rows(
         for metric in task.metrics():
             rows[metric.label].append(metric.row(prediction, target))
     return rows
-
-
-def reduced(metrics: Sequence[Metric], rows: dict[str, list[Row]]) -> dict[str, float]:
-    """Return each metric of some rows, without intervals."""
-    return {m.label: m.reduce(np.asarray(rows[m.label], dtype=np.float64)) for m in metrics}

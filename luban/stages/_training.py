@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from luban.core.component import digest_of
 from luban.core.contracts import Example, Tracker
 from luban.core.files import disk_error
+from luban.core.interval import measured
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, eager_seconds, time_step
@@ -26,7 +29,7 @@ from luban.engine.world import World
 from luban.run import Run
 from luban.stages._figures import draw_loss
 from luban.stages._prepared import identity, open_store
-from luban.stages._rows import model_rows, reduced
+from luban.stages._rows import model_rows
 from luban.trained import save_model
 
 if TYPE_CHECKING:
@@ -117,6 +120,10 @@ class Training:
             for warning in loaded.warnings:
                 self.run.say(f"train: {warning}")
             self.run.say(f"train: goes on from {loaded.path.name}")
+        name = self.state.memo.setdefault("precision", self.precision.name)
+        if name != self.precision.name:  # decided on another machine: a run keeps to it
+            self.precision = replace(self.precision, name=name)
+            self.plan = replace(self.plan, precision=self.precision)
         self._compile()
 
     def _compile(self) -> None:
@@ -165,7 +172,9 @@ class Training:
     def _save(self) -> None:
         """Save, with the energy used so far: a resumed run adds to it."""
         energy = self.meter.read()
-        (joules,) = self.world.sum(energy.joules)
+        whole = energy.method.startswith("measured")  # one process a machine speaks for all
+        counts = not whole or os.environ.get("LOCAL_RANK", "0") == "0"
+        (joules,) = self.world.sum(energy.joules if counts else 0.0)
         spent = self.state.memo.get("energy", {"joules": 0.0})["joules"]
         self.state.memo["energy"] = {"joules": spent + joules, "method": energy.method}
         self.meter = EnergyMeter()
@@ -195,8 +204,8 @@ class Training:
                 batch_size=self.options.eval_batch_size,
                 world=self.world,
             )
-            values = reduced(metrics, rows)
-            headline, value = metrics[0], values[metrics[0].label]
+            found = {m.label: measured(m, rows[m.label], rounds=200) for m in metrics}
+            headline, value = metrics[0], float(found[metrics[0].label].value)
             best = self.state.memo.get("best")
             sign = 1 if headline.higher_is_better else -1
             if best is None or sign * value > sign * best["value"]:
@@ -212,11 +221,14 @@ class Training:
                     self.state.best = copies
             else:
                 self.state.memo["waited"] += 1
-        self._log(step, {f"validation/{name}": value for name, value in values.items()}, trackers)
-        self.run.say(
-            f"step {step:,}: validation "
-            + ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-        )
+        values: dict[str, float] = {}
+        for name, claim in found.items():
+            values[f"validation/{name}"] = float(claim.value)
+            values[f"validation/{name}/low"] = float(claim.low or 0.0)
+            values[f"validation/{name}/high"] = float(claim.high or 0.0)
+        self._log(step, values, trackers)
+        shown = ", ".join(f"{name} {claim}" for name, claim in found.items())
+        self.run.say(f"step {step:,}: validation {shown}")
 
     def _out_of_patience(self) -> bool:
         patience = self.options.early_stopping_patience

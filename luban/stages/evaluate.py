@@ -47,7 +47,7 @@ class Evaluate(Stage):
             rows = baseline_rows(task, baseline, examples)
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
         more, details = self._samples(run, task, module, train, held_out)
-        return Report("evaluate", claims | more, details=details)
+        return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
     def _claims(
         self, metrics: tuple[Metric, ...], rows: dict[str, list[Row]], prefix: str

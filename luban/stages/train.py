@@ -115,7 +115,7 @@ class Train(Stage):
             f"{summary['device']}; the weights kept are those of the {summary['kept']}."
         )
         details = {"text": [text], "figures": ["figures/loss.png"]}
-        return Report("train", claims, details=details)
+        return Report("train", claims, details=details, tolerance=1e-9)
 
 
 def _last(run: Run, log: list[dict[str, Any]], *keys: str) -> dict[str, Any]:
