@@ -26,7 +26,7 @@ def encoded(task: Task, data: Data, split: str, progress: Progress | None = None
     """Return the store of a split, built now unless one with this very content is there.
 
     Raises:
-        DataError: if the split is empty or a record cannot be encoded.
+        DataError: if the split is empty, a record cannot be encoded or a file changes meanwhile.
         CapacityError: if the disk is full.
     """
     key = cache_key(task, data, split)
@@ -37,11 +37,19 @@ def encoded(task: Task, data: Data, split: str, progress: Progress | None = None
         except DataError:
             _remove(folder)
     try:
-        return store.build(task, data.records(split), folder, progress, key)
+        built = store.build(task, data.records(split), folder, progress, key)
     except RunError:
         if folder.exists():  # another process was faster
             return Store(folder)
         raise
+    if cache_key(task, data, split) != key:
+        _remove(folder)
+        raise DataError(
+            "the data changed while they were read.",
+            where=", ".join(str(path) for path in data.source.files()[:3]),
+            fix="run it again once nothing writes there.",
+        )
+    return built
 
 
 def cache_key(task: Task, data: Data, split: str) -> str:

@@ -37,6 +37,8 @@ class Prepare(Stage):
         data, recipe = run.recipe.data, run.recipe
         splits = data.available_splits()
         run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_by()})")
+        if len(splits) == 1:
+            run.say("prepare: nothing is held out, so the model cannot be evaluated")
         task = recipe.task.learn(data.records("train"))
         stores = {}
         for split in splits:
