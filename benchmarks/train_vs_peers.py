@@ -35,6 +35,7 @@ from luban.engine.fit import Plan, State, fit
 from luban.engine.loader import Loader
 from luban.recipe import Recipe
 from luban.run import Run
+from luban.stages._prepared import open_store
 from luban.stages._training import Training
 
 GOAL = 1.88
@@ -150,18 +151,52 @@ def validation(model: nn.Module, tokens: Tensor) -> float:
     return total / (len(windows) * CONTEXT)
 
 
+class Race:
+    """Trains until the goal; counts seconds and CPU seconds of steps, not of validation."""
+
+    def __init__(self, held_out: Tensor, first: int, every: int) -> None:
+        self.held_out, self.first, self.every = held_out, first, every
+        self.seconds = self.cpu = 0.0
+        self.steps, self.curve = 0, list[tuple[int, float, float]]()
+        self.resume()
+
+    def resume(self) -> None:
+        """Start the clocks."""
+        self._began = time.perf_counter(), time.process_time()
+
+    def pause(self) -> None:
+        """Stop the clocks."""
+        self.seconds += time.perf_counter() - self._began[0]
+        self.cpu += time.process_time() - self._began[1]
+
+    def reached(self, model: nn.Module) -> bool:
+        """Note a step; return whether the goal is reached."""
+        self.steps += 1
+        if self.steps < self.first or self.steps % self.every:
+            return False
+        self.pause()
+        self.curve.append((self.steps, round(self.seconds, 2), validation(model, self.held_out)))
+        self.resume()
+        return self.curve[-1][2] <= GOAL
+
+    def result(self) -> dict[str, Any]:
+        """Return what was counted."""
+        return {
+            "seconds": round(self.seconds, 1), "CPU seconds": round(self.cpu, 1),
+            "steps": self.steps, "curve": self.curve,
+        }  # fmt: skip
+
+
 def plain_until_goal(train: Tensor, held_out: Tensor) -> dict[str, Any]:
     """Train the plain loop until the goal; look every 50 steps."""
     torch.manual_seed(0)
     model = Plain(int(train.max()) + 1)
-    seconds, curve = 0.0, []
-    for step, took in enumerate(plain_steps(model, train), 1):
-        seconds += took
-        if step % 50 == 0 and step >= 1000:
-            curve.append((step, round(seconds, 2), validation(model, held_out)))
-            if curve[-1][2] <= GOAL:
-                break
-    return {"seconds": seconds, "steps": step, "loss": curve[-1][2], "curve": curve}
+    race = Race(held_out, first=1000, every=50)
+    for _ in plain_steps(model, train):
+        if race.reached(model):
+            break
+    race.pause()
+    return race.result()
 
 
 def trainer(
@@ -181,23 +216,18 @@ def trainer(
             ids = train[start : start + CONTEXT + 1]
             return {"input_ids": ids[:-1], "labels": ids[:-1]}
 
-    class Clock(TrainerCallback):
-        seconds, loss, begun = 0.0, math.inf, 0.0
+    race = Race(train if held_out is None else held_out, first=1000, every=50)
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.begun = self.begun or time.perf_counter()
+    class Judge(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            race.resume()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if held_out is None or state.global_step % 50 or state.global_step < 1000:
-                return
-            self.stop()
-            self.loss = validation(kwargs["model"], held_out)
-            control.should_training_stop |= self.loss <= GOAL
+            if held_out is not None:
+                control.should_training_stop |= race.reached(kwargs["model"])
 
-        def stop(self) -> None:
-            if self.begun:
-                self.seconds += time.perf_counter() - self.begun
-            self.begun = 0.0
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            race.pause()
 
     torch.manual_seed(0)
     config = GPT2Config(
@@ -212,11 +242,9 @@ def trainer(
         bf16=precision == "bf16", report_to=[], save_strategy="no", logging_steps=500,
         disable_tqdm=True, use_cpu=True,
     )  # fmt: skip
-    clock = Clock()
-    run = Trainer(GPT2LMHeadModel(config), arguments, train_dataset=Random(), callbacks=[clock])
+    run = Trainer(GPT2LMHeadModel(config), arguments, train_dataset=Random(), callbacks=[Judge()])
     run.train()
-    clock.stop()
-    return {"seconds": clock.seconds, "steps": run.state.global_step, "loss": clock.loss}
+    return race.result()
 
 
 def luban_run(folder: str, model: dict[str, Any], train: dict[str, Any], context: int) -> Run:
@@ -245,28 +273,23 @@ def luban_run(folder: str, model: dict[str, Any], train: dict[str, Any], context
     return run
 
 
-def luban_until_goal(folder: str, compile_: str) -> dict[str, Any]:
-    """Train Luban's way, through its own stage, until the goal; validation every 10 steps."""
+def luban_until_goal(folder: str) -> dict[str, Any]:
+    """Train Luban's way, with its own loop, until the goal; look every 10 steps."""
     options = {
-        "max_steps": 160, "batch_size": 32, "eval_steps": 10, "save_steps": 1000,
-        "max_grad_norm": 0.0, "compile": compile_,
+        "max_steps": 160, "batch_size": 32, "max_grad_norm": 0.0, "compile": "off",
         "optimizer": {"name": "muon", "learning_rate": 0.03, "momentum_warmup_steps": 32,
                       "adamw_learning_rate": 0.007},
         "schedule": {"name": "warmup-stable-decay", "warmup_steps": 10, "decay_ratio": 0.7},
     }  # fmt: skip
     run = luban_run(folder, SOONER, options, CONTEXT)
-    start = time.perf_counter()
-    run.perform(run.recipe.stage("train"))
-    whole = time.perf_counter() - start
-    lines = run.metrics()
-    clock = {line["step"]: line["seconds"] for line in lines if "loss" in line}
-    curve = [(x["step"], clock[x["step"]], x["validation/loss"]) for x in lines if "loss" not in x]
-    hit = next((point for point in curve if point[2] <= GOAL), curve[-1])
-    precision = run.read_json("training.json")["precision"]
-    return {
-        "steps": hit[0], "seconds": hit[1], "loss": hit[2], "curve": curve,
-        "precision": precision, "whole stage": whole,
-    }  # fmt: skip
+    training = Training(run, run.recipe.stage("train"))  # type: ignore[arg-type]
+    ids = open_store(run, "validation").flat("input_ids").astype(np.int64)
+    race = Race(torch.from_numpy(ids), first=100, every=10)
+    for _ in fit(training.state, training.loader.batches(), training.plan):
+        if race.reached(training.state.model):
+            break
+    race.pause()
+    return {**race.result(), "precision": training.precision.name}
 
 
 def luban_steps(folder: str, precision: str, *, compiled: bool) -> Iterator[float]:
@@ -345,7 +368,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.only != "speed":
             result["goal"] = {
-                "luban": luban_until_goal(folder + "/a", "off"),
+                "luban": luban_until_goal(folder + "/goal"),
                 "plain loop": plain_until_goal(train, held_out),
                 "transformers Trainer": trainer(train, STEPS, folder, held_out),
             }
