@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ os.environ["DO_NOT_TRACK"] = "1"
 
 import pytest
 from hypothesis import settings
+
+from luban.core import registry
 
 # A busy machine is slow, not wrong.
 settings.register_profile("luban", deadline=None)
@@ -70,3 +74,12 @@ def my_life(whole_life: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(whole_life, tmp_path / "life")
     monkeypatch.chdir(tmp_path / "life")
     return tmp_path / "life"
+
+
+@pytest.fixture(autouse=True)
+def _forget_plugins() -> Iterator[None]:
+    """Let no test see the plug-ins of another."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+    registry.forget_plugins()
