@@ -22,16 +22,20 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that two processes under torchrun wrote into; one start serves all tests."""
-    folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, "--standalone", "-m", "tests.engine.ranks", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    for _ in range(2):
+        folder = tmp_path_factory.mktemp("ranks")
+        done = subprocess.run(
+            [*command, "--standalone", "-m", "tests.engine.ranks", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        # torch's own threads sometimes abort a process as it exits; anything else is ours.
+        if "terminate called without an active exception" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     return folder
 
