@@ -29,7 +29,7 @@ def open_run(args: argparse.Namespace) -> Run:
         RunError: if the directory is no run.
     """
     path = Path(args.target)
-    main = int(os.environ.get("RANK", "0")) == 0
+    main = os.environ.get("RANK", "0") == "0"
     if not path.is_dir():
         return Run.create(Recipe.read(path, args.overrides), Terminal(), main=main)
     run = Run.open(path, Terminal())

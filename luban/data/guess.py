@@ -109,6 +109,8 @@ def _head(path: Path) -> bytes:
 def _encoding(head: bytes, path: Path) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if b"\0" in head:
+        raise DataError("this is not a text file.", where=path, expected=", ".join(_FORMATS))
     for encoding in _ENCODINGS:
         try:
             # Not final: the sample may end inside a character.

@@ -199,7 +199,7 @@ def _keep_freed_memory() -> None:
 
 
 def _environment() -> tuple[int, int, int]:
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _number("WORLD_SIZE", 1)
     if size == 1:
         return 0, 1, 0
     missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if n not in os.environ]
@@ -209,8 +209,20 @@ def _environment() -> tuple[int, int, int]:
             where="environment",
             fix="start with torchrun --nproc-per-node N -m luban train RECIPE.",
         )
-    rank = int(os.environ["RANK"])
-    return rank, size, int(os.environ.get("LOCAL_RANK", rank))
+    rank = _number("RANK", 0)
+    return rank, size, _number("LOCAL_RANK", rank)
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise RunError(
+            f"{name} is not a number.",
+            where="environment",
+            got=text,
+            fix="start with torchrun, which sets it, or unset it.",
+        )
+    return int(text)
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
