@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from graphlib import TopologicalSorter
 
 from luban.cli import target
@@ -25,7 +26,7 @@ def perform(args: argparse.Namespace) -> int:
     run = target.open_run(args)
     world = World.start()
     done = {}
-    with run.lock():
+    with closing(world), run.lock():  # left in any case: a fault must not abort the process
         run.keep_recipe()
         for stage in _plan(run, args.stage):
             last = stage.name == args.stage
@@ -37,7 +38,6 @@ def perform(args: argparse.Namespace) -> int:
             world.barrier()
             if run.main and (last or args.stage is None):
                 done[stage.name] = run.report(stage.name)
-    world.close()
     if not run.main:
         return 0
     if args.json:
