@@ -246,7 +246,8 @@ class Run:
     def _code(self, stage: Stage) -> list[Settings]:
         """Return everything whose code a stage's report rests on."""
         recipe = self.recipe
-        metrics = self.task().metrics() if stage.needs else ()
+        task = self.task() if stage.needs else None
+        metrics = (*task.metrics(), *task.validation_metrics()) if task else ()
         return [recipe.data, recipe.task, recipe.model, stage, *metrics]
 
     def _basis(self, stage: Stage) -> list[str]:

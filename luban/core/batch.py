@@ -25,6 +25,12 @@ class Batch:
     def __len__(self) -> int:
         return next(iter(self.inputs.values())).shape[0]
 
+    @property
+    def positions(self) -> int:
+        """How many tokens the model reads, padding included; examples where there are none."""
+        ids = [tensor.numel() for name, tensor in self.inputs.items() if name.endswith("input_ids")]
+        return sum(ids) or len(self)
+
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))

@@ -6,15 +6,17 @@ This file loads without torch: tensor types are for the type checker only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from luban.core.component import Component
 from luban.core.data_contracts import (
     Cleaner,
     Example,
     Examples,
+    Guess,
+    Pool,
     Ports,
     Record,
     Source,
@@ -22,194 +24,20 @@ from luban.core.data_contracts import (
     Tally,
     Tokenizer,
 )
+from luban.core.meaning_contracts import Baseline, Metric, Model, Row, Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor, nn
+    from torch import nn
     from torch.optim import Optimizer as TorchOptimizer
 
     from luban.core.batch import Batch, Losses, LossFn
     from luban.core.report import Report
 
 __all__ = [
-    "Adapter", "Baseline", "Cleaner", "Example", "Examples", "Exporter", "Mechanism", "Metric",
-    "Model", "Objective", "Optimizer", "Ports", "Record", "Row", "Schedule", "Source", "Stage",
-    "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
+    "Adapter", "Baseline", "Cleaner", "Example", "Examples", "Exporter", "Guess", "Mechanism",
+    "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Record", "Row", "Schedule",
+    "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
 ]  # fmt: skip
-
-Row: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
-
-
-class Task(Component, ABC):
-    """What the numbers mean: records in, predictions out, and the loss between."""
-
-    kind: ClassVar[str] = "tasks"
-
-    def learn(self, records: Iterable[Record]) -> Self:
-        """Return this task with what it must learn; ``records`` are training data only."""
-        return self
-
-    def save(self, folder: Path) -> None:
-        """Write what was learned (labels, vocabulary) into ``folder``."""
-
-    def load(self, folder: Path) -> Self:
-        """Return this task with what ``save`` wrote."""
-        return self
-
-    @abstractmethod
-    def ports(self) -> Ports:
-        """Return all that a model may know of this task."""
-
-    @abstractmethod
-    def encode(self, record: Record) -> Example:
-        """Return the small arrays a record becomes.
-
-        Raises:
-            DataError: where a field is missing or of the wrong type.
-        """
-
-    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode many records; override where a library does it faster on all cores."""
-        return [self.encode(record) for record in records]
-
-    @abstractmethod
-    def supervision(self, example: Example) -> Supervision:
-        """Return how much an encoded record teaches."""
-
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
-        """Return the examples a model sees, made from the stored ones.
-
-        The number of examples must not depend on ``epoch``. ``None`` asks for the view that
-        evaluation uses: everything exactly once, nothing random.
-        """
-        return _Stored(store)
-
-    @abstractmethod
-    def collate(self, examples: Sequence[Example]) -> Batch:
-        """Pad and stack examples."""
-
-    @abstractmethod
-    def loss(self, model: nn.Module, batch: Batch) -> Losses:
-        """Return each example's loss sum (nats) and the count it is a sum over."""
-
-    @abstractmethod
-    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
-        """Return one prediction per example; evaluation and serving both use it."""
-
-    @abstractmethod
-    def target(self, example: Example) -> Any:
-        """Return what a perfect prediction would be compared with."""
-
-    @abstractmethod
-    def metrics(self) -> tuple[Metric, ...]:
-        """Return the metrics of this task; the first one decides which checkpoint is best."""
-
-    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
-        """Return trivial predictors learned from training examples, by name."""
-        return {}
-
-    def generator(self, model: nn.Module) -> Any:
-        """Return a ``luban.inference.text.TextGenerator`` if prompts can be continued, or None."""
-        return None
-
-    def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
-        """Return things a generative model makes on its own; empty for other tasks."""
-        return []
-
-    def references(self, held_out: Examples, count: int, seed: int) -> list[Any]:
-        """Return real, unseen things of the form that ``samples`` makes, to compare with."""
-        return []
-
-    def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
-        """Return metrics of samples; their ``row`` gets the sample and ``None``."""
-        return ()
-
-
-class Baseline(Protocol):
-    """A trivial predictor: an example in, a prediction like the task's own out."""
-
-    def __call__(self, example: Example) -> Any:
-        """Return the prediction for one example."""
-        ...
-
-
-class _Stored(Sequence[Any]):
-    """The stored examples as they are."""
-
-    def __init__(self, store: Examples) -> None:
-        self._store = store
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._store[i] for i in range(*index.indices(len(self)))]
-        return self._store[index]
-
-
-class Model(Component, ABC):
-    """The configuration of an architecture; ``build`` returns a plain ``nn.Module``.
-
-    The module names its ``stem`` (the layer whose output explanations and adversaries touch)
-    and returns logits (B, ..., outputs) from ``forward(**batch.inputs)``.
-    """
-
-    kind: ClassVar[str] = "models"
-    accepts: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def build(self, ports: Ports) -> nn.Module:
-        """Return the module with fresh weights, drawn from torch's global generator.
-
-        Raises:
-            RecipeError: if the model cannot take what the task gives.
-        """
-
-    def resolve(self) -> Self:
-        """Return this model with every field that a pretrained directory decides filled in."""
-        return self
-
-    def pretrained_weights(self) -> Mapping[str, Tensor] | None:
-        """Return the weights to start from, by module parameter name; None: fresh ones."""
-        return None
-
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
-        """Return ``config.json``: a Hugging Face one where an equivalent exists."""
-        return {"model_type": f"luban-{self.name}", **self.to_dict()}
-
-    def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the module's tensors under their Hugging Face names and layouts."""
-        return dict(tensors)
-
-    def from_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``."""
-        return dict(tensors)
-
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
-        """Return training FLOP per position: 6 per parameter (Kaplan et al. 2020, 2001.08361)."""
-        return 6.0 * parameters
-
-
-class Metric(Component, ABC):
-    """A row per example and a way to reduce rows, so intervals and ranks come for free."""
-
-    kind: ClassVar[str] = "metrics"
-    higher_is_better: ClassVar[bool] = True
-    unit: ClassVar[str] = ""
-
-    @property
-    def label(self) -> str:
-        """The name in reports; different for each setting a task may use side by side."""
-        return self.name
-
-    @abstractmethod
-    def row(self, prediction: Any, target: Any) -> Row:
-        """Return what must be kept of one example; the same length for each."""
-
-    @abstractmethod
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
-        """Return the metric of rows (N, K), N >= 1, float64."""
 
 
 class Optimizer(Component, ABC):
@@ -246,7 +74,7 @@ class Mechanism(Component, ABC):
     kind: ClassVar[str] = "mechanisms"
 
     @abstractmethod
-    def draw(self, step: int, batch_size: int, size: int, seed: int) -> list[tuple[int, int]]:
+    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
         """Return (epoch, index) of every example of a step: a pure function of its arguments."""
 
     @abstractmethod
@@ -268,8 +96,20 @@ class Adapter(Component, ABC):
     kind: ClassVar[str] = "adapters"
 
     @abstractmethod
-    def apply(self, module: nn.Module) -> nn.Module:
-        """Return the module with adapters in place and everything else frozen."""
+    def apply(self, module: nn.Module, fresh: Sequence[str] = ()) -> nn.Module:
+        """Return the module with adapters in place and everything else frozen.
+
+        Args:
+            module: Changed in place.
+            fresh: Parameters that a pretrained start left fresh: they stay trainable.
+        """
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        """Return a plain module of the original structure that computes the same outputs."""
+        return module
+
+    def save(self, module: nn.Module, model: Model, folder: Path) -> None:
+        """Write what was trained, apart from the base model, into ``folder`` (before ``merge``)."""
 
 
 class Objective(Component, ABC):
@@ -277,9 +117,18 @@ class Objective(Component, ABC):
 
     kind: ClassVar[str] = "objectives"
 
+    def attach(self, module: nn.Module, task: Task) -> None:
+        """Add trainable parts to ``module.auxiliary``, an ``nn.ModuleDict``, if any are needed.
+
+        They are trained and kept in checkpoints, and never reach ``model/``.
+        """
+
     @abstractmethod
-    def wrap(self, loss: LossFn) -> LossFn:
-        """Return the new per-example loss."""
+    def wrap(self, loss: LossFn, task: Task) -> LossFn:
+        """Return the new per-example loss; its counts stay those of ``loss``.
+
+        What is random draws from torch's global generator, which the loop seeds each step.
+        """
 
 
 class Exporter(Component, ABC):

@@ -18,6 +18,17 @@ Record: TypeAlias = Mapping[str, Any]  #: one row of raw data
 Example: TypeAlias = "Mapping[str, np.ndarray[Any, Any]]"  #: small arrays, what is cached on disk
 
 
+#: What a model may be asked to give, and the shape of its logits.
+PRODUCTS = {
+    "next": "the token after every position, looking back only: (B, T, outputs)",
+    "label": "one vector for the whole example: (B, outputs)",
+    "tags": "one vector for every position, looking both ways: (B, T, outputs)",
+    "tokens": "the token at every position, looking both ways: (B, T, outputs)",
+    "span": "whether an answer begins and ends at every position: (B, T, 2)",
+    "sequence": "the token after every position of a second sequence: (B, U, outputs)",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """All that a model may know of its task.
@@ -29,6 +40,13 @@ class Ports:
         length: Longest input in positions (0: no bound).
         pad: Id of the padding token, if there is one.
         end: Id of the end token, if there is one.
+        produces: What comes out: a key of ``PRODUCTS``.
+        start: Id of the token a decoder begins with, if there is one.
+        mask: Id of the token that hides another, if there is one.
+        segments: How many kinds of input positions there are (2: pairs of texts).
+        labels: Names of the outputs, if they have names.
+        problem: What ``config.json`` calls ``problem_type``, where there is a choice.
+        chain: Whether neighbouring tags are scored together: the module needs ``transitions``.
     """
 
     accepts: str
@@ -37,6 +55,49 @@ class Ports:
     length: int = 0
     pad: int | None = None
     end: int | None = None
+    produces: str = "next"
+    start: int | None = None
+    mask: int | None = None
+    segments: int = 1
+    labels: tuple[str, ...] = ()
+    problem: str = ""
+    chain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What may decide the order in which examples are drawn.
+
+    Attributes:
+        size: Examples per epoch.
+        lengths: Positions of each example, (size,): near ones can share a batch (None: equal).
+        groups: What each example counts as, (size,), for balanced sampling (None: all one).
+    """
+
+    size: int
+    lengths: np.ndarray[Any, Any] | None = None
+    groups: np.ndarray[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What a task makes of sample records it has never seen, for ``luban init``.
+
+    Attributes:
+        confidence: 0 (it could be read so) to 1 (it can be nothing else).
+        fields: Our field names to the data's own.
+        task: Fields of the task, to put into the recipe.
+        model: The model, as in a recipe.
+        train: Fields of the section ``train``.
+        why: Half a sentence for the user: what spoke for it.
+    """
+
+    confidence: float
+    fields: Mapping[str, str] = field(default_factory=dict)
+    task: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -78,6 +139,10 @@ class Examples(Protocol):
 
     def flat(self, name: str) -> np.ndarray[Any, Any]:
         """Return one field of all examples joined end to end, memory-mapped."""
+        ...
+
+    def lengths(self, name: str) -> np.ndarray[Any, Any]:
+        """Return the length of one field in every example, int64 (N,)."""
         ...
 
 
@@ -125,8 +190,17 @@ class Tokenizer(Component, ABC):
     kind: ClassVar[str] = "tokenizers"
 
     @abstractmethod
-    def learn(self, texts: Iterable[str]) -> Self:
-        """Return this tokenizer with a vocabulary learned from training text."""
+    def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
+        """Return this tokenizer with a vocabulary learned from training text.
+
+        Args:
+            texts: Training text only.
+            specials: Special tokens the task needs beside the end token: roles of ``special``
+                (``pad``, ``start``, ``separator``, ``mask``), or the tokens themselves.
+
+        Raises:
+            DataError: if a tokenizer that was learned elsewhere lacks one of them.
+        """
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
@@ -154,6 +228,17 @@ class Tokenizer(Component, ABC):
     @abstractmethod
     def pad(self) -> int:
         """Id of the padding token (often the end token)."""
+
+    @abstractmethod
+    def special(self, role: str) -> int | None:
+        """Return the id of a special token by its role, None where there is none.
+
+        Roles: ``end``, ``pad``, ``start`` (BERT's ``[CLS]``), ``separator`` (``[SEP]``), ``mask``.
+        """
+
+    @abstractmethod
+    def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Encode many texts; return ids, and the characters [first, last) each id stands for."""
 
     @abstractmethod
     def token_bytes(self) -> np.ndarray[Any, Any]:

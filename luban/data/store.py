@@ -67,6 +67,11 @@ class Store:
         """Return one field of all examples joined end to end, memory-mapped."""
         return self._arrays[name][0]
 
+    def lengths(self, name: str) -> Array:
+        """Return the length of one field in every example, int64 (N,); scalars have 1."""
+        offsets = self._arrays[name][1]
+        return np.ones(len(self), np.int64) if offsets is None else np.diff(offsets)
+
     def where(self, index: int) -> str:
         """Return where an example came from: ``file:row``."""
         prefix, row = self._rows[index].tolist()

@@ -31,7 +31,7 @@ from luban.core.files import disk_error, folder_atomic, sha256_of, write_atomic,
 from luban.engine.fit import State
 from luban.engine.world import World
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,7 @@ class Checkpoints:
             "format": _FORMAT,
             "step": state.step,
             "tokens": state.tokens,
+            "positions": state.positions,
             "seconds": state.seconds,
             "guard": state.guard.to_dict(),
             "scaler": state.scaler.state_dict() if state.scaler else None,
@@ -182,6 +183,7 @@ class Checkpoints:
         state.ema = load_file(ema, device=device) if ema.exists() else None
         state.best = load_file(best) if best.exists() else None
         state.step, state.tokens = scalars["step"], scalars["tokens"]
+        state.positions = scalars["positions"]
         state.seconds, state.memo = scalars["seconds"], scalars["memo"]
         state.guard.restore(scalars["guard"])
         if scalars["scaler"] is not None:

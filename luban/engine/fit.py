@@ -39,6 +39,7 @@ class State:
         forward: What computes, if not ``model`` itself: its compiled twin, say.
         step: Optimizer steps done.
         tokens: Positions (or examples) that carried a loss, over all processes.
+        positions: Tokens the model has read, padding included, over all processes.
         seconds: Time spent training; validation and saving do not count.
         ema: Averaged weights by parameter name, if the plan asks for them.
         best: The weights to keep in the end, if the caller chose some, by name.
@@ -52,6 +53,7 @@ class State:
     forward: nn.Module | None = None
     step: int = 0
     tokens: int = 0
+    positions: int = 0
     seconds: float = 0.0
     ema: dict[str, Tensor] | None = None
     best: dict[str, Tensor] | None = None
@@ -100,6 +102,7 @@ class Step:
         grad_norm: Norm of the gradient before clipping.
         count: Positions (or examples) of this step that carried a loss.
         tokens: The same, summed since the start of training.
+        positions: Tokens of this step that the model read, padding included.
         seconds: Training time of this step.
         progress: Share of the budget used after this step.
         skipped: Whether fp16 overflowed, so that no weight changed.
@@ -111,6 +114,7 @@ class Step:
     grad_norm: float
     count: int
     tokens: int
+    positions: int
     seconds: float
     progress: float
     skipped: bool = False
@@ -145,10 +149,11 @@ def fit(
         state.model.train()
         lr = _set_learning_rate(state, plan.schedule.factor(state.step, progress))
         seed_step(plan.seed, state.step, world.rank)
-        loss_sum, count = _gradients(state, next(batches), plan, world)
+        loss_sum, count, positions = _gradients(state, next(batches), plan, world)
         grad_norm, skipped = _update(state, plan, loss_sum, count)
         state.step += 1
         state.tokens += int(count)
+        state.positions += positions
         seconds = world.from_main(time.perf_counter() - start)
         state.seconds += seconds
         yield Step(
@@ -158,6 +163,7 @@ def fit(
             grad_norm=grad_norm,
             count=int(count),
             tokens=state.tokens,
+            positions=positions,
             seconds=seconds,
             progress=plan.progress(state),
             skipped=skipped,
@@ -178,26 +184,31 @@ def _set_learning_rate(state: State, factor: float) -> float:
 
 def _gradients(
     state: State, micro_batches: Sequence[Batch], plan: Plan, world: World
-) -> tuple[float, float]:
-    """Fill every ``.grad`` with the gradient sum over all processes; return loss sum and count."""
+) -> tuple[float, float, int]:
+    """Fill every ``.grad`` with the gradient sum over all processes.
+
+    Returns:
+        Loss sum, count and positions read, over all processes.
+    """
     state.optimizer.zero_grad(set_to_none=True)
     loss = plan.precision.cast(_scaled(plan.loss, state.scaler))
     model = state.model if state.forward is None else state.forward
-    totals = torch.zeros(2, dtype=torch.float64, device=world.device)  # loss sum, count
+    totals = torch.zeros(3, dtype=torch.float64, device=world.device)  # loss, count, positions
     for batch in micro_batches:
         batch = batch if world.device.type == "cpu" else batch.to(world.device)
         losses = plan.mechanism.accumulate(model, batch, loss)
         totals[0] += losses.sums.sum(dtype=torch.float64)
         totals[1] += losses.counts.sum(dtype=torch.float64)
+        totals[2] += batch.positions
     shared = [totals]
     for parameter in _trained(state.model):
         if parameter.grad is None:  # no micro-batch here, or a weight that nothing used
             parameter.grad = torch.zeros_like(parameter)
         shared.append(parameter.grad)
     world.sum_(shared)
-    loss_sum, count = totals.tolist()
+    loss_sum, count, positions = totals.tolist()
     scale = state.scaler.get_scale() if state.scaler else 1.0
-    return loss_sum / scale, count
+    return loss_sum / scale, count, int(positions)
 
 
 def _update(state: State, plan: Plan, loss_sum: float, count: float) -> tuple[float, bool]:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from luban.core.batch import Batch
-from luban.core.contracts import Example, Mechanism
+from luban.core.contracts import Example, Mechanism, Pool
 from luban.core.errors import DataError
 from luban.engine.world import World
 
@@ -29,6 +32,8 @@ class Loader:
         seed: Seed of the run.
         gradient_accumulation_steps: Micro-batches per step and process.
         world: The processes that share each step.
+        lengths: Positions of each example, if they differ.
+        groups: What each example counts as in balanced sampling, if anything.
     """
 
     view: Callable[[int], Sequence[Example]]
@@ -38,6 +43,8 @@ class Loader:
     seed: int = 0
     gradient_accumulation_steps: int = 1
     world: World = field(default_factory=World)
+    lengths: np.ndarray[Any, Any] | None = None
+    groups: np.ndarray[Any, Any] | None = None
     _views: dict[int, Sequence[Example]] = field(default_factory=dict, init=False)
 
     @property
@@ -53,8 +60,9 @@ class Loader:
         """
         if self.size == 0:
             raise DataError("there are no training examples.", fix="check the source and filters.")
-        draw = self.mechanism.draw(index, self.batch_size, self.size, self.seed)
-        self._forget(before=min((epoch for epoch, _ in draw), default=0))
+        pool = Pool(self.size, self.lengths, self.groups)
+        draw = self.mechanism.draw(index, self.batch_size, pool, self.seed)
+        self._forget(before=min((epoch for epoch, _ in draw), default=0) - 1)
         share = self.world.share(len(draw))
         mine = [self._view(epoch)[at] for epoch, at in draw[share.start : share.stop]]
         parts = min(self.gradient_accumulation_steps, len(mine))
@@ -76,6 +84,6 @@ class Loader:
         return self._views[epoch]
 
     def _forget(self, before: int) -> None:
-        """Let go of epochs that no later step can draw from."""
+        """Let go of old epochs; one that is drawn from once more is made anew."""
         for epoch in [epoch for epoch in self._views if epoch < before]:
             del self._views[epoch]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from luban.core.errors import MissingExtra, RecipeError
 
@@ -85,3 +86,34 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise RecipeError(f"cannot read {file} ({error}).", where=folder) from error
     return tensors
+
+
+def load_pretrained(
+    module: nn.Module, tensors: Mapping[str, Tensor], source: object, fresh: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Load tensors into a module and return the names of parameters that stayed fresh.
+
+    Args:
+        module: Changed in place.
+        tensors: By the module's own names.
+        source: Where they come from, for messages.
+        fresh: Beginnings of names that may be missing, or of another shape: a new head.
+
+    Raises:
+        RecipeError: naming the first tensors that are missing, left over or of another shape.
+    """
+    wanted = module.state_dict()
+    fit = {n: t for n, t in tensors.items() if n in wanted and wanted[n].shape == t.shape}
+    new = tuple(name for name in wanted if name not in fit)
+    wrong = [name for name in new if not name.startswith(fresh)]
+    over = [name for name in tensors if name not in wanted and not name.startswith(fresh)]
+    if wrong or over:
+        raise RecipeError(
+            "the pretrained weights do not fit this model.",
+            where=str(source),
+            expected=", ".join(wrong[:5]) or "no others",
+            got=", ".join(over[:5]) or "not among the weights, or of another shape",
+            fix="compare the recipe's model section with the directory's config.json.",
+        )
+    module.load_state_dict(fit, strict=False)
+    return new

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from luban.core.contracts import Model, Ports
 from luban.core.errors import RecipeError
 from luban.models._layouts import config_of, fields_of, from_gpt2, to_gpt2
-from luban.models._pretrained import locate, read_config, read_weights
+from luban.models._pretrained import load_pretrained, locate, read_config, read_weights
 from luban.nn.decoder import CausalLM, DecoderModel
 from luban.nn.rotary import Llama3Scaling, Rotary
 from luban.nn.shape import Shape
@@ -145,11 +145,12 @@ class GPT(Model):
             )
         return self.replace(**filled)
 
-    def pretrained_weights(self) -> Mapping[str, Tensor] | None:
-        """Return the weights to start from, by module parameter name; None: fresh ones."""
-        if self.pretrained is None:
-            return None
-        return self.from_hf(read_weights(locate(self.pretrained)))
+    def start(self, module: nn.Module) -> tuple[str, ...]:
+        """Load the pretrained weights, if there are any; none stays fresh."""
+        if self.pretrained is not None:
+            tensors = self.from_hf(read_weights(locate(self.pretrained)))
+            load_pretrained(module, tensors, self.pretrained)
+        return ()
 
     def hf_config(self, ports: Ports) -> dict[str, Any]:
         """Return a ``config.json`` that transformers 4 and 5 read."""
@@ -197,13 +198,7 @@ class GPT(Model):
 
     def _filled(self, ports: Ports) -> dict[str, Any]:
         """Return the fields that None leaves to the layout or to the task."""
-        if ports.accepts not in self.accepts:
-            raise RecipeError(
-                "the gpt model cannot read this task.",
-                where="model",
-                expected=f"a task over {', '.join(self.accepts)}",
-                got=ports.accepts,
-            )
+        self.check(ports)
         gpt2 = self.layout == "gpt2"
         inner = 4 * self.hidden_size if gpt2 else -(-8 * self.hidden_size // 96) * 32
         return {

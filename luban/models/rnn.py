@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from luban.core.contracts import Model, Ports
-from luban.core.errors import RecipeError
 from luban.nn.cache import StateCache
 
 
@@ -40,13 +39,7 @@ class RNN(Model):
         Raises:
             RecipeError: if the task does not give tokens.
         """
-        if ports.accepts not in self.accepts:
-            raise RecipeError(
-                "the rnn model cannot read this task.",
-                where="model",
-                expected=f"a task over {', '.join(self.accepts)}",
-                got=ports.accepts,
-            )
+        self.check(ports)
         return RecurrentLM(self, ports)
 
 

@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
-from luban.core.contracts import Baseline, Example, Row, Task
+from luban.core.batch import Batch
+from luban.core.contracts import Baseline, Example, Metric, Row, Task
 from luban.engine.world import World
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What is measured, and how.
+
+    Attributes:
+        task: What collates and knows the targets.
+        predict: ``task.predict`` or ``task.validate_batch``.
+        metrics: Of what it returns.
+        module: The model; left in the mode it was in.
+    """
+
+    task: Task
+    predict: Callable[[nn.Module, Batch], list[Any]]
+    metrics: tuple[Metric, ...]
+    module: nn.Module
+
+
 @torch.inference_mode()
-def model_rows(  # noqa: PLR0913
-    task: Task,
-    module: nn.Module,
+def model_rows(
+    measuring: Measuring,
     examples: Sequence[Example],
     *,
     batch_size: int,
     world: World | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, list[Row]]:
-    """Return the rows of each of the task's metrics, one per example, on every rank.
+    """Return the rows of each metric, one per example, on every rank.
 
     Args:
-        task: What predicts and measures.
-        module: The model; left in the mode it was in.
+        measuring: Task, metrics and model.
         examples: The view of a split that evaluation uses.
-        batch_size: Examples predicted at once.
+        batch_size: Examples predicted at once; those of about one length go together.
         world: The ranks that share the work.
         progress: Called with the number of examples done.
     """
+    task, metrics, module = measuring.task, measuring.metrics, measuring.module
     was_training = module.training
     module.eval()
     rank, ranks = (world.rank, world.size) if world else (0, 1)
     device = next(module.parameters()).device
-    metrics = task.metrics()
-    mine = range(rank, len(examples), ranks)
+    mine = sorted(range(rank, len(examples), ranks), key=lambda i: _size(examples[i]))
     tables: dict[str, Table] = {}
     for start in range(0, max(1, len(mine)), batch_size):
         where = mine[start : start + batch_size] or [0]  # no share: only learn how wide rows are
         chunk = [examples[i] for i in where]
-        predictions = task.predict(module, task.collate(chunk).to(device))
+        predictions = measuring.predict(module, task.collate(chunk).to(device))
         for metric in metrics:
             rows = [
                 metric.row(prediction, task.target(example))
@@ -60,6 +77,10 @@ def model_rows(  # noqa: PLR0913
     if world:  # each rank filled its own rows and left zeros elsewhere: a sum gathers them
         world.sum_([torch.from_numpy(tables[metric.label]) for metric in metrics])
     return {label: [tuple(row) for row in table.tolist()] for label, table in tables.items()}
+
+
+def _size(example: Example) -> int:
+    return max(array.size for array in example.values())
 
 
 def baseline_rows(

@@ -12,24 +12,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from luban.core.batch import LossFn
 from luban.core.component import digest_of
 from luban.core.contracts import Example, Tracker
-from luban.core.files import disk_error
+from luban.core.files import disk_error, folder_atomic
 from luban.core.interval import measured
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, eager_seconds, time_step
 from luban.engine.cost import EnergyMeter, peak_flops
 from luban.engine.fit import Plan, State, Step, fit
+from luban.engine.layerwise import decay_by_layer
 from luban.engine.loader import Loader
 from luban.engine.precision import Precision
 from luban.engine.world import World
 from luban.run import Run
 from luban.stages._figures import draw_loss
 from luban.stages._prepared import identity, open_store
-from luban.stages._rows import model_rows
+from luban.stages._rows import Measuring, model_rows
 from luban.trained import save_model
 
 if TYPE_CHECKING:
@@ -56,13 +58,11 @@ class Training:
         )
         self.precision = Precision.resolve(options.precision, self.world.device)
         torch.manual_seed(recipe.seed)
-        module = recipe.model.build(self.task.ports())
-        weights = recipe.model.pretrained_weights()
-        if weights is not None:
-            module.load_state_dict(weights)
-        module.to(self.world.device)
+        module = self._module()
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         self.state = State(module, options.optimizer.build(named))
+        if options.layer_decay < 1:
+            decay_by_layer(self.state.optimizer, module, options.layer_decay)
         self.loader = Loader(
             view=lambda epoch: self.task.view(self.train, epoch, recipe.seed),
             collate=self.task.collate,
@@ -71,9 +71,14 @@ class Training:
             seed=recipe.seed,
             gradient_accumulation_steps=options.gradient_accumulation_steps,
             world=self.world,
+            lengths=self.task.lengths(self.train),
+            groups=self.task.groups(self.train),
         )
+        loss: LossFn = self.task.loss
+        for objective in options.objectives:
+            loss = objective.wrap(loss, self.task)
         self.plan = Plan(
-            loss=self.task.loss,
+            loss=loss,
             mechanism=options.mechanism,
             schedule=options.schedule,
             budget=options.budget().in_steps(options.batch_size, self.loader.size),
@@ -88,6 +93,19 @@ class Training:
         self.meter = EnergyMeter()
         self.flop_per_token = recipe.model.flops_per_token(self.task.ports(), self.parameters)
         self.peak = peak_flops(self.world.device, self.precision.name) * self.world.size
+
+    def _module(self) -> nn.Module:
+        """Return the module to train: fresh or pretrained, adapted, with what objectives add."""
+        model, options = self.run.recipe.model, self.options
+        module = model.build(self.task.ports())
+        fresh = model.start(module)
+        if fresh:
+            self.run.say(f"train: starts from pretrained weights; fresh: {', '.join(fresh)}")
+        if options.adapter is not None:
+            module = options.adapter.apply(module, fresh)
+        for objective in options.objectives:
+            objective.attach(module, self.task)
+        return module.to(self.world.device)
 
     @property
     def parameters(self) -> int:
@@ -132,12 +150,15 @@ class Training:
         compiler = Compiler(cache_root() / "inductor", key, self.world.device)
         if "compile" not in self.state.memo:
             seconds = 0.0
-            if self.options.compile == "auto":
+            choice = self.options.compile
+            if self.options.objectives or (choice == "auto" and self.loader.lengths is not None):
+                choice = "off"  # hooks on a compiled module, or a new shape at every step
+            if choice == "auto":
                 batches = self.loader.step(0)
                 pace = self.world.from_main(time_step(self.state.model, batches, self.plan))
                 tokens = self.loader.batch_size * max(1, self.task.ports().length)
                 seconds = eager_seconds(self.plan.budget, pace, tokens)
-            decision = compiler.decide(self.options.compile, self.world.from_main(seconds))
+            decision = compiler.decide(choice, self.world.from_main(seconds))
             self.state.memo["compile"] = decision.to_dict()
             self.run.say(
                 f"train: {'compiled' if decision.compile else 'not compiled'}: {decision.reason}"
@@ -157,7 +178,8 @@ class Training:
             "tokens": step.tokens,
             "seconds": round(self.state.seconds, 3),
             "tokens_per_second": round(step.count / max(step.seconds, 1e-9), 1),
-            "utilisation": round(self._utilisation(step.count, step.seconds), 4),
+            "utilisation": round(self._utilisation(step.positions, step.seconds), 4),
+            "positions": self.state.positions,
         }
         validates = bool(self.validation) and (step.index % options.eval_steps == 0 or final)
         # A validation may be the last thing that happens: its step must stand in the log.
@@ -180,12 +202,12 @@ class Training:
         self.meter = EnergyMeter()
         self.checkpoints.save(self.state)
 
-    def _utilisation(self, tokens: int, seconds: float) -> float:
-        return tokens * self.flop_per_token / max(seconds, 1e-9) / self.peak
+    def _utilisation(self, positions: int, seconds: float) -> float:
+        return positions * self.flop_per_token / max(seconds, 1e-9) / self.peak
 
     def _show(self, step: Step) -> None:
         speed = self.state.tokens / max(self.state.seconds, 1e-9)
-        share = self._utilisation(self.state.tokens, self.state.seconds)
+        share = self._utilisation(self.state.positions, self.state.seconds)
         facts = (
             f"step {step.index:,}  loss {step.loss:.4f}  {speed:,.0f} tokens/s  {share:.0%} of peak"
         )
@@ -195,11 +217,10 @@ class Training:
         self.run.console.progress("train", done * 1000, 1000, facts)
 
     def _validate(self, step: int, trackers: Sequence[Tracker]) -> None:
-        module, metrics = self.state.model, self.task.metrics()
+        module, metrics = self.state.model, self.task.validation_metrics()
         with self._averaged(), self.precision.autocast():
             rows = model_rows(
-                self.task,
-                module,
+                Measuring(self.task, self.task.validate_batch, metrics, module),
                 self.validation,
                 batch_size=self.options.eval_batch_size,
                 world=self.world,
@@ -245,7 +266,7 @@ class Training:
             _swap(state)
         if not self.run.main:
             return
-        save_model(self.run, self.task, state.model)
+        self._write_model()
         self.run.write_json(
             "training.json",
             {
@@ -268,6 +289,24 @@ class Training:
             },
         )
         draw_loss(self.run)
+
+    def _write_model(self) -> None:
+        """Calibrate on validation data, keep what an adapter learned apart, write ``model/``."""
+        module, adapter = self.state.model.eval(), self.options.adapter
+        size, examples, device = self.options.eval_batch_size, self.validation, self.world.device
+        batches = (
+            self.task.collate([examples[i] for i in range(at, min(at + size, len(examples)))])
+            for at in range(0, len(examples), size)
+        )
+        with torch.inference_mode():
+            task = self.task.calibrate(module, (batch.to(device) for batch in batches))
+        if hasattr(module, "auxiliary"):
+            del module.auxiliary
+        if adapter is not None:
+            with folder_atomic(self.run.path / "adapter") as folder:
+                adapter.save(module, self.run.recipe.model, folder)
+            module = adapter.merge(module)
+        save_model(self.run, task, module)
 
     # Logging
 

@@ -13,8 +13,8 @@ from luban.core.report import Claim, Report
 from luban.data.store import Store
 from luban.run import Run
 from luban.stages._prepared import held_out_split, open_store
-from luban.stages._rows import baseline_rows, model_rows
-from luban.trained import load_model
+from luban.stages._rows import Measuring, baseline_rows, model_rows
+from luban.trained import load_trained
 
 
 class Evaluate(Stage):
@@ -32,8 +32,7 @@ class Evaluate(Stage):
 
     def measure(self, run: Run) -> Report:
         """Recompute every metric from the weights, the prepared data and the seed."""
-        task = run.task()
-        module = load_model(run, task)
+        task, module = load_trained(run)
         split = held_out_split(run)
         train, held_out = open_store(run, "train"), open_store(run, split)
         examples = task.view(held_out, None, run.recipe.seed)
@@ -41,8 +40,14 @@ class Evaluate(Stage):
         def progress(done: int) -> None:
             run.console.progress(f"evaluate {split}", done, len(examples))
 
-        rows = model_rows(task, module, examples, batch_size=self.batch_size, progress=progress)
-        claims = self._claims(task.metrics(), rows, f"{split}/")
+        claims: dict[str, Claim] = {}
+        ways = [(task.predict, task.metrics())]
+        if task.validation_metrics() != task.metrics():
+            ways.append((task.validate_batch, task.validation_metrics()))
+        for predict, metrics in ways:
+            measuring = Measuring(task, predict, metrics, module)
+            rows = model_rows(measuring, examples, batch_size=self.batch_size, progress=progress)
+            claims |= self._claims(metrics, rows, f"{split}/")
         for name, baseline in task.baselines(train).items() if self.baselines else ():
             rows = baseline_rows(task, baseline, examples)
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")

@@ -12,7 +12,7 @@ from luban.core.contracts import Exporter, Stage
 from luban.core.report import Claim, Report
 from luban.run import Run
 from luban.stages._prepared import held_out_split, open_store
-from luban.trained import load_model
+from luban.trained import load_trained
 
 
 class Export(Stage):
@@ -41,10 +41,11 @@ class Export(Stage):
         return Report("export", claims, details={"text": text}, tolerance=tolerance)
 
     def _write(self, run: Run, folder: Path) -> list[Report]:
-        task = run.task()
-        module = load_model(run, task)
+        task, module = load_trained(run)
         view = task.view(open_store(run, held_out_split(run)), None, run.recipe.seed)
-        sample = task.collate([view[i] for i in range(min(2, len(view)))])
+        looked = [view[i] for i in range(min(100, len(view)))]
+        looked.sort(key=lambda example: sum(array.size for array in example.values()))
+        sample = task.collate(looked[:2])  # the shortest: tracing is slow
         return [
             exporter.write(module, sample, run.path / "model", folder / exporter.name)
             for exporter in self.formats

@@ -6,7 +6,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from luban.core.contracts import Mechanism, Optimizer, Schedule, Stage, Tracker
+from luban.core.contracts import (
+    Adapter,
+    Mechanism,
+    Objective,
+    Optimizer,
+    Schedule,
+    Stage,
+    Tracker,
+)
 from luban.core.errors import RunError
 from luban.core.files import sha256_of
 from luban.core.report import Claim, Report
@@ -41,6 +49,18 @@ class Train(Stage):
     optimizer: Optimizer = Field(default="adamw", validate_default=True)
     schedule: Schedule = Field(default="cosine", validate_default=True)
     mechanism: Mechanism = Field(default="plain", validate_default=True)
+    adapter: Adapter | None = Field(
+        default=None, description="Train few parameters instead of all of them."
+    )
+    objectives: tuple[Objective, ...] = Field(
+        default=(), description="What is learned beside the task, each wrapping the loss before it."
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Learning rate of a layer as a share of the next one's; 1: all alike.",
+    )
     max_grad_norm: float = Field(default=1.0, ge=0, description="Clip to this norm; 0: never.")
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="Averaged weights; 0: none.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -77,15 +97,16 @@ class Train(Stage):
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
         summary, log = run.read_json("training.json", *SUMMARY), run.metrics()
         weights = weights_of(run)
-        last = _last(run, log, "loss", "tokens", "seconds")
-        flop = summary["flop_per_token"] * last["tokens"]
+        last = _last(run, log, "loss", "tokens", "positions", "seconds")
+        flop = summary["flop_per_token"] * last["positions"]
         claims = {
             "steps": Claim(last["step"], "steps"),
             "tokens": Claim(last["tokens"], "tokens", note="positions that carried a loss"),
+            "positions": Claim(last["positions"], "tokens", note="read, padding included"),
             "training time": Claim(
                 last["seconds"] / 60, "minutes", note="validation and saving not counted"
             ),
-            "speed": Claim(last["tokens"] / max(last["seconds"], 1e-9), "tokens/s"),
+            "speed": Claim(last["positions"] / max(last["seconds"], 1e-9), "tokens/s"),
             "parameters": Claim(stored_parameters(weights), note="in model/, tied ones once"),
             "compute": Claim(flop, "FLOP", note="6 per parameter and token, plus attention"),
             "utilisation": Claim(

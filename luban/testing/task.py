@@ -127,7 +127,10 @@ class _Held:
         return self._examples[index]
 
     def flat(self, name: str) -> np.ndarray[Any, Any]:
-        return np.concatenate([example[name] for example in self._examples])
+        return np.concatenate([np.atleast_1d(example[name]) for example in self._examples])
+
+    def lengths(self, name: str) -> np.ndarray[Any, Any]:
+        return np.array([example[name].size for example in self._examples])
 
 
 def _double(batch: Batch) -> Batch:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Mechanism, Metric, Model, Optimizer, Ports, Schedule
+from luban.core.contracts import Mechanism, Metric, Model, Optimizer, Pool, Ports, Schedule
 from luban.testing._law import law, refuses
 from luban.testing.data import check_component
+
+POOL = Pool(50, np.arange(50) % 7, np.arange(50) % 3)
 
 
 def check_metric(
@@ -93,11 +95,11 @@ def check_schedule(schedule: Schedule) -> None:
 def check_mechanism(mechanism: Mechanism) -> None:
     """The draw is a pure function of its arguments and stays in range; losses come detached."""
     check_component(mechanism)
-    draws = [mechanism.draw(step, 8, 50, 3) for step in range(20)]
-    back = [mechanism.draw(step, 8, 50, 3) for step in reversed(range(20))][::-1]
+    draws = [mechanism.draw(step, 8, POOL, 3) for step in range(20)]
+    back = [mechanism.draw(step, 8, POOL, 3) for step in reversed(range(20))][::-1]
     law(draws == back, mechanism, "draw does not depend on what was drawn before")
     law(all(0 <= i < 50 and e >= 0 for d in draws for e, i in d), mechanism, "draws in range")
-    law(draws != [mechanism.draw(s, 8, 50, 4) for s in range(20)], mechanism, "the seed matters")
+    law(draws != [mechanism.draw(s, 8, POOL, 4) for s in range(20)], mechanism, "the seed matters")
     torch.manual_seed(0)
     module, batch = nn.Linear(3, 2).double(), Batch({"x": torch.ones(4, 3).double()}, {})
 

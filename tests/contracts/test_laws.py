@@ -17,6 +17,7 @@ from luban.core.contracts import (
     Metric,
     Model,
     Optimizer,
+    Pool,
     Ports,
     Record,
     Row,
@@ -232,9 +233,9 @@ class Unsteady(Plain):
 
     drawn: list[int] = []  # noqa: RUF012
 
-    def draw(self, step: int, batch_size: int, size: int, seed: int) -> list[tuple[int, int]]:
+    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
         self.drawn.append(1)
-        return super().draw(len(self.drawn), batch_size, size, seed)
+        return super().draw(len(self.drawn), batch_size, pool, seed)
 
 
 def test_mechanisms() -> None:

@@ -22,7 +22,7 @@ from luban.recipe import Recipe, load_yaml
 from luban.run import Run
 from luban.serving.route import Service
 from luban.serving.server import Server
-from luban.trained import load_model
+from luban.trained import load_trained
 from tests.docs.pages import (
     ADDRESS,
     PAGES,
@@ -181,8 +181,8 @@ def assert_printed(block: Block, output: str) -> None:
 def served(path: str) -> Iterator[str]:
     """Serve a run on a free port; yield its address."""
     run = Run.open(Path(path))
-    task = run.task()
-    model = task.generator(load_model(run, task))
+    task, module = load_trained(run)
+    model = task.generator(module)
     server = Server(Service(model=model, name=run.recipe.name))
     thread = threading.Thread(target=server.run_until_stopped)
     thread.start()

@@ -17,7 +17,7 @@ from luban.nn.cache import StateCache
 class Bytes(Tokenizer):
     """One token per byte of UTF-8, then the end token."""
 
-    def learn(self, texts: Iterable[str]) -> Self:
+    def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
         return self
 
     def encode(self, text: str) -> list[int]:
@@ -28,6 +28,12 @@ class Bytes(Tokenizer):
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(id_ for id_ in ids if id_ < 256).decode(errors="replace")
+
+    def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        raise NotImplementedError
+
+    def special(self, role: str) -> int | None:
+        return 256 if role in ("end", "pad") else None
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Mechanism
+from luban.core.contracts import Mechanism, Pool
 from luban.core.errors import DataError
 
 PLAIN = Mechanism.from_dict("plain")
@@ -18,7 +18,9 @@ PLAIN = Mechanism.from_dict("plain")
 @given(size=st.integers(1, 40), batch_size=st.integers(1, 60), seed=st.integers(0, 5))
 def test_every_example_is_seen_once_per_epoch(size: int, batch_size: int, seed: int) -> None:
     steps = -(-3 * size // batch_size)
-    drawn = [pair for step in range(steps) for pair in PLAIN.draw(step, batch_size, size, seed)]
+    drawn = [
+        pair for step in range(steps) for pair in PLAIN.draw(step, batch_size, Pool(size), seed)
+    ]
     assert len(drawn) == steps * batch_size
     for epoch in range(3):
         seen = [index for which, index in drawn[: 3 * size] if which == epoch]
@@ -28,14 +30,14 @@ def test_every_example_is_seen_once_per_epoch(size: int, batch_size: int, seed: 
 
 @given(step=st.integers(0, 10_000), seed=st.integers(0, 2**63 - 1))
 def test_draw_is_a_pure_function_of_its_arguments(step: int, seed: int) -> None:
-    first = PLAIN.draw(step, 8, 100, seed)
-    PLAIN.draw(step + 500, 8, 100, seed + 1)
-    assert PLAIN.draw(step, 8, 100, seed) == first
+    first = PLAIN.draw(step, 8, Pool(100), seed)
+    PLAIN.draw(step + 500, 8, Pool(100), seed + 1)
+    assert PLAIN.draw(step, 8, Pool(100), seed) == first
 
 
 def test_seeds_and_epochs_shuffle_differently() -> None:
     orders = {
-        tuple(index for _, index in PLAIN.draw(epoch, 50, 50, seed))
+        tuple(index for _, index in PLAIN.draw(epoch, 50, Pool(50), seed))
         for seed in range(3)
         for epoch in range(3)
     }

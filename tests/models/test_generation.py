@@ -128,7 +128,7 @@ def test_a_full_cache_and_a_long_sequence_are_errors() -> None:
 
 @pytest.mark.parametrize("model", [GPT(), RNN()], ids=["gpt", "rnn"])
 def test_other_ports_are_refused(model: Model) -> None:
-    with pytest.raises(RecipeError, match="cannot read this task") as caught:
+    with pytest.raises(RecipeError, match="is not made for this task") as caught:
         model.build(Ports("pixels", 3, 10))
     assert caught.value.got == "pixels"
 

@@ -104,9 +104,7 @@ def test_we_read_what_transformers_writes(case: str, tmp_path: Path) -> None:
 
     again = GPT(pretrained=str(tmp_path / "theirs")).resolve()
     back = again.build(PORTS).eval()
-    weights = again.pretrained_weights()
-    assert weights is not None
-    back.load_state_dict(dict(weights))
+    assert again.start(back) == ()
     with torch.no_grad():
         torch.testing.assert_close(back(ids()), hf(ids()).logits, atol=1e-4, rtol=0)
     assert again.resolve() == again
@@ -132,7 +130,7 @@ def test_random_gpt2_of_transformers(tmp_path: Path) -> None:
     hf.eval().save_pretrained(tmp_path)
     model = GPT(pretrained=str(tmp_path)).resolve()
     module = model.build(PORTS).eval()
-    module.load_state_dict(dict(model.pretrained_weights() or {}))
+    model.start(module)
     with torch.no_grad():
         torch.testing.assert_close(module(ids()), hf(ids()).logits, atol=1e-4, rtol=0)
 
@@ -204,10 +202,10 @@ def test_pickles_and_missing_files_are_refused(tmp_path: Path) -> None:
         model.resolve()
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(RecipeError, match="pickles"):
-        model.pretrained_weights()
+        model.start(make().build(PORTS))
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(RecipeError, match="cannot read model"):
-        model.pretrained_weights()
+        model.start(make().build(PORTS))
     with pytest.raises(RecipeError, match="no such folder"):
         make(pretrained="./nowhere").resolve()
     with pytest.raises(RecipeError, match="neither a folder nor"):

@@ -12,7 +12,7 @@ from luban.cli.console import Terminal
 from luban.core.errors import RunError
 from luban.inference.sampling import SamplingParams
 from luban.run import Run
-from luban.trained import load_model
+from luban.trained import load_trained
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def perform(args: argparse.Namespace) -> int:
     """Print the continuation as it is made."""
     run = Run.open(Path(args.target), Terminal())
-    task = run.task()
-    generator = task.generator(load_model(run, task))
+    task, module = load_trained(run)
+    generator = task.generator(module)
     if generator is None:
         raise RunError(f"a run of {task.name} continues no prompts.", where=run.path)
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt.replace("\\n", "\n")

@@ -11,7 +11,7 @@ from luban.core.errors import RunError
 from luban.run import Run
 from luban.serving.route import Limits, Service
 from luban.serving.server import serve
-from luban.trained import load_model
+from luban.trained import load_trained
 
 LIMITS = {
     "body_bytes": "largest request body",
@@ -46,8 +46,8 @@ def perform(args: argparse.Namespace) -> int:
     """Load the model and answer requests until told to stop."""
     console = Terminal()
     run = Run.open(Path(args.target), console)
-    task = run.task()
-    model = task.generator(load_model(run, task))
+    task, module = load_trained(run)
+    model = task.generator(module)
     if model is None:
         raise RunError(f"no route serves {task.name} yet.", where=run.path)
     limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})

@@ -128,7 +128,10 @@ class _InMemory:
         return self._examples[index]
 
     def flat(self, name: str) -> np.ndarray[Any, Any]:
-        return np.concatenate([example[name] for example in self._examples])
+        return np.concatenate([np.atleast_1d(example[name]) for example in self._examples])
+
+    def lengths(self, name: str) -> np.ndarray[Any, Any]:
+        return np.array([example[name].size for example in self._examples])
 
 
 def _memory(parameters: int, batch: Any, batch_size: int, task: Task) -> int:

@@ -21,6 +21,13 @@ import tokenizers
 from tokenizers import decoders, pre_tokenizers
 
 END = "<|endoftext|>"
+#: The special tokens of each role: BERT's names, and the keys of ``tokenizer_config.json``.
+ROLES = {
+    "pad": ("[PAD]", "pad_token"),
+    "start": ("[CLS]", "cls_token"),
+    "separator": ("[SEP]", "sep_token"),
+    "mask": ("[MASK]", "mask_token"),
+}
 SAMPLE = (
     "Text to learn from. Beyond it, the text is thinned evenly over the whole stream, so that "
     "memory and time stay bounded on any amount of data."
@@ -52,6 +59,11 @@ class FastTokenizer(Tokenizer, ABC):
         found = self.fast.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
+    def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Encode many texts; return ids, and the characters [first, last) each id stands for."""
+        found = self.fast.encode_batch(list(texts), add_special_tokens=False)
+        return [(encoding.ids, encoding.offsets) for encoding in found]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special tokens are left out."""
         return self.fast.decode(list(ids), skip_special_tokens=True)
@@ -68,8 +80,13 @@ class FastTokenizer(Tokenizer, ABC):
 
     @property
     def pad(self) -> int:
-        """Id of the padding token: the end token."""
-        return self.end
+        """Id of the padding token; the end token, where there is none of its own."""
+        found = self.special("pad")
+        return self.end if found is None else found
+
+    def special(self, role: str) -> int | None:
+        """Return the id of a special token by its role, None where there is none."""
+        return self.end if role == "end" else self.fast.token_to_id(ROLES[role][0])
 
     def token_bytes(self) -> np.ndarray[Any, Any]:
         """Return how many UTF-8 bytes each id stands for, int32 (size,); specials are 0."""
@@ -93,10 +110,13 @@ class FastTokenizer(Tokenizer, ABC):
     def config(self) -> dict[str, Any]:
         """Return ``tokenizer_config.json``."""
         names = [self.fast.id_to_token(index) for index in (self.end, self.pad)]
+        found = [(key, self.special(role)) for role, (_, key) in ROLES.items()]
+        special = {key: self.fast.id_to_token(index) for key, index in found if index is not None}
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": names[0],
             "pad_token": names[1],
+            **special,
             "clean_up_tokenization_spaces": False,
         }
 
@@ -148,7 +168,7 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
     max_learn_bytes: int
     pattern: ClassVar[str] = PATTERN
 
-    def learn(self, texts: Iterable[str]) -> Self:
+    def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
         """Return this tokenizer with a vocabulary learned from training text.
 
         Raises:
@@ -167,7 +187,7 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
         fast.decoder = decoders.ByteLevel()
         fast.train_from_iterator(sample, self.trainer())
         fast.model = self.tidied(fast)
-        fast.add_special_tokens([END])
+        fast.add_special_tokens([END, *named(specials)])
         return self.holding(fast)
 
     @abstractmethod
@@ -185,6 +205,11 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
     def bytes_of(self, token: str) -> int:
         """Return the length of a token: each character of it is a byte."""
         return len(token)
+
+
+def named(specials: Sequence[str]) -> list[str]:
+    """Return the tokens that roles stand for; what is no role is a token itself."""
+    return [ROLES[special][0] if special in ROLES else special for special in specials]
 
 
 def thinned(texts: Iterable[str], max_bytes: int) -> list[str]:

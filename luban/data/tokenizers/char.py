@@ -10,7 +10,7 @@ from pydantic import Field
 from tokenizers import decoders, models
 
 from luban.core.errors import DataError
-from luban.data.tokenizers._fast import END, FastTokenizer
+from luban.data.tokenizers._fast import END, FastTokenizer, named
 
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
@@ -26,7 +26,7 @@ class Char(FastTokenizer):
         ),
     )
 
-    def learn(self, texts: Iterable[str]) -> Self:
+    def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
         """Return this tokenizer with every character of the training text.
 
         Raises:
@@ -43,7 +43,7 @@ class Char(FastTokenizer):
             models.BPE(vocab=vocabulary, merges=[], byte_fallback=self.unknown == "bytes")
         )
         fast.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-        fast.add_special_tokens([END])
+        fast.add_special_tokens([END, *named(specials)])
         return self.holding(fast)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:

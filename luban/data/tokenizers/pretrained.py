@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, PrivateAttr
 
 from luban.core.errors import DataError
-from luban.data.tokenizers._fast import END, FastTokenizer, read_fast
+from luban.data.tokenizers._fast import END, ROLES, FastTokenizer, read_fast
 
 #: Names of the end token, where no configuration tells.
 _ENDS = (END, "</s>", "<|end_of_text|>", "<|im_end|>", "<eos>", "[SEP]")
@@ -28,9 +28,22 @@ class Pretrained(FastTokenizer):
     )
     _config: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    def learn(self, texts: Iterable[str]) -> Self:
-        """Return this tokenizer, read from ``path``."""
-        return self.load(Path(self.path).expanduser())
+    def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
+        """Return this tokenizer, read from ``path``.
+
+        Raises:
+            DataError: if it lacks a special token that the task needs.
+        """
+        loaded = self.load(Path(self.path).expanduser())
+        for name in specials:
+            found = loaded.special(name) if name in ROLES else loaded.fast.token_to_id(name)
+            if found is None:
+                raise DataError(
+                    f"this tokenizer has no token for {name!r}, which the task needs.",
+                    where=self.path,
+                    fix="choose a tokenizer made for such tasks, or learn one: bpe, wordpiece.",
+                )
+        return loaded
 
     def load(self, folder: Path) -> Self:
         """Return this tokenizer with what a folder (or a ``tokenizer.json``) holds."""
@@ -61,11 +74,12 @@ class Pretrained(FastTokenizer):
             fix="set the tokenizer's `end_token`.",
         )
 
-    @property
-    def pad(self) -> int:
-        """Id of the padding token: the configuration's, else the end token."""
-        name = _text(self._config.get("pad_token"))
-        return self.id_of(name) if name else self.end
+    def special(self, role: str) -> int | None:
+        """Return the id of a special token by its role: the configuration's, else BERT's name."""
+        if role == "end":
+            return self.end
+        usual, key = ROLES[role]
+        return self.fast.token_to_id(_text(self._config.get(key)) or usual)
 
     def config(self) -> dict[str, Any]:
         """Return the configuration that came along, its end and padding tokens made sure."""
