@@ -130,7 +130,7 @@ def test_a_full_cache_and_a_long_sequence_are_errors() -> None:
 def test_other_ports_are_refused(model: Model) -> None:
     with pytest.raises(RecipeError, match="is not made for this task") as caught:
         model.build(Ports("pixels", 3, 10))
-    assert caught.value.got == "pixels"
+    assert "pixels" in str(caught.value.got)
 
 
 @pytest.mark.parametrize(
