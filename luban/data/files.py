@@ -87,9 +87,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if packed:
+            if raw.peek(2)[:2] == b"\x1f\x8b":  # a pipe cannot be read twice
                 with gzip.open(raw) as unpacked:
                     yield cast(BinaryIO, unpacked)
             else:

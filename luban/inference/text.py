@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import nn
 
@@ -65,6 +65,20 @@ class Completion:
     finish_reason: FinishReason
 
 
+class Chat(Protocol):
+    """How a conversation is written for a model that was tuned on conversations."""
+
+    def render(
+        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return the text of messages ({role, content}), up to where the next answer begins.
+
+        Raises:
+            RequestError: for messages the template refuses.
+        """
+        ...
+
+
 class TextGenerator:
     """Continues text with a module and its tokenizer.
 
@@ -76,6 +90,7 @@ class TextGenerator:
         max_length: Longest sequence in tokens, prompt included (None: what the module can hold).
         slide: Go on beyond that, each time from the last half of what the module can hold;
             otherwise an answer ends there with ``length``.
+        chat: How conversations are written, if the model can chat.
 
     Raises:
         ContractError: if the module cannot decode.
@@ -88,7 +103,9 @@ class TextGenerator:
         max_length: int | None = None,
         *,
         slide: bool = False,
+        chat: Chat | None = None,
     ) -> None:
+        self.chat = chat
         bounds = [bound for bound in (decoder(module).context, max_length) if bound]
         self.max_length: int | None = min(bounds, default=None)
         self._slide = slide

@@ -29,12 +29,30 @@ class RowSource(FileSource, ABC):
 
     @abstractmethod
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
-        """Yield (row or line number, row) of one file."""
+        """Yield (row or line number, row) of one file; a ``DataError`` for a row that is bad."""
 
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the rows of one file as records."""
+        for _, record in self.each(path):
+            if isinstance(record, DataError):
+                raise record
+            yield record
+
+    def each(self, path: Path) -> Iterator[tuple[int, Record | DataError]]:
+        """Yield (row or line number, record) of one file, and errors in place of bad rows.
+
+        Raises:
+            DataError: for a file that cannot be read.
+        """
         for number, row in self.rows(path):
-            where = f"{path}:{number}"
-            if not isinstance(row, dict):
-                raise DataError("this row is not a table of fields.", where=where, got=row)
-            yield shape({**row, "_where": where}, self.fields, self.template, self.join)
+            try:
+                yield number, self._record(row, f"{path}:{number}")
+            except DataError as error:
+                yield number, error
+
+    def _record(self, row: Any, where: str) -> Record:
+        if isinstance(row, DataError):
+            raise row
+        if not isinstance(row, dict):
+            raise DataError("this row is not a table of fields.", where=where, got=row)
+        return shape({**row, "_where": where}, self.fields, self.template, self.join)

@@ -40,21 +40,23 @@ class Csv(RowSource):
             delimiter = self._delimiter(path)
             lines = csv.reader(file, delimiter=delimiter, strict=True)
             columns = list(self.columns)
-            line = 1
-            try:
-                for values in lines:
+            while True:
+                line = lines.line_num + 1
+                try:
+                    values = next(lines)
                     if not columns:
                         columns = values
                     elif values:
                         yield line, dict(zip(columns, self._fitting(values, columns), strict=True))
-                    line = lines.line_num + 1
-            except csv.Error as error:
-                raise DataError(
-                    f"this row does not fit ({error}).",
-                    where=f"{path}:{line}",
-                    expected=f"{len(columns)} fields divided by {delimiter!r}",
-                    fix="set `delimiter`, or quote fields that hold it.",
-                ) from None
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield line, DataError(
+                        f"this row does not fit ({error}).",
+                        where=f"{path}:{line}",
+                        expected=f"{len(columns)} fields divided by {delimiter!r}",
+                        fix="set `delimiter`, or quote fields that hold it.",
+                    )
 
     def _fitting(self, values: list[str], columns: list[str]) -> list[str]:
         if len(values) != len(columns):

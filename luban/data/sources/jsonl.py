@@ -25,11 +25,20 @@ class Jsonl(RowSource):
                 if not line.strip():
                     continue
                 try:
-                    yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(
-                        f"this line is not JSON ({error.msg}, column {error.colno}).",
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    row = DataError(
+                        f"this line is not JSON ({_why(error)}).",
                         where=f"{path}:{number}",
                         got=line.strip(),
                         fix="one complete JSON object per line; an array is read by `name: json`.",
-                    ) from None
+                    )
+                yield number, row
+
+
+def _why(error: Exception) -> str:
+    return (
+        f"{error.msg}, column {error.colno}"
+        if isinstance(error, json.JSONDecodeError)
+        else str(error)
+    )
