@@ -16,7 +16,10 @@ class Shape:
         causal: Whether a position sees only itself and what came before.
         gated: Whether the feed-forward network has a gate.
         qk_norm: Whether queries and keys are normalised by head.
-        dropout: Share dropped of attention weights and of what a block adds.
+        dropout: Share dropped of what a block adds, and of attention weights.
+        attention_dropout: Share dropped of attention weights, if it is another one.
+        norm_first: Whether each part is normalised before it, or (as in BERT) after it was added.
+        cross: Whether each block also looks at a memory, between attention and MLP.
     """
 
     hidden_size: int
@@ -33,3 +36,6 @@ class Shape:
     attention_bias: bool = False
     mlp_bias: bool = False
     dropout: float = 0.0
+    attention_dropout: float | None = None
+    norm_first: bool = True
+    cross: bool = False
