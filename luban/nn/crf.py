@@ -11,6 +11,8 @@ which come first in each row; every row has at least one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,7 @@ class CRF(nn.Module):
         return (joint - self._partition(forward)[:, None, None]).exp()
 
     def decode(
-        self, emissions_BTC: Tensor, mask_BT: Tensor, penalties: tuple[Tensor, ...] | None = None
+        self, emissions_BTC: Tensor, mask_BT: Tensor, penalties: Sequence[Tensor] | None = None
     ) -> list[list[int]]:
         """Return the likeliest tags of each row.
 
@@ -69,13 +71,10 @@ class CRF(nn.Module):
             penalties: Added to the start, pair and end scores: large negative numbers forbid.
         """
         emissions, mask = self._read(emissions_BTC, mask_BT)
-        learned = (self.start_transitions, self.transitions, self.end_transitions)
-        start, pairs, end = (
-            learned
-            if penalties is None
-            else (a + b for a, b in zip(learned, penalties, strict=True))
-        )
-        return viterbi(emissions, mask, start, pairs, end)
+        scores: list[Tensor] = [self.start_transitions, self.transitions, self.end_transitions]
+        if penalties is not None:
+            scores = [a + b for a, b in zip(scores, penalties, strict=True)]
+        return viterbi(emissions, mask, *scores)
 
     def _read(self, emissions_BTC: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         return emissions_BTC.to(self.transitions.dtype), mask_BT.bool()
