@@ -28,4 +28,5 @@ def measured(metric: Metric, rows: list[Row], *, rounds: int = 1000, seed: int =
         metric.reduce(table[generator.integers(0, len(table), len(table))]) for _ in range(rounds)
     ]
     low, high = np.percentile(draws, [2.5, 97.5])
-    return Claim(metric.reduce(table), metric.unit, float(low), float(high), len(table))
+    value, note = metric.reduce(table), metric.note(table)
+    return Claim(value, metric.unit, float(low), float(high), len(table), note)

@@ -266,3 +266,7 @@ class Metric(Component, ABC):
     @abstractmethod
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the metric of rows (N, K), N >= 1, float64."""
+
+    def note(self, rows: np.ndarray[Any, Any]) -> str:
+        """Return how the value of these rows was got, where that is not plain."""
+        return ""

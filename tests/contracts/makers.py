@@ -57,6 +57,17 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"context": 12, "tokenizer": "char"},
         {"context": 12, "tokenizer": "char", "label_smoothing": 0.1},
     ],
+    "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
+    "metrics/auroc": [{"classes": ["a", "b"]}],
+    "metrics/matthews": [{"classes": ["a", "b"]}],
+    "metrics/bleu": [{}, {"tokenize": "zh"}],
+    "metrics/chrf": [{}, {"word_order": 2}],
+    "metrics/ter": [{}, {"tokenize": "zh"}],
+    "metrics/rouge": [
+        {"type": kind, "tokenize": by}
+        for kind in ("rouge1", "rouge2", "rougeL")
+        for by in ("words", "characters")
+    ],
     "models/gpt": [{**_GPT, "layout": layout} for layout in ("qwen3", "llama", "gpt2")]
     + [{**_GPT, "num_key_value_heads": 1, "tie_word_embeddings": False}],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]

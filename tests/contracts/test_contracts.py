@@ -160,6 +160,18 @@ NATS = (
     [{"tokens": n, "bytes": n} for n in (2, 5, 1)],
 )
 SAID = (["a b c a b c a b c d", "one two", "床前明月光"], [None] * 3)
+LABELLED = (
+    [
+        {"label": label, "score": max(s, 1 - s), "scores": {"a": s, "b": 1 - s}}
+        for label, s in (("a", 0.9), ("a", 0.6), ("b", 0.2))
+    ],
+    [{"label": label} for label in "aba"],
+)
+VALUED = ([{"value": v} for v in (1.0, 2.5, 2.0)], [{"value": v} for v in (1.0, 2.0, 4.0)])
+WROTE = (
+    [{"text": text} for text in ("the cat sat on it", "a dog barks loudly at night", "床前月光")],
+    [{"references": [text]} for text in ("the cat sat on a mat", "dogs bark", "床前明月光")],
+)
 #: Predictions and targets by metric, and what a perfect prediction gets (None: no such notion).
 MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "loss": (*NATS, None),
@@ -168,6 +180,11 @@ MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "distinct": (*SAID, None),
     "repetition": (*SAID, None),
     "memorisation": (*SAID, None),
+    **{name: (*LABELLED, 1.0) for name in ("accuracy", "f1", "auroc", "matthews")},
+    "calibration-error": (*LABELLED, 0.0),
+    **{name: (*VALUED, 1.0) for name in ("pearson", "spearman")},
+    "rmse": (*VALUED, 0.0),
+    **{name: (*WROTE, None) for name in ("bleu", "chrf", "ter", "rouge")},
 }
 
 

@@ -1,0 +1,45 @@
+"""What the metrics of sacrebleu share: sums of the statistics of sentences (Post 2018).
+
+The score of a corpus is a function of summed statistics, so a row holds those of one sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from luban.core.contracts import Row
+from luban.core.errors import MissingExtra
+
+
+def scorer(name: str, **options: Any) -> Any:
+    """Return a metric of sacrebleu.
+
+    Raises:
+        MissingExtra: without sacrebleu.
+    """
+    try:
+        from sacrebleu import metrics
+    except ImportError:
+        raise MissingExtra("sacrebleu", "text") from None
+    return getattr(metrics, name)(**options)
+
+
+def statistics(scorer: Any, prediction: Any, target: Any) -> Row:
+    """Return the number of references, then the statistics of one sentence."""
+    references = list(target["references"]) or [""]
+    (found,) = scorer._extract_corpus_statistics([prediction["text"]], [[r] for r in references])
+    return (float(len(references)), *map(float, found))
+
+
+def corpus_score(scorer: Any, rows: np.ndarray[Any, Any]) -> float:
+    """Return the score of the summed statistics, 0 to 100."""
+    return float(scorer._compute_score_from_stats(rows[:, 1:].sum(0).tolist()).score)
+
+
+def signature(scorer: Any, rows: np.ndarray[Any, Any]) -> str:
+    """Return sacrebleu's signature, without which a score can be compared with no other."""
+    references = np.unique(rows[:, 0])
+    scorer.num_refs = int(references[0]) if len(references) == 1 else -1
+    return f"sacrebleu {scorer.get_signature().format()}"

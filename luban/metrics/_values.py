@@ -1,0 +1,24 @@
+"""Numbers that were predicted beside those that are true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from luban.core.contracts import Row
+
+
+def pair(prediction: Any, target: Any) -> Row:
+    """Return (predicted, true) of one example."""
+    return float(prediction["value"]), float(target["value"])
+
+
+def correlation(rows: np.ndarray[Any, Any]) -> float:
+    """Return Pearson's correlation of the two columns; 0 where one of them is constant."""
+    centred = rows - rows.mean(0)
+    spread, size = np.abs(centred).max(0), np.abs(rows).max(0)
+    if (spread <= np.finfo(np.float64).eps * size).any():  # only rounding moves it
+        return 0.0
+    x, y = (centred / spread).T  # no square of it overflows
+    return float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))

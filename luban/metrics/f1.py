@@ -1,0 +1,40 @@
+"""The harmonic mean of precision and recall."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._classes import counts, decisions
+
+
+class F1(Metric):
+    """2 TP / (2 TP + FP + FN): of each class, then averaged, or of all counts together.
+
+    ``macro`` is the mean over classes that occur among predictions or targets, ``micro`` counts
+    every decision alike. Equal to scikit-learn's ``f1_score``.
+    """
+
+    average: Literal["macro", "micro"] = "macro"
+    classes: tuple[str, ...]
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """The name with the average: ``macro-f1``."""
+        return f"{self.average}-{self.name}"
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return what was predicted and what is true, as numbers of ``classes``."""
+        return decisions(prediction, target, self.classes)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return F1; 0 where no class occurs at all."""
+        hits, extra, missed = counts(rows, len(self.classes))
+        if self.average == "micro":
+            hits, extra, missed = (np.array([part.sum()]) for part in (hits, extra, missed))
+        total = 2 * hits + extra + missed
+        occurs = total > 0
+        return float((2 * hits[occurs] / total[occurs]).mean()) if occurs.any() else 0.0

@@ -1,0 +1,24 @@
+"""How near to a straight line predictions and true values lie."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._values import correlation, pair
+
+
+class Pearson(Metric):
+    """Pearson's correlation, -1 to 1; 0 where either side is constant."""
+
+    higher_is_better: ClassVar[bool] = True
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (predicted, true)."""
+        return pair(prediction, target)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the correlation."""
+        return correlation(rows)

@@ -1,0 +1,24 @@
+"""How far predictions lie from true values."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._values import pair
+
+
+class Rmse(Metric):
+    """Root of the mean squared error, in the unit of the values themselves."""
+
+    higher_is_better: ClassVar[bool] = False
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (predicted, true)."""
+        return pair(prediction, target)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the root."""
+        return float(np.sqrt(((rows[:, 0] - rows[:, 1]) ** 2).mean()))

@@ -1,0 +1,25 @@
+"""How far predictions put examples into the true order."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._ranks import midranks
+from luban.metrics._values import correlation, pair
+
+
+class Spearman(Metric):
+    """Spearman's rank correlation, -1 to 1: Pearson's of the ranks, equal values sharing one."""
+
+    higher_is_better: ClassVar[bool] = True
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (predicted, true)."""
+        return pair(prediction, target)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the correlation of ranks."""
+        return correlation(np.column_stack([midranks(column) for column in rows.T]))

@@ -1,0 +1,40 @@
+"""TER: how many edits make a translation its reference."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+from luban.metrics import _sacrebleu
+
+
+class Ter(Metric):
+    """Translation edit rate in percent of reference words (Snover et al. 2006), by sacrebleu.
+
+    Lower is better, and it may exceed 100. ``zh`` divides Chinese into characters.
+    """
+
+    tokenize: Literal["tercom", "zh"] = "tercom"
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = "%"
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return the references, then edits and mean reference length of one sentence."""
+        return _sacrebleu.statistics(_scorer(self.tokenize), prediction, target)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return edits over reference words."""
+        return _sacrebleu.corpus_score(_scorer(self.tokenize), rows)
+
+    def note(self, rows: np.ndarray[Any, Any]) -> str:
+        """Return sacrebleu's signature."""
+        return _sacrebleu.signature(_scorer(self.tokenize), rows)
+
+
+@lru_cache
+def _scorer(tokenize: str) -> Any:
+    chinese = tokenize == "zh"
+    return _sacrebleu.scorer("TER", normalized=chinese, asian_support=chinese)
