@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -133,6 +134,17 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
     clock = {"seconds", "tokens_per_second", "utilisation"}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: row[key] for key in row if key not in clock} for row in rows]
+
+
+def trained_again(run: Path, recipe: str, checkpoint: str = "checkpoint-16") -> Path:
+    """Train once more from an earlier checkpoint; return a copy of what there was before."""
+    before = run.with_name(f"{run.name}-before")
+    shutil.copytree(run, before)
+    for path in run.glob("checkpoint-*"):
+        if path.name != checkpoint:
+            shutil.rmtree(path)
+    assert f"goes on from {checkpoint}" in done("train", recipe, "--force").err
+    return before
 
 
 def losses_of(run: Path) -> list[float]:
