@@ -5,6 +5,7 @@ Shapes: B examples, any further axes, C classes.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,52 +14,100 @@ from luban.core.batch import Losses
 IGNORE = -100
 
 
-def cross_entropy(
+def cross_entropy(  # noqa: PLR0913
     logits: Tensor,
     targets: Tensor,
     *,
     label_smoothing: float = 0.0,
     ignore_index: int = IGNORE,
+    weight: Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> Losses:
-    """Return -sum_c q_c log p_c with p = softmax(logits), summed over each example's positions.
+    """Return -sum_c w_c q_c (1 - p_c)^g log p_c with p = softmax(logits), summed by example.
 
     q is 1 - s + s/C at the target and s/C elsewhere, s the label smoothing (Szegedy et al.
-    2015, 1512.00567). The sums are in nats and float32; positions of ``ignore_index`` do not
-    count.
+    2015, 1512.00567); g is the focal exponent (Lin et al. 2017, 1708.02002), which makes what is
+    already right count less; w weighs the classes. A position counts as much as its target
+    weighs, so that the mean is that of torch's ``CrossEntropyLoss(weight=w)``. The sums are in
+    nats and float32; positions of ``ignore_index`` do not count.
 
     Args:
         logits: Shape (B, ..., C).
         targets: Class ids, shape (B, ...).
         label_smoothing: Share of the target spread over all classes, 0 to 1.
         ignore_index: Target that carries no loss.
+        weight: Of each class, positive, shape (C,) (None: 1).
+        focal_gamma: The focal exponent, at least 0.
     """
-    each = F.cross_entropy(
-        logits.flatten(0, -2).float(),
-        targets.flatten(),
-        reduction="none",
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-    )
-    return _reduced(each.view_as(targets), targets != ignore_index)
+    flat, ids = logits.flatten(0, -2).float(), targets.flatten()
+    kept = targets != ignore_index
+    weight = weight.to(flat) if weight is not None else None
+    if focal_gamma:
+        each = _focal(flat, ids.where(kept.flatten(), 0), label_smoothing, weight, focal_gamma)
+    else:
+        each = F.cross_entropy(
+            flat,
+            ids,
+            weight=weight,
+            reduction="none",
+            ignore_index=ignore_index,
+            label_smoothing=label_smoothing,
+        )
+    if weight is None:
+        return _reduced(each.view_as(targets), kept)
+    sums = _reduced(each.view_as(targets), kept).sums
+    counts = _reduced(weight[targets.where(kept, 0)], kept).sums
+    return Losses(sums, counts)
 
 
-def binary_cross_entropy(
-    logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, mask: Tensor | None = None
+def binary_cross_entropy(  # noqa: PLR0913
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    mask: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> Losses:
-    """Return -(y log p + (1 - y) log(1 - p)) with p = sigmoid(logits), summed by example.
+    """Return -(w y (1 - p)^g log p + (1 - y) p^g log(1 - p)) with p = sigmoid(logits), by example.
 
-    With smoothing s the target y becomes y (1 - s) + s/2. Computed from the logits, so it stays
-    finite where p rounds to 0 or 1.
+    With smoothing s the target y becomes y (1 - s) + s/2; g is the focal exponent (Lin et al.
+    2017), w the weight of what is true, as ``pos_weight`` of torch's ``BCEWithLogitsLoss``: it
+    leaves the count alone. Computed from the logits, so it stays finite where p rounds to 0 or 1.
 
     Args:
         logits: Shape (B, ...).
         targets: Shape of ``logits``, 0 to 1.
         label_smoothing: Share of the target moved to one half, 0 to 1.
         mask: Shape of ``logits``, true where a value counts (None: everywhere).
+        pos_weight: Weight of true targets, of a shape that broadcasts (None: 1).
+        focal_gamma: The focal exponent, at least 0.
     """
+    logits = logits.float()
     smooth = targets.float() * (1 - label_smoothing) + label_smoothing / 2
-    each = F.binary_cross_entropy_with_logits(logits.float(), smooth, reduction="none")
-    return _reduced(each, mask)
+    if not focal_gamma:
+        weight = None if pos_weight is None else pos_weight.to(logits)
+        each = F.binary_cross_entropy_with_logits(
+            logits, smooth, reduction="none", pos_weight=weight
+        )
+        return _reduced(each, mask)
+    yes, no = F.logsigmoid(logits), F.logsigmoid(-logits)
+    true = -smooth * (focal_gamma * no).exp() * yes
+    false = -(1 - smooth) * (focal_gamma * yes).exp() * no
+    return _reduced(false + (true if pos_weight is None else true * pos_weight.to(true)), mask)
+
+
+def _focal(
+    logits: Tensor, targets: Tensor, smoothing: float, weight: Tensor | None, gamma: float
+) -> Tensor:
+    """Return the focal cross-entropy of each row of (N, C)."""
+    log_p = logits.log_softmax(-1)
+    # 1 - p from the logarithm, bounded: the power has no gradient at 0 for gamma below 1.
+    each = -((-torch.expm1(log_p)).clamp(min=1e-12) ** gamma) * log_p
+    if weight is not None:
+        each = each * weight
+    hit = each.gather(-1, targets[:, None]).squeeze(-1)
+    return (1 - smoothing) * hit + smoothing * each.mean(-1)
 
 
 def mean_squared_error(

@@ -121,3 +121,70 @@ def test_losses_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
     parts = Losses.cat([loss(slice(0, 1)), loss(slice(1, 4)), loss(slice(4, 6))])
     torch.testing.assert_close(parts.sums, whole.sums)
     torch.testing.assert_close(parts.mean, whole.mean)
+
+
+WEIGHT = torch.tensor([0.5, 1.0, 2.0, 4.0, 1.5, 0.1, 3.0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_are_torch_s(smoothing: float) -> None:
+    losses = cross_entropy(LOGITS, MASKED, weight=WEIGHT, label_smoothing=smoothing)
+    expected = F.cross_entropy(
+        LOGITS.flatten(0, 1),
+        MASKED.flatten(),
+        weight=WEIGHT,
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+    )
+    torch.testing.assert_close(losses.mean, expected)
+    assert losses.counts[2] == 0
+    torch.testing.assert_close(losses.counts[1], WEIGHT[TARGETS[1]].sum())
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["alike", "weighted"])
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_loss_is_the_closed_form(gamma: float, weight: Tensor | None) -> None:
+    losses = cross_entropy(LOGITS, MASKED, focal_gamma=gamma, weight=weight)
+    p = LOGITS.double().softmax(-1).gather(-1, TARGETS[..., None]).squeeze(-1)
+    w = torch.ones_like(p) if weight is None else weight[TARGETS].double()
+    kept = MASKED != IGNORE
+    expected = (-w * (1 - p) ** gamma * p.log() * kept).sum(1)
+    torch.testing.assert_close(losses.sums.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(losses.counts.double(), (w * kept).sum(1))
+
+
+def test_focal_loss_of_exponent_nothing_is_cross_entropy() -> None:
+    for smoothing in (0.0, 0.1):
+        plain = cross_entropy(LOGITS, MASKED, weight=WEIGHT, label_smoothing=smoothing)
+        focal = cross_entropy(
+            LOGITS, MASKED, weight=WEIGHT, label_smoothing=smoothing, focal_gamma=1e-9
+        )
+        torch.testing.assert_close(focal.sums, plain.sums)
+
+
+def test_focal_loss_of_what_is_certain_has_a_gradient() -> None:
+    leaf = torch.tensor([[60.0, -60.0], [-60.0, 60.0]], requires_grad=True)
+    losses = cross_entropy(leaf, torch.tensor([0, 0]), focal_gamma=0.5)
+    (gradient,) = grad(losses.sums.sum(), leaf)
+    assert bool(gradient.isfinite().all())
+    assert losses.sums.tolist() == pytest.approx([0.0, 120.0])
+
+
+def test_weights_of_what_is_true_are_torch_s() -> None:
+    logits, targets, weight = randn(4, 7) * 3, (randn(4, 7) > 0).float(), WEIGHT
+    losses = binary_cross_entropy(logits, targets, pos_weight=weight)
+    expected = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
+    torch.testing.assert_close(losses.mean, expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_binary_focal_loss_is_the_closed_form(smoothing: float) -> None:
+    logits, targets = randn(4, 7) * 3, (randn(4, 7) > 0).float()
+    p = torch.sigmoid(logits.double())
+    y = targets.double() * (1 - smoothing) + smoothing / 2
+    w = WEIGHT.double()
+    expected = -(w * y * (1 - p) ** 2 * p.log() + (1 - y) * p**2 * (1 - p).log())
+    losses = binary_cross_entropy(
+        logits, targets, pos_weight=WEIGHT, focal_gamma=2.0, label_smoothing=smoothing
+    )
+    torch.testing.assert_close(losses.sums.double(), expected.sum(1), rtol=1e-5, atol=1e-6)
