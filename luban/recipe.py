@@ -43,7 +43,7 @@ class Recipe(Settings):
         data, lines = load_yaml(path)
         data.setdefault("name", path.stem)
         for text in overrides:
-            _override(data, text)
+            override(data, text)
         return cls.parse(data, path.name, lines)
 
     @classmethod
@@ -210,7 +210,12 @@ def _table(
     return value
 
 
-def _override(data: dict[str, Any], text: str) -> None:
+def override(data: dict[str, Any], text: str) -> None:
+    """Set what ``key=value`` says, in place; keys are dotted paths, values YAML.
+
+    Raises:
+        RecipeError: if the text is not of that form.
+    """
     path, equals, raw = text.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):

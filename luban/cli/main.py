@@ -34,6 +34,7 @@ ORDER = [
     "prepare",
     "train",
     "evaluate",
+    "predict",
     "generate",
     "export",
     "card",

@@ -51,9 +51,21 @@ class TextSorting(Task):
 
     def encode(self, record: Record) -> Example:
         """Return letters as 1 to 26, and the number of the label."""
-        letters = [ord(c) - 96 for c in _field(record, "text") if "a" <= c <= "z"]
         label = self._labels.index(_field(record, "label"))
-        return {"letters": np.array(letters, np.uint8), "label": np.array(label, np.int64)}
+        return {**self.encode_input(record), "label": np.array(label, np.int64)}
+
+    def encode_input(self, record: Record) -> Example:
+        """Return letters as 1 to 26."""
+        letters = [ord(c) - 96 for c in _field(record, "text") if "a" <= c <= "z"]
+        return {"letters": np.array(letters, np.uint8)}
+
+    def record_schema(self) -> dict[str, Any]:
+        """A text."""
+        return {
+            "type": "object",
+            "properties": {"text": {"type": "string"}},
+            "required": ["text"],
+        }
 
     def supervision(self, example: Example) -> Supervision:
         """One label per text."""
@@ -65,6 +77,8 @@ class TextSorting(Task):
         ids = torch.zeros(len(examples), longest, dtype=torch.int64)
         for row, example in enumerate(examples):
             ids[row, : len(example["letters"])] = torch.from_numpy(example["letters"].astype(int))
+        if "label" not in examples[0]:
+            return Batch({"input_ids": ids}, {})
         labels = torch.tensor([int(example["label"]) for example in examples])
         return Batch({"input_ids": ids}, {"labels": labels})
 

@@ -1,0 +1,165 @@
+"""Predict a file of records, or one record, with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from luban.cli.batch import Job, json_line, predict_file, predict_rows
+from luban.cli.console import Terminal, output
+from luban.cli.inputs import FORMATS, Input, fields_of
+from luban.cli.predictions import show_prediction
+from luban.core.component import digest_of
+from luban.core.errors import DataError, LubanError, RunError
+from luban.core.files import sha256_of
+from luban.inference.predictor import Predictor, servable, text_field
+from luban.run import Run
+from luban.trained import load_trained
+
+#: Bad rows that are told on the terminal; all of them stand in the file of bad rows.
+TOLD = 5
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("target", metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "options",
+        nargs="*",
+        metavar="key=value",
+        help="with --input, options of the source (fields.text=body, encoding=latin-1, …); "
+        "without, the fields of one record",
+    )
+    parser.add_argument("--input", help="a file of records; - reads standard input")
+    parser.add_argument("--text", help="one record: a text")
+    parser.add_argument(
+        "--output", help="a .jsonl, .csv or .tsv file; standard output if there is none"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="auto", help="of the input")
+    parser.add_argument("--batch-size", type=int, default=32, help="records predicted at once")
+    parser.add_argument("--force", action="store_true", help="write the output anew")
+
+
+def perform(args: argparse.Namespace) -> int:
+    """Predict; 2 is returned if there were bad rows."""
+    run = Run.open(Path(args.target), Terminal())
+    task, module = load_trained(run)
+    if not isinstance(servable(task, module), Predictor):
+        raise RunError(
+            f"a run of {task.name} continues prompts.",
+            where=run.path,
+            fix=f"luban generate {run.path} --prompt TEXT.",
+        )
+    predictor = Predictor(task, module, args.batch_size)
+    if args.input is None:
+        return _one(args, predictor)
+    if args.text is not None:
+        raise LubanError("give --input or --text, not both.")
+    rows = Input(args.input, args.format, args.options)
+    return _to_file(args, run, predictor, rows) if args.output else _print(args, predictor, rows)
+
+
+def _one(args: argparse.Namespace, predictor: Predictor) -> int:
+    record = fields_of(args.options)
+    schema = predictor.task.record_schema()
+    if args.text is not None:
+        record[text_field(schema)] = args.text
+    if not record:
+        raise LubanError(
+            "there is nothing to predict.", fix="--input FILE, --text TEXT, or FIELD=VALUE."
+        )
+    [prediction] = predictor.predict([record])
+    if isinstance(prediction, DataError):
+        raise prediction
+    if args.json:
+        print(json.dumps(prediction, ensure_ascii=False))
+    else:
+        show_prediction(output(), prediction)
+    return 0
+
+
+def _print(args: argparse.Namespace, predictor: Predictor, rows: Input) -> int:
+    """Write predictions to standard output, and bad rows and the summary to standard error."""
+    console, start, done, bad = Terminal(), time.perf_counter(), 0, 0
+    for window in predict_rows(predictor, rows.rows(_field(rows, predictor))):
+        for entry, good in window:
+            done, bad = done + 1, bad + (not good)
+            if good:
+                sys.stdout.write(json_line(entry))
+            else:
+                console.say(f"row {entry['row']}: {entry['what']}")
+        sys.stdout.flush()
+    summary = _summary(done, bad, done, time.perf_counter() - start)
+    console.say(json.dumps(summary) if args.json else _said(summary))
+    return 2 if bad else 0
+
+
+def _to_file(args: argparse.Namespace, run: Run, predictor: Predictor, rows: Input) -> int:
+    digest, lines = ("", 0) if rows.standard else rows.look()
+    of = {
+        "input": digest,
+        "model": _model_digest(run),
+        "reader": rows.source.to_dict() | {"path": ""},
+        "batch_size": args.batch_size,
+    }
+    job = Job(Path(args.output), of, force=args.force)
+    start = time.perf_counter()
+    if job.resumed_at:
+        run.console.say(f"goes on after row {job.resumed_at:,}")
+
+    def show(done: int, bad: int) -> None:
+        rate = (done - job.resumed_at) / (time.perf_counter() - start)
+        facts = f"{rate:,.0f} rows/s" + (f", {bad:,} bad" if bad else "")
+        run.console.progress("predict", done, max(lines, done + 1), facts)
+
+    done = predict_file(job, rows.rows(_field(rows, predictor)), predictor, show)
+    run.console.progress("predict", 1, 1)
+    seconds = time.perf_counter() - start
+    summary = _summary(done.rows, done.bad, done.rows - job.resumed_at, seconds)
+    summary |= {"resumed_at": job.resumed_at, "output": str(job.output)}
+    summary["bad_output"] = str(job.bad) if done.bad else None
+    if args.json:
+        print(json.dumps(summary, ensure_ascii=False))
+        return 2 if done.bad else 0
+    if done.bad:
+        with job.bad.open(encoding="utf-8") as file:
+            for entry in map(json.loads, islice(file, TOLD)):
+                run.console.say(f"row {entry['row']}: {entry['what']}")
+    run.console.say(_said(summary))
+    return 2 if done.bad else 0
+
+
+def _field(rows: Input, predictor: Predictor) -> str:
+    return text_field(predictor.task.record_schema()) if rows.format == "text" else ""
+
+
+def _model_digest(run: Run) -> str:
+    files = sorted(path for path in (run.path / "model").rglob("*") if path.is_file())
+    return digest_of({path.name: sha256_of(path) for path in files})
+
+
+def _summary(rows: int, bad: int, now: int, seconds: float) -> dict[str, Any]:
+    rate = round(now / seconds, 1) if seconds else 0.0
+    return {
+        "rows": rows,
+        "predicted": rows - bad,
+        "bad": bad,
+        "seconds": round(seconds, 3),
+        "rows_per_second": rate,
+    }
+
+
+def _said(summary: dict[str, Any]) -> str:
+    text = f"{summary['predicted']:,} of {summary['rows']:,} rows predicted"
+    text += f", {summary['rows_per_second']:,.0f} rows/s"
+    if summary.get("output"):
+        text += f": {summary['output']}"
+    if summary["bad"]:
+        text += f"; {summary['bad']:,} bad"
+        text += f": {summary['bad_output']}" if summary.get("bad_output") else ""
+    return text
