@@ -172,6 +172,17 @@ WROTE = (
     [{"text": text} for text in ("the cat sat on it", "a dog barks loudly at night", "床前月光")],
     [{"references": [text]} for text in ("the cat sat on a mat", "dogs bark", "床前明月光")],
 )
+ANSWERED = (
+    [{"answer": text} for text in ("the red fox", "", "月光", "three")],
+    [{"answers": texts} for texts in (["A fox", "dogs"], [], ["明月光"], ["3", "three"])],
+)
+_KEYS = ("type", "start", "end")
+_FOUND: list[list[tuple[str, int, int]]] = [[("a", 0, 2), ("b", 2, 3)], [("a", 1, 2)], []]
+_THERE: list[list[tuple[str, int, int]]] = [[("a", 0, 2)], [("a", 1, 2), ("b", 4, 6)], []]
+ENTITIES = (
+    [{"entities": [dict(zip(_KEYS, entity, strict=True)) for entity in row]} for row in _FOUND],
+    [{"entities": [dict(zip(_KEYS, entity, strict=True)) for entity in row]} for row in _THERE],
+)
 #: Predictions and targets by metric, and what a perfect prediction gets (None: no such notion).
 MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "loss": (*NATS, None),
@@ -180,6 +191,8 @@ MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "distinct": (*SAID, None),
     "repetition": (*SAID, None),
     "memorisation": (*SAID, None),
+    "entity-f1": (*ENTITIES, 1.0),
+    **{name: (*ANSWERED, None) for name in ("exact-match", "answer-f1")},
     **{name: (*LABELLED, 1.0) for name in ("accuracy", "f1", "auroc", "matthews")},
     "calibration-error": (*LABELLED, 0.0),
     **{name: (*VALUED, 1.0) for name in ("pearson", "spearman")},

@@ -1,0 +1,28 @@
+"""The share of answers that are right word for word."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._answers import best, exact
+
+
+class ExactMatch(Metric):
+    """Answers equal to one of the references, after the official normalisation, 0 to 1.
+
+    A question without references is answered right by an empty answer only (SQuAD 2.0).
+    """
+
+    language: Literal["en", "zh"] = "en"
+    higher_is_better: ClassVar[bool] = True
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (1,) for a right answer, (0,) for a wrong one."""
+        return (best(exact, prediction["answer"], target["answers"], self.language),)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the mean."""
+        return float(rows[:, 0].mean())
