@@ -6,7 +6,6 @@ import copy
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Example, Mechanism, Model, Record, Supervision, Task
+from luban.data.held import Held
 from luban.testing._law import law
 from luban.testing.data import check_component
 
@@ -59,7 +59,7 @@ def check_task(
 
 
 def _check_view(task: Task, examples: Sequence[Example]) -> None:
-    store = _Held(examples)
+    store = Held(examples)
     views = [task.view(store, epoch, 0) for epoch in (0, 1, 2)]
     law(len({len(view) for view in views}) == 1, task, "every epoch has as many examples")
     law(_equal(views[0], task.view(store, 0, 0)), task, "a view is a function of epoch and seed")
@@ -112,25 +112,6 @@ def _check_predictions(
         law(np.isfinite(metric.reduce(both[0])), task, f"{metric.name} is finite")
         same = np.allclose(both[0], both[1], rtol=tolerance, atol=tolerance)
         law(same, task, "a prediction does not depend on the rest of the batch")
-
-
-class _Held:
-    """Examples in memory, as a store gives them."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self._examples = examples
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int, /) -> Example:
-        return self._examples[index]
-
-    def flat(self, name: str) -> np.ndarray[Any, Any]:
-        return np.concatenate([np.atleast_1d(example[name]) for example in self._examples])
-
-    def lengths(self, name: str) -> np.ndarray[Any, Any]:
-        return np.array([example[name].size for example in self._examples])
 
 
 def _double(batch: Batch) -> Batch:

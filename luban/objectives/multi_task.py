@@ -1,0 +1,135 @@
+"""Learn another task beside the main one, on the same body.
+
+Shapes: B examples, T positions, D width of the features.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses, LossFn
+from luban.core.contracts import Objective, Ports, Source, Task
+from luban.core.errors import DataError, RecipeError
+from luban.data.held import Held
+from luban.objectives._parts import added
+
+_HERE = "train.objectives.multi-task"
+
+
+class MultiTask(Objective):
+    """Adds the loss of a second task, through a head of its own over the model's features.
+
+    Hard parameter sharing (Caruana 1997). Each example of the main task brings one of the second,
+    drawn with replacement. The second task reads with the main task's tokenizer; its head is
+    trained and kept in checkpoints, and not written into ``model/``.
+    """
+
+    task: Task = Field(description="The second task; its tokenizer is replaced.")
+    source: Source = Field(description="Its records; the train split is used, held in memory.")
+    weight: float = Field(default=0.5, gt=0, description="Of the added loss, per unit counted.")
+
+    def attach(self, module: nn.Module, task: Task) -> None:
+        """Add the second task's head to ``module.auxiliary``.
+
+        Raises:
+            RecipeError: if the model has no features, or they do not suit the second task.
+            DataError: for records the second task cannot use.
+        """
+        main, ports = task.ports(), self._learned(task).ports()
+        if not hasattr(module, "features"):
+            raise RecipeError(
+                "this model has no features that a second head could read.",
+                where=_HERE,
+                expected="a module with features(**inputs)",
+            )
+        looks_back = main.produces == "next"
+        if ports.chain or ports.produces == "sequence" or (ports.produces == "next") != looks_back:
+            raise RecipeError(
+                "the second task does not fit on this body.",
+                where=f"{_HERE}.task",
+                expected="next tokens" if looks_back else "labels, tags (no CRF), tokens or spans",
+                got="tags scored together" if ports.chain else ports.produces,
+            )
+        if not hasattr(module, "auxiliary"):
+            module.auxiliary = nn.ModuleDict()
+        width = _width(module)
+        module.auxiliary[self._key] = nn.Linear(width, ports.outputs)  # type: ignore[operator]
+
+    def wrap(self, loss: LossFn, task: Task) -> LossFn:
+        """Return the loss plus the weighted loss of the second task.
+
+        Raises:
+            DataError: for records the second task cannot use.
+        """
+        second, key = self._learned(task), self._key
+        examples = self._examples(second)
+
+        def wrapped(model: nn.Module, batch: Batch) -> Losses:
+            main = loss(model, batch)
+            drawn = torch.randint(len(examples), (len(batch),)).tolist()
+            theirs = second.collate([examples[at] for at in drawn]).to(main.sums.device)
+            head = model.get_submodule("auxiliary").get_submodule(key)
+            return added(
+                main, second.loss(_Branch(model, head, second.ports()), theirs), self.weight
+            )
+
+        return wrapped
+
+    @property
+    def _key(self) -> str:
+        return f"{self.name}-{self.digest()}"
+
+    def _learned(self, main: Task) -> Task:
+        """Return the second task with its labels learned and the main task's tokenizer."""
+        tokenizer = getattr(main, "tokenizer", None)
+        if tokenizer is None or not hasattr(self.task, "tokenizer"):
+            raise RecipeError("a task without a tokenizer cannot share one.", where=f"{_HERE}.task")
+        learned = self.task.learn(self.source.read("train"))
+        second = learned.model_copy(update={"tokenizer": tokenizer})
+        if second.ports().produces == "tokens" and tokenizer.special("mask") is None:
+            raise RecipeError(
+                "the main task's tokenizer has no token that hides another.",
+                where=f"{_HERE}.task",
+                fix="start from a pretrained encoder's tokenizer, or choose another second task.",
+            )
+        return second
+
+    def _examples(self, second: Task) -> Held:
+        records = list(self.source.read("train"))
+        found = [e for e in second.encode_batch(records) if second.supervision(e).count > 0]
+        if not found:
+            raise DataError("the second task has no examples to learn from.", where=_HERE)
+        return Held(found)
+
+
+class _Branch(nn.Module):
+    """The shared body with the second task's head, as the second task's loss wants a model."""
+
+    def __init__(self, body: nn.Module, head: nn.Module, ports: Ports) -> None:
+        super().__init__()
+        self.body, self.head, self.ports = body, head, ports
+        self.training = body.training
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return the second task's logits; one label comes from the mean over real positions."""
+        x_BTD: Tensor = self.body.features(**inputs)  # type: ignore[operator]
+        if self.ports.produces == "label":
+            mask = inputs.get("attention_mask", torch.ones_like(x_BTD[..., 0]))[..., None]
+            x = (x_BTD * mask).sum(1) / mask.sum(1)
+            logits: Tensor = self.head(x)
+            return logits
+        return self.head(x_BTD)  # type: ignore[no-any-return]
+
+
+def _width(module: nn.Module) -> int:
+    """Return the width of the features."""
+    mode = module.training
+    stem = next(module.get_submodule("stem").parameters())
+    with torch.no_grad():
+        ids = torch.zeros(1, 4, dtype=torch.int64, device=stem.device)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        width = int(module.eval().features(**inputs).shape[-1])
+    module.train(mode)
+    return width
