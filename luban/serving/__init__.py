@@ -10,6 +10,7 @@ from luban.core.errors import MissingExtra
 
 try:
     import fastapi as _fastapi  # noqa: F401
+    import jsonschema_rs as _jsonschema  # noqa: F401
     import prometheus_client as _prometheus  # noqa: F401
     import uvicorn as _uvicorn  # noqa: F401
 except ImportError as error:

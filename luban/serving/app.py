@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from luban import __version__
 from luban.core import registry
@@ -31,7 +31,12 @@ def create_app(service: Service) -> FastAPI:
 
     # Without the pages of documentation: they would load scripts from elsewhere.
     app = FastAPI(
-        title="Luban", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="Luban",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=errors.RESPONSES,
     )
     app.add_middleware(Doorkeeper, service=service)
     errors.install(app)
@@ -61,14 +66,14 @@ def _add_common(app: FastAPI, service: Service) -> None:
         "owned_by": "luban",
     }
 
-    @app.get("/health")
+    @app.get("/health", responses={503: {"description": "Stopping."}})
     async def health() -> JSONResponse:
         """Say whether the server takes requests."""
         if service.draining:
             return JSONResponse({"status": "stopping"}, 503)
         return JSONResponse({"status": "ok", "model": service.name})
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return the measurements in Prometheus' text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from luban.core.errors import CapacityError, DataError, RequestError
@@ -25,6 +26,28 @@ _KINDS = {
     500: ("server_error", "internal_error"),
     503: ("server_error", "service_unavailable"),
     504: ("server_error", "timeout"),
+}
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: ErrorDetail
+
+
+#: How OpenAPI is told of errors.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request is at fault, or comes too early."},
+    "5XX": {"model": ErrorBody, "description": "The server is at fault, or stops."},
 }
 
 
@@ -104,8 +127,7 @@ def install(app: FastAPI) -> None:
 def _invalid(error: RequestValidationError) -> ApiError:
     """Return the first fault of a request body, with the field's name."""
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part != "body"]
-    param = path[0] if path and first["type"] != "json_invalid" else None
+    param = _field(first["loc"][1:]) if first["type"] != "json_invalid" else None
     if first["type"] == "extra_forbidden":
         message = f"Unrecognized request argument supplied: {param}"
     elif first["type"] == "json_invalid":
@@ -115,3 +137,13 @@ def _invalid(error: RequestValidationError) -> ApiError:
     else:
         message = f"{param}: {first['msg']}."
     return ApiError(400, message, param=param)
+
+
+def _field(path: Sequence[str | int]) -> str | None:
+    """Return a path as OpenAI writes it, ``messages[0].role``, without the forms of a union."""
+    text = ""
+    for step in path:
+        if step in ("str", "int", "float", "bool") or "[" in str(step):
+            break
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.removeprefix(".") or None

@@ -17,6 +17,11 @@ from luban.serving.scheduler import Stream
 
 T = TypeVar("T")
 
+#: How OpenAPI is told that an answer may be a stream.
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
+
 _log = logging.getLogger("luban.serving")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from luban.serving.metrics import Metrics
 from luban.serving.scheduler import Scheduler
 
 S = TypeVar("S", bound=Scheduler[Any, Any])
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class Limits:
         prompt_tokens: Longest prompt (the model may allow less).
         max_tokens: Most tokens that may be asked for in one answer.
         choices: Most answers in one request: prompts times ``n``.
+        records: Most records to predict in one request.
         waiting: Most requests that may wait for the model.
         seconds: Longest time for one request, waiting included.
         grace_seconds: Longest time for requests in flight to finish when the server stops.
@@ -35,6 +38,7 @@ class Limits:
     prompt_tokens: int = 32_768
     max_tokens: int = 4_096
     choices: int = 64
+    records: int = 256
     waiting: int = 64
     seconds: float = 300.0
     grace_seconds: float = 30.0
@@ -63,6 +67,7 @@ class Service:
     draining: bool = False
     in_flight: int = 0
     schedulers: list[Scheduler[Any, Any]] = field(default_factory=list)
+    parts: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.api_key = self.api_key or os.environ.get("LUBAN_API_KEY", "")
@@ -81,6 +86,13 @@ class Service:
                 param="model",
                 code="model_not_found",
             )
+
+    def shared(self, make: Callable[[Service], P]) -> P:
+        """Return what ``make`` makes of this service, the same one to every route."""
+        if make not in self.parts:
+            self.parts[make] = make(self)
+        part: P = self.parts[make]
+        return part
 
     def add(self, scheduler: S) -> S:
         """Count a scheduler's queue and stop it with the server."""

@@ -18,6 +18,7 @@ import pytest
 
 from luban.cli import main as cli
 from luban.core import registry
+from luban.inference.predictor import servable
 from luban.recipe import Recipe, load_yaml
 from luban.run import Run
 from luban.serving.route import Service
@@ -181,9 +182,7 @@ def assert_printed(block: Block, output: str) -> None:
 def served(path: str) -> Iterator[str]:
     """Serve a run on a free port; yield its address."""
     run = Run.open(Path(path))
-    task, module = load_trained(run)
-    model = task.generator(module)
-    server = Server(Service(model=model, name=run.recipe.name))
+    server = Server(Service(model=servable(*load_trained(run)), name=run.recipe.name))
     thread = threading.Thread(target=server.run_until_stopped)
     thread.start()
     try:

@@ -36,7 +36,11 @@ def perform(args: argparse.Namespace) -> int:
     task, module = load_trained(run)
     generator = task.generator(module)
     if generator is None:
-        raise RunError(f"a run of {task.name} continues no prompts.", where=run.path)
+        raise RunError(
+            f"a run of {task.name} continues no prompts.",
+            where=run.path,
+            fix=f"luban predict {run.path} --text TEXT.",
+        )
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt.replace("\\n", "\n")
     params = SamplingParams(
         max_tokens=args.max_tokens,

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from luban.cli.console import Terminal
-from luban.core.errors import RunError
+from luban.inference.predictor import servable
 from luban.run import Run
 from luban.serving.route import Limits, Service
 from luban.serving.server import serve
@@ -18,6 +18,7 @@ LIMITS = {
     "prompt_tokens": "longest prompt",
     "max_tokens": "most tokens in one answer",
     "choices": "most answers in one request",
+    "records": "most records in one request",
     "waiting": "most requests that wait for the model; more get 429",
     "seconds": "longest time for one request",
     "grace_seconds": "longest time to finish when stopping",
@@ -47,9 +48,7 @@ def perform(args: argparse.Namespace) -> int:
     console = Terminal()
     run = Run.open(Path(args.target), console)
     task, module = load_trained(run)
-    model = task.generator(module)
-    if model is None:
-        raise RunError(f"no route serves {task.name} yet.", where=run.path)
+    model = servable(task, module)
     limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
     name = args.name or run.recipe.name
     service = Service(model=model, name=name, limits=limits, api_key=args.api_key)

@@ -1,0 +1,87 @@
+"""What requests to continue text have in common, as OpenAI defines it.
+
+Fields that could not be honoured are refused rather than dropped; ``top_k``, ``min_p`` and
+``repetition_penalty`` are additions that vLLM has too (``extra_body`` in the openai client).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+
+class Body(BaseModel):
+    """A part of a request: nothing unknown, nothing of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StreamOptions(Body):
+    """What a stream holds besides text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class SamplingRequest(Body):
+    """How text is to be continued."""
+
+    model: str
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    n: int | None = Field(default=None, ge=1)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    user: str | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    presence_penalty: float | None = None
+
+    @field_validator("frequency_penalty", "logit_bias", "presence_penalty")
+    @classmethod
+    def _penalties(cls, value: Any) -> Any:
+        return without(value)
+
+    @field_validator("stop")
+    @classmethod
+    def _stops(cls, value: str | list[str] | None) -> str | list[str] | None:
+        texts = [value] if isinstance(value, str) else value or []
+        if len(texts) > 16 or not all(texts):
+            raise PydanticCustomError("stop", "must be at most 16 texts that are not empty")
+        return value
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Every stop text."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class Usage(BaseModel):
+    """Tokens read and written; a prompt is counted once however many answers it gets."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+def without(value: Any, what: str = "this server does not support it") -> Any:
+    """Return a value that asks for nothing.
+
+    Raises:
+        PydanticCustomError: if it asks for something.
+    """
+    if value:
+        raise PydanticCustomError("unsupported", "{what}", {"what": what})
+    return value
