@@ -45,7 +45,7 @@ class Attention(nn.Module):
         *,
         rotary: tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
-        memory_BSD: Tensor | None = None,
+        memory: Tensor | tuple[Tensor, Tensor] | None = None,
         past: tuple[KVCache, Step, int] | None = None,
     ) -> Tensor:
         """Return the mix of values each position asked for, shape (B, T, D).
@@ -55,15 +55,17 @@ class Attention(nn.Module):
             rotary: Cosines and sines for queries and keys.
             mask: True where a query may look, broadcastable to (B, H, T, S); it replaces the
                 causal rule.
-            memory_BSD: Where keys and values come from (None: ``x_BTD``).
+            memory: Where keys and values come from, (B, S, D), or what ``keys_values`` made of it
+                (None: ``x_BTD``).
             past: The cache, where it is written, and which layer this is.
         """
-        source = x_BTD if memory_BSD is None else memory_BSD
         q_BTHE = self.q_proj(x_BTD).unflatten(-1, (-1, self.head_dim))
-        k_BSKE = self.k_proj(source).unflatten(-1, (-1, self.head_dim))
-        v_BSKE = self.v_proj(source).unflatten(-1, (-1, self.head_dim))
-        if self.q_norm is not None and self.k_norm is not None:
-            q_BTHE, k_BSKE = self.q_norm(q_BTHE), self.k_norm(k_BSKE)
+        if self.q_norm is not None:
+            q_BTHE = self.q_norm(q_BTHE)
+        if isinstance(memory, tuple):
+            k_BSKE, v_BSKE = memory
+        else:
+            k_BSKE, v_BSKE = self.keys_values(x_BTD if memory is None else memory)
         if rotary is not None:
             q_BTHE, k_BSKE = rotate(q_BTHE, *rotary), rotate(k_BSKE, *rotary)
         if past is not None:
@@ -81,6 +83,12 @@ class Attention(nn.Module):
         )
         y_BTD: Tensor = self.o_proj(y_BHTE.transpose(1, 2).flatten(2))
         return y_BTD
+
+    def keys_values(self, x_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of positions, (B, S, K, E) each; a memory's never change."""
+        k_BSKE = self.k_proj(x_BSD).unflatten(-1, (-1, self.head_dim))
+        v_BSKE = self.v_proj(x_BSD).unflatten(-1, (-1, self.head_dim))
+        return k_BSKE if self.k_norm is None else self.k_norm(k_BSKE), v_BSKE
 
 
 def attend(

@@ -42,7 +42,7 @@ class Block(nn.Module):
         rotary: tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
         past: tuple[KVCache, Step, int] | None = None,
-        memory_BSD: Tensor | None = None,
+        memory: Tensor | tuple[Tensor, Tensor] | None = None,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
         """Return the positions after this block, shape (B, T, D).
@@ -52,7 +52,7 @@ class Block(nn.Module):
             rotary: Cosines and sines of their places.
             mask: True where a position may look; it replaces the causal rule.
             past: The cache, where it is written, and which layer this is.
-            memory_BSD: What a block with ``cross`` looks at.
+            memory: What a block with ``cross`` looks at, (B, S, D), or its keys and values.
             memory_mask: True where it may look there, broadcastable to (B, H, T, S).
         """
 
@@ -61,7 +61,7 @@ class Block(nn.Module):
             return y
 
         def look(x: Tensor) -> Tensor:
-            y: Tensor = self.cross_attn(x, mask=memory_mask, memory_BSD=memory_BSD)
+            y: Tensor = self.cross_attn(x, mask=memory_mask, memory=memory)
             return y
 
         x_BTD = self._add(x_BTD, attend, self.input_layernorm)

@@ -15,7 +15,8 @@ from luban.core.errors import CapacityError
 from luban.nn.attention import causal_mask
 from luban.nn.block import Block
 from luban.nn.cache import KVCache, Step
-from luban.nn.norms import RMSNorm, make_norm
+from luban.nn.initial import draw_weights
+from luban.nn.norms import make_norm
 from luban.nn.rotary import Rotary
 from luban.nn.shape import Shape
 
@@ -104,34 +105,15 @@ class CausalLM(nn.Module):
         """Longest sequence the module can hold."""
         return self.model.positions
 
-    @torch.no_grad()
     def init_weights(self) -> None:
-        """Draw fresh weights.
-
-        With a standard deviation: normal, residual outputs scaled by 1/sqrt(2 layers) (GPT-2,
-        Radford et al. 2019). Without one: 1/sqrt(fan in) (LeCun et al. 1998), embedding 1, so
-        that Muon's updates and the weights are of one size; an untied head starts at zero.
-        With ``zero_out`` the residual outputs start at zero: every block is the identity.
-        """
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=self._std(name, module))
-                if isinstance(module, nn.Linear) and module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, RMSNorm | nn.LayerNorm | Rotary):
-                module.reset_parameters()
-
-    def _std(self, name: str, module: nn.Linear | nn.Embedding) -> float:
-        output = name.endswith(("o_proj", "down_proj"))
-        if output and self._zero_out:
-            return 0.0
-        if self._init_std is not None:
-            return self._init_std / ((2 * len(self.model.layers)) ** 0.5 if output else 1.0)
-        if module is self.lm_head:
-            return 0.0
-        if isinstance(module, nn.Embedding):
-            return 1.0 if self.lm_head is not None else module.embedding_dim**-0.5
-        return float(module.in_features**-0.5)
+        """Draw fresh weights."""
+        draw_weights(
+            self,
+            layers=len(self.model.layers),
+            std=self._init_std,
+            zero_out=self._zero_out,
+            head=self.lm_head,
+        )
 
     def forward(
         self,
@@ -147,7 +129,17 @@ class CausalLM(nn.Module):
             attention_mask: Shape (B, T), 0 at padding (None: no padding, or only on the right,
                 where a causal model never looks).
         """
-        return self._head(self.model(input_ids, position_ids, attention_mask))
+        return self._head(self.features(input_ids, position_ids, attention_mask))
+
+    def features(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return what the head sees, shape (B, T, D); arguments are those of ``forward``."""
+        hidden: Tensor = self.model(input_ids, position_ids, attention_mask)
+        return hidden
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:
         """Return an empty cache for rows of up to ``length`` positions."""

@@ -79,7 +79,7 @@ def test_gradients_of_every_path_agree(dtype: torch.dtype, length: int) -> None:
 def test_cross_attention_reads_the_memory() -> None:
     layer = Attention(replace(SHAPE, causal=False, attention_bias=True)).double()
     x, memory = rand(2, 3, 24), rand(2, 7, 24)
-    y = layer(x, memory_BSD=memory)
+    y = layer(x, memory=memory)
     q = layer.q_proj(x).unflatten(-1, (4, 6)).transpose(1, 2)
     k = layer.k_proj(memory).unflatten(-1, (2, 6)).transpose(1, 2)
     v = layer.v_proj(memory).unflatten(-1, (2, 6)).transpose(1, 2)
