@@ -116,9 +116,10 @@ class TextGenerator:
         """Return the tokens that stand for a prompt; an empty one is the end-of-text token.
 
         Raises:
-            RequestError: if it is too long to add a token, or holds ids that do not exist.
+            RequestError: if it is too long to add a token, or holds ids or characters that do
+                not exist.
         """
-        ids = self._tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self._ids(prompt) if isinstance(prompt, str) else list(prompt)
         if any(not 0 <= id_ < self._tokenizer.size for id_ in ids):
             raise RequestError(
                 "the prompt has token ids that do not exist.",
@@ -133,6 +134,12 @@ class TextGenerator:
                 fix="shorten the prompt.",
             )
         return ids or [self._tokenizer.end]
+
+    def _ids(self, prompt: str) -> list[int]:
+        try:
+            return self._tokenizer.encode(prompt)
+        except UnicodeEncodeError:
+            raise RequestError("the prompt holds half a character.", got=ascii(prompt)) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens; special tokens are left out."""

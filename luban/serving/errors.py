@@ -77,7 +77,8 @@ class ApiError(HTTPException):
     def body(self) -> dict[str, Any]:
         """Return the JSON object of the error."""
         kind, code = _KINDS.get(self.status_code, ("invalid_request_error", None))
-        error = {"message": self.detail, "type": kind, "param": self.param}
+        param = None if self.param is None else _whole(self.param)
+        error = {"message": _whole(self.detail), "type": kind, "param": param}
         return {"error": {**error, "code": self.code or code}}
 
     def response(self) -> JSONResponse:
@@ -147,3 +148,8 @@ def _field(path: Sequence[str | int]) -> str | None:
             break
         text += f"[{step}]" if isinstance(step, int) else f".{step}"
     return text.removeprefix(".") or None
+
+
+def _whole(text: str) -> str:
+    """Escape half characters, which a request may hold and UTF-8 cannot."""
+    return text.encode(errors="backslashreplace").decode()

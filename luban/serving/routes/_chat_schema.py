@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from luban.serving.routes._requests import Body, SamplingRequest, Usage, without
@@ -95,11 +95,12 @@ class ChatRequest(SamplingRequest):
     def _modalities(cls, value: Any) -> Any:
         return without(None if value == ["text"] else value, _NO_FORM)
 
-    @model_validator(mode="after")
-    def _logprobs(self) -> ChatRequest:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise PydanticCustomError("top_logprobs", "top_logprobs needs logprobs: true")
-        return self
+    @field_validator("top_logprobs")
+    @classmethod
+    def _top(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and not info.data.get("logprobs"):
+            raise PydanticCustomError("top_logprobs", "it needs logprobs: true")
+        return value
 
     @property
     def limit(self) -> tuple[str, int | None]:
