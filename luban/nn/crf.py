@@ -57,8 +57,7 @@ class CRF(nn.Module):
         for t in range(mask.shape[1] - 1, 0, -1):
             ahead = (backward[-1] + emissions[:, t]).unsqueeze(1) + self.transitions
             backward.append(ahead.logsumexp(2).where(mask[:, t, None], backward[-1]))
-        joint = torch.stack(forward, 1) + torch.stack(backward[::-1], 1)
-        return (joint - self._partition(forward)[:, None, None]).exp()
+        return (torch.stack(forward, 1) + torch.stack(backward[::-1], 1)).softmax(2)
 
     def decode(
         self, emissions_BTC: Tensor, mask_BT: Tensor, penalties: Sequence[Tensor] | None = None

@@ -26,6 +26,11 @@ ENGLISH = [
 CHINESE = ["床前明月光，疑是地上霜。", "举头望明月，低头思故乡。", "天地玄黄，宇宙洪荒。日月盈昃"]
 EMOJI = ["👩‍💻 writes 🐍, 🇨🇳 and 🏳️‍🌈!", "naïve café — Ω≈ç√", "﷽ 𝔘𝔫𝔦 \u200d e\u0301"]
 TEXTS = [*ENGLISH, *CHINESE, *EMOJI]
+#: What language models are trained on.
+SPOKEN = [
+    {"text": text, "_where": f"a:{row}"}
+    for row, text in enumerate(["to be", "or", "not to be?", "床前明月光", "🐍!"])
+]
 
 _GPT = {
     "hidden_size": 16,
@@ -58,6 +63,11 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"context": 12, "tokenizer": "char", "label_smoothing": 0.1},
     ],
     "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
+    "tasks/token-classification": [
+        {"tokenizer": "char"},
+        {"tokenizer": "char", "crf": True, "scheme": "bioes"},
+        {"tokenizer": "char", "outside_weight": 0.5, "max_length": 7},
+    ],
     "metrics/entity-f1": [{}, {"score": "precision"}, {"score": "recall", "type": "b"}],
     "metrics/exact-match": [{}, {"language": "zh"}],
     "metrics/answer-f1": [{}, {"language": "zh"}],
@@ -75,6 +85,21 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     + [{**_GPT, "num_key_value_heads": 1, "tie_word_embeddings": False}],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
     + [{**_RNN, "tie_word_embeddings": True}],
+    "adapters/lora": [{}, {"use_dora": True}, {"target_modules": ["q_proj"], "use_rslora": True}],
+    "adapters/freeze": [{"layers": 1}, {"trainable": ["*norm*"]}],
+    "adapters/peft": [{}, {"method": "loha", "options": {"r": 1}}, {"method": "ln-tuning"}],
+    "objectives/adversarial": [{}, {"method": "pgd"}, {"method": "vat"}],
+    "objectives/denoising": [{"rate": 0.3}, {"noise": "span"}],
+    "objectives/distillation": [
+        {"teacher": "{folder}/teacher"},
+        {"teacher": "{folder}/teacher", "weight": 0.0, "hidden_weight": 1.0},
+    ],
+    "objectives/multi-task": [
+        {
+            "task": {"name": "text-generation", "tokenizer": "char", "context": 6},
+            "source": {"name": "jsonl", "path": "{folder}/rows.jsonl"},
+        }
+    ],
     "optimizers/adam": [{}, {"weight_decay": 0.1}],
     "optimizers/adamw": [{}, {"weight_decay": 0.1}],
     "optimizers/sgd": [{}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}],
@@ -119,6 +144,21 @@ def write_samples(folder: Path) -> None:
     (folder / "tinyshakespeare" / "input.txt").write_text("\n".join(ENGLISH))
     learned = _tokenizer("bpe").learn(TEXTS)
     learned.save(folder)
+    write_teacher(folder / "teacher")
+
+
+def write_teacher(folder: Path) -> None:
+    """Write a small language model that has read ``SPOKEN``, as a run's ``model/``."""
+    import torch
+
+    from luban.core.contracts import Model, Task
+    from luban.engine.saved import write_saved
+
+    task = Task.from_dict({"name": "text-generation", "tokenizer": "char", "context": 12})
+    task, model = task.learn(SPOKEN), Model.from_dict({"name": "gpt", **_GPT, "layout": "llama"})
+    torch.manual_seed(9)
+    folder.mkdir()
+    write_saved(folder, task, model, model.build(task.ports()))
 
 
 def _tokenizer(name: str) -> Any:

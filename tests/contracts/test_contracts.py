@@ -14,10 +14,12 @@ from luban.core import contracts, registry
 from luban.core.batch import Batch
 from luban.core.component import Component
 from luban.core.contracts import (
+    Adapter,
     Cleaner,
     Mechanism,
     Metric,
     Model,
+    Objective,
     Optimizer,
     Ports,
     Schedule,
@@ -27,11 +29,13 @@ from luban.core.contracts import (
     Tokenizer,
 )
 from luban.testing import (
+    check_adapter,
     check_cleaner,
     check_component,
     check_mechanism,
     check_metric,
     check_model,
+    check_objective,
     check_optimizer,
     check_schedule,
     check_source,
@@ -39,7 +43,7 @@ from luban.testing import (
     check_task,
     check_tokenizer,
 )
-from tests.contracts.makers import CHINESE, EMOJI, ENGLISH, MAKE, make, variants
+from tests.contracts.makers import CHINESE, EMOJI, ENGLISH, MAKE, SPOKEN, make, variants
 
 KINDS: dict[str, type[Component]] = {
     kind.kind: kind
@@ -47,7 +51,7 @@ KINDS: dict[str, type[Component]] = {
     if issubclass(kind, Component) and kind is not Component
 }
 #: Kinds with no laws beyond those of any component: their work needs a run or a viewer.
-PLAIN = {"exporters", "trackers", "adapters", "objectives"}
+PLAIN = {"exporters", "trackers"}
 
 cases = pytest.mark.parametrize
 
@@ -102,10 +106,18 @@ def test_tokenizers(kind: str, name: str, fields: Any, texts: list[str], samples
 
 #: Records for a task: the first entry whose fields it can read.
 RECORDS: dict[str, list[dict[str, Any]]] = {
-    "text-generation": [
-        {"text": text, "_where": f"a:{row}"}
-        for row, text in enumerate(["to be", "or", "not to be?", "床前明月光", "🐍!"])
-    ]
+    "text-generation": SPOKEN,
+    "token-classification": [
+        {"tokens": list(text), "tags": tags.split(), "_where": f"t:{row}"}
+        for row, (text, tags) in enumerate(
+            [
+                ("李白生于碎叶", "B-NAME E-NAME O O B-LOC E-LOC"),
+                ("他在京", "O O S-LOC"),
+                ("见杜子美也", "O B-NAME M-NAME E-NAME O"),
+                ("否", "O"),
+            ]
+        )
+    ],
 }
 
 
@@ -153,6 +165,25 @@ def test_models(kind: str, name: str, fields: Any, samples: Path) -> None:
             given = (accepts, produces)
             assert given in PORTS, f"add ports and a batch for {given} to {__file__}"
             check_model(model, *PORTS[given])
+
+
+@cases(("kind", "name", "fields"), variants("adapters"))
+def test_adapters(kind: str, name: str, fields: Any, samples: Path) -> None:
+    model = make(Model, "gpt", MAKE["models/gpt"][0], samples)
+    check_adapter(make(Adapter, name, fields, samples), model, *PORTS["tokens", "next"])
+
+
+#: Objectives that draw something which depends on the batch.
+DRAWING = {"adversarial-2", "denoising-0", "denoising-1", "multi-task-0"}
+
+
+@cases(("kind", "name", "fields"), variants("objectives"))
+def test_objectives(kind: str, name: str, fields: Any, samples: Path) -> None:
+    objective = make(Objective, name, fields, samples)
+    task = make(Task, "text-generation", MAKE["tasks/text-generation"][0], samples)
+    model = make(Model, "gpt", MAKE["models/gpt"][0], samples)
+    variant = f"{name}-{MAKE[f'{kind}/{name}'].index(fields)}"
+    check_objective(objective, task, model, SPOKEN, separable=variant not in DRAWING)
 
 
 NATS = (

@@ -138,6 +138,8 @@ class FastTokenizer(Tokenizer, ABC):
     def holding(self, fast: tokenizers.Tokenizer) -> Self:
         """Return this tokenizer around another state."""
         fast.encode_special_tokens = True
+        fast.no_truncation()  # some files ask for both, and the task decides
+        fast.no_padding()
         copy = self.model_copy()
         copy._fast = fast
         return copy

@@ -1,0 +1,69 @@
+"""Texts as words, and words as texts, with the characters each word stands at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from luban.core.contracts import Tokenizer
+
+Span: TypeAlias = tuple[int, int]  #: characters [first, last)
+
+#: Scripts without blanks between words: each character is a word of its own.
+_UNSPACED = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_ALONE = re.compile(f"[{_UNSPACED}]")
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]|_")
+
+
+def words_of(text: str) -> list[Span]:
+    """Return where the words of a text stand: runs of letters and digits, and each other sign.
+
+    Chinese characters and kana are words by themselves; white space is part of none.
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def joined(tokens: Sequence[str]) -> tuple[str, list[Span]]:
+    """Return tokens as one text, and where each stands in it.
+
+    A blank divides them, but none stands beside a Chinese character.
+    """
+    text, spans = "", []
+    for token in tokens:
+        if text and token and not _ALONE.match(text[-1]) and not _ALONE.match(token):
+            text += " "
+        spans.append((len(text), len(text) + len(token)))
+        text += token
+    return text, spans
+
+
+def encode_words(
+    tokenizer: Tokenizer, texts: Sequence[tuple[str, Sequence[Span]]], instead: int
+) -> list[list[list[int]]]:
+    """Return the ids of each word of each text.
+
+    Words are encoded on their own, so that none shares an id with its neighbour. Where a blank
+    stands before a word, byte-level tokenizers see it, as they did when they learned.
+
+    Args:
+        tokenizer: What encodes.
+        texts: Texts with the places of their words.
+        instead: The id that stands for a word of which the tokenizer keeps nothing.
+    """
+    words = [[_seen(text, span) for span in spans] for text, spans in texts]
+    distinct = list(dict.fromkeys(word for row in words for word in row))
+    blank = tokenizer.encode(" ")
+    known: dict[str, list[int]] = {}
+    for word, ids in zip(distinct, tokenizer.encode_batch(distinct), strict=True):
+        # A blank that is an id of its own says nothing about the word.
+        bare = (
+            ids[len(blank) :] if blank and word[:1] == " " and ids[: len(blank)] == blank else ids
+        )
+        known[word] = bare or [instead]
+    return [[known[word] for word in row] for row in words]
+
+
+def _seen(text: str, span: Span) -> str:
+    start, end = span
+    return text[start - 1 : end] if start and text[start - 1] == " " else text[start:end]

@@ -1,0 +1,222 @@
+"""Records of tagged text: what they say, and the entities in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from luban.core.contracts import Example, Examples, Record
+from luban.core.errors import DataError
+from luban.data.records import own_fields
+from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, parsed
+from luban.data.words import Span, joined, words_of
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text as words.
+
+    Attributes:
+        text: All of it.
+        spans: The characters of each word.
+        given: Whether the record gave the words; else they were found in its text.
+    """
+
+    text: str
+    spans: Sequence[Span]
+    given: bool
+
+
+def words_in(record: Record) -> Words:
+    """Return the words of a record that has ``tokens`` or ``text``.
+
+    Raises:
+        DataError: if it has neither, or no word.
+    """
+    tokens, text = record.get("tokens"), record.get("text")
+    if isinstance(tokens, list | tuple) and all(isinstance(token, str) for token in tokens):
+        words = Words(*joined(tokens), given=True)
+    elif tokens is None and isinstance(text, str):
+        words = Words(text, words_of(text), given=False)
+    else:
+        got = f"fields: {', '.join(own_fields(record))}" if text is None is tokens else tokens
+        raise DataError(
+            "the record has no tokens and no text.",
+            where=record.get("_where", ""),
+            expected="a field 'tokens', a list of strings, or a field 'text', a string",
+            got=got,
+            fix="name the field with data.source.fields: {tokens: YOURS}.",
+        )
+    if not words.spans:
+        raise DataError("the record holds no word.", where=record.get("_where", ""), got=words.text)
+    return words
+
+
+def gold_in(record: Record, words: Words, scheme: Scheme) -> list[Entity]:
+    """Return the entities of a record: in words where it has ``tokens``, else in characters.
+
+    Raises:
+        DataError: if they are missing or malformed.
+    """
+    return _tagged(record, words, scheme) if words.given else _spanned(record, words)
+
+
+def in_words(entities: Sequence[Entity], words: Words) -> list[Entity]:
+    """Return entities in words: an entity takes every word that it touches and no other has."""
+    if words.given:
+        return list(entities)
+    found: list[Entity] = []
+    at = 0
+    for kind, start, end in entities:
+        touched = [i for i, (a, b) in enumerate(words.spans) if i >= at and a < end and b > start]
+        if touched:
+            at = touched[-1] + 1
+            found.append((kind, touched[0], at))
+    return found
+
+
+class SchemeFinder:
+    """Finds out how training data write tags: the one scheme that all of them are valid in."""
+
+    def __init__(self) -> None:
+        self._faults: dict[Scheme, DataError] = {}
+        self._plain = True
+
+    def see(self, record: Record, tags: Sequence[str]) -> None:
+        """Look at the tags of one record."""
+        for scheme in SCHEMES:
+            if scheme not in self._faults and (found := fault(tags, scheme)):
+                self._faults[scheme] = malformed(record, tags, *found)
+        prefixes = {parsed(tag)[0] for tag in tags} if len(self._faults) < len(SCHEMES) else set()
+        self._plain = self._plain and not prefixes & set("ES")
+
+    def found(self) -> Scheme:
+        """Return the scheme.
+
+        Raises:
+            DataError: where the likeliest scheme is broken first, if all are.
+        """
+        for scheme in SCHEMES:
+            if scheme not in self._faults:
+                return scheme
+        raise self._faults["bio" if self._plain else "bioes"]
+
+
+class FrequentTags:
+    """The tag that each word had most often in training examples, looked up by its ids."""
+
+    def __init__(self, train: Examples) -> None:
+        counts: dict[tuple[int, ...], Counter[int]] = {}
+        for index in range(len(train)):
+            example = train[index]
+            for word, label in zip(_word_ids(example), example["labels"].tolist(), strict=True):
+                counts.setdefault(word, Counter())[label] += 1
+        self._best = {word: min(c, key=lambda i: (-c[i], i)) for word, c in counts.items()}
+
+    def __call__(self, example: Example) -> list[int]:
+        """Return the label of each word that was kept; 0 for a new word."""
+        return [self._best.get(word, 0) for word in _word_ids(example)]
+
+
+def tags_in(record: Record, words: Words) -> list[str]:
+    """Return the tags of a record with ``tokens``.
+
+    Raises:
+        DataError: if there are none, or not one for each token.
+    """
+    tags = record.get("tags")
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise DataError(
+            "the record has no tags.",
+            where=record.get("_where", ""),
+            expected="a field 'tags', a list of strings such as B-person",
+            got=f"fields: {', '.join(own_fields(record))}" if tags is None else tags,
+            fix="name the field with data.source.fields: {tags: YOURS}; numbers get names with "
+            "data.source.values.",
+        )
+    if len(tags) != len(words.spans):
+        raise DataError(
+            "there is not one tag for each token.",
+            where=record.get("_where", ""),
+            got=f"{len(words.spans)} tokens, {len(tags)} tags",
+        )
+    return list(tags)
+
+
+def malformed(record: Record, tags: Sequence[str], place: int, why: str) -> DataError:
+    """Return the error for tags that are not valid."""
+    around = " ".join(tags[max(0, place - 2) : place + 3])
+    return DataError(
+        "the tags are malformed.",
+        where=record.get("_where", ""),
+        expected="a valid sequence: what goes on has begun, with the same type",
+        got=f"{why}, tag {place + 1}: … {around} …",
+        fix="correct the row, or set task.tags to the scheme your data follow.",
+    )
+
+
+def _word_ids(example: Example) -> Iterator[tuple[int, ...]]:
+    ids = example["input_ids"].tolist()
+    for start, end in pairwise([*example["firsts"].tolist(), len(ids) - 1]):
+        yield tuple(ids[start:end])
+
+
+def _tagged(record: Record, words: Words, scheme: Scheme) -> list[Entity]:
+    tags = tags_in(record, words)
+    if found := fault(tags, scheme):
+        raise malformed(record, tags, *found)
+    return entities_of(tags, scheme)
+
+
+def _spanned(record: Record, words: Words) -> list[Entity]:
+    entities = record.get("entities")
+    if not isinstance(entities, list | tuple) or not all(map(_is_entity, entities)):
+        raise DataError(
+            "the record has no entities.",
+            where=record.get("_where", ""),
+            expected="a field 'entities', a list of {start, end, type}, in characters",
+            got=f"fields: {', '.join(own_fields(record))}" if entities is None else entities,
+            fix="name the field with data.source.fields: {entities: YOURS}.",
+        )
+    found = sorted((_type(e), e["start"], e["end"]) for e in entities)
+    found.sort(key=lambda entity: entity[1:])
+    _check(found, words, str(record.get("_where", "")))
+    return found
+
+
+def _check(entities: Iterable[Entity], words: Words, where: str) -> None:
+    last = 0
+    for kind, start, end in entities:
+        shown = f"{kind} {start}:{end}"
+        if not 0 <= start < end <= len(words.text) or not words.text[start:end].strip():
+            raise DataError(
+                "an entity does not stand in its text.",
+                where=where,
+                expected=f"0 <= start < end <= {len(words.text)}, around more than blanks",
+                got=shown,
+            )
+        if start < last:
+            raise DataError(
+                "two entities overlap.",
+                where=where,
+                expected="each character in one entity at most",
+                got=f"{shown}, after one that ends at {last}",
+                fix="keep one of them.",
+            )
+        last = end
+
+
+def _is_entity(item: Any) -> bool:
+    return (
+        isinstance(item, Mapping)
+        and all(type(item.get(key)) is int for key in ("start", "end"))
+        and isinstance(_type(item), str)
+        and bool(_type(item))
+    )
+
+
+def _type(item: Mapping[str, Any]) -> Any:
+    return item.get("type", item.get("label"))

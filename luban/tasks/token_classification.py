@@ -1,0 +1,371 @@
+"""Find the entities in a text: names, places, titles, each with its type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import Field, PrivateAttr, model_validator
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Ports,
+    Record,
+    Supervision,
+    Task,
+    Tokenizer,
+)
+from luban.core.errors import DataError
+from luban.core.files import write_json
+from luban.core.registry import nearest
+from luban.data.rows import SPECIALS, as_bytes, as_text, encoder_inputs, padded
+from luban.data.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
+from luban.data.words import encode_words
+from luban.metrics.entity_f1 import EntityF1
+from luban.nn.crf import viterbi
+from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._guessing_spans import guess_tagged
+from luban.tasks._learned import read_learned
+from luban.tasks._tagged import (
+    FrequentTags,
+    SchemeFinder,
+    Words,
+    gold_in,
+    in_words,
+    tags_in,
+    words_in,
+)
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+_FILE = "tags.json"
+_NEVER = -1e9  #: the score of what the scheme forbids
+
+
+class TokenClassification(Task):
+    """Named entities: ``tokens`` with ``tags``, or ``text`` with ``entities``.
+
+    Tags of any scheme are read; the model learns those of ``scheme``, on the first sub-token of
+    each word. What it predicts always is a valid sequence: the best one (Viterbi).
+    """
+
+    tokenizer: Tokenizer
+    max_length: int = Field(
+        default=128, ge=4, description="Tokens kept of a text; entities beyond are not found."
+    )
+    scheme: Literal["bio", "bioes"] = Field(
+        default="bio", description="The tags that the model learns; bioes also marks the ends."
+    )
+    tags: Literal["auto", "bio", "iob1", "bioes", "bmes", "bilou"] = Field(
+        default="auto", description="The tags of the data; auto: what all training rows are."
+    )
+    crf: bool = Field(
+        default=False, description="Let the model learn which tags follow each other (a CRF)."
+    )
+    outside_weight: float = Field(
+        default=1.0,
+        gt=0,
+        description="What a word outside of entities weighs in the loss; below 1, more is found.",
+    )
+    _types: tuple[str, ...] = PrivateAttr(default=())
+    _written: Scheme = PrivateAttr(default="bio")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.crf and self.outside_weight != 1:
+            raise ValueError("a chain scores whole sequences: crf has no outside_weight")
+        return self
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with a vocabulary, the types, and the scheme of the data.
+
+        Raises:
+            DataError: for a record without words or entities, or whose tags are malformed.
+        """
+        types: set[str] = set()
+        finder = SchemeFinder()
+
+        def read() -> Iterator[str]:
+            for record in records:
+                words = words_in(record)
+                if words.given:
+                    tags = tags_in(record, words)
+                    finder.see(record, tags)
+                    types.update(tag[2:] for tag in tags if len(tag) > 2)
+                else:
+                    types.update(kind for kind, _, _ in gold_in(record, words, "bio"))
+                yield words.text
+
+        texts = read()
+        tokenizer = self.tokenizer.learn(texts, SPECIALS)
+        for _ in texts:  # a tokenizer that learns nothing need not have read them
+            pass
+        task = self.model_copy(update={"tokenizer": tokenizer})
+        task._written = finder.found() if self.tags == "auto" else _SPELLED[self.tags]
+        task._types = tuple(sorted(types))
+        if not types:
+            raise DataError(
+                "no training record has an entity.",
+                expected="tags other than O, or entities",
+                fix="look at what data.source reads: the last column may not be that of the tags.",
+            )
+        return task
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer, the types and the scheme of the data."""
+        self.tokenizer.save(folder)
+        write_json(folder / _FILE, {"types": self._types, "tags": self._written})
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        task = self.model_copy(update={"tokenizer": self.tokenizer.load(folder)})
+        types, task._written = read_learned(folder / _FILE, "types", "tags")
+        task._types = tuple(types)
+        return task
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tags the model learns."""
+        return labels_of(self._types, self.scheme)
+
+    def ports(self) -> Ports:
+        """Return vocabulary, tags, and whether neighbours are scored together."""
+        tokenizer = self.tokenizer
+        return Ports(
+            accepts="tokens",
+            inputs=tokenizer.size,
+            outputs=len(self.labels),
+            length=self.max_length,
+            pad=tokenizer.pad,
+            end=tokenizer.end,
+            produces="tags",
+            start=tokenizer.special("start"),
+            mask=tokenizer.special("mask"),
+            labels=self.labels,
+            chain=self.crf,
+        )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Recognise lists of tokens and tags, and texts with spans."""
+        return guess_tagged(sample)
+
+    def record_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a record without its entities."""
+        return {
+            "type": "object",
+            "properties": {
+                "text": {"type": "string", "minLength": 1},
+                "tokens": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            },
+            "anyOf": [{"required": ["text"]}, {"required": ["tokens"]}],
+        }
+
+    def encode(self, record: Record) -> Example:
+        """Return what ``encode_input`` does, with the tag of each word and the entities."""
+        return self.encode_batch([record])[0]
+
+    def encode_input(self, record: Record) -> Example:
+        """Return ``input_ids``, the position of each word, and the text with its words."""
+        return self._encoded([words_in(record)])[0]
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode many records, their words on all cores."""
+        rows = [words_in(record) for record in records]
+        return [
+            {**example, **self._gold(record, words, len(example["firsts"]))}
+            for record, words, example in zip(records, rows, self._encoded(rows), strict=True)
+        ]
+
+    def _encoded(self, rows: Sequence[Words]) -> list[Example]:
+        texts = [(row.text, row.spans) for row in rows]
+        encoded = encode_words(self.tokenizer, texts, instead=_id(self.tokenizer, "mask"))
+        return [self._row(row, ids) for row, ids in zip(rows, encoded, strict=True)]
+
+    def _row(self, row: Words, encoded: Sequence[Sequence[int]]) -> Example:
+        ids, firsts = [_id(self.tokenizer, "start")], []
+        for word in encoded:
+            if len(ids) >= self.max_length - 1:
+                break
+            firsts.append(len(ids))
+            ids += word
+        ids = [*ids[: self.max_length - 1], _id(self.tokenizer, "separator")]
+        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        return {
+            "input_ids": np.array(ids, dtype),
+            "firsts": np.array(firsts, np.int32),
+            "spans": np.array(row.spans, np.int32),
+            "text": as_bytes(row.text),
+            "given": np.array(row.given),
+        }
+
+    def _gold(self, record: Record, words: Words, kept: int) -> Example:
+        entities = gold_in(record, words, self._written)
+        for kind, _, _ in entities:
+            if kind not in self._types:
+                raise DataError(
+                    f"no training record has an entity of the type {kind!r}.",
+                    where=record.get("_where", ""),
+                    expected=f"one of {', '.join(self._types)}",
+                    fix=nearest(kind, list(self._types)) or "move some such rows into training.",
+                )
+        tags = tags_of(in_words(entities, words), len(words.spans), self.scheme)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        return {
+            "labels": np.array([numbers[tag] for tag in tags[:kept]], np.int32),
+            "entities": np.array(
+                [(self._types.index(kind), start, end) for kind, start, end in entities], np.int32
+            ).reshape(-1, 3),
+        }
+
+    def supervision(self, example: Example) -> Supervision:
+        """Every word that was kept is supervised, by its first sub-token."""
+        kept = len(example["firsts"])
+        return Supervision(count=kept, truncated=kept < len(example["spans"]))
+
+    def lengths(self, store: Examples) -> Array:
+        """Return the tokens of each example."""
+        return store.lengths("input_ids")
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Return what an encoder reads; the positions of words; and what predictions are made of.
+
+        Shapes: ``firsts`` and ``labels`` (B, W), ``spans`` (B, V, 2) with all words, those beyond
+        ``max_length`` too, ``text`` (B, bytes).
+        """
+        targets = {
+            "firsts": padded([example["firsts"] for example in examples], 0),
+            "words": torch.tensor([len(example["spans"]) for example in examples]),
+            "given": torch.tensor([bool(example["given"]) for example in examples]),
+            "text": padded([example["text"] for example in examples], 0),
+            "bytes": torch.tensor([len(example["text"]) for example in examples]),
+        }
+        spans = [padded([example["spans"][:, side] for example in examples], 0) for side in (0, 1)]
+        targets["spans"] = torch.stack(spans, 2)
+        if all("labels" in example for example in examples):
+            targets["labels"] = padded([example["labels"] for example in examples], IGNORE)
+        return Batch(encoder_inputs(examples, self.tokenizer.pad), targets)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the cross-entropy of each word's tag; with a chain, that of all tags together."""
+        emissions, mask = _emissions(model, batch)
+        labels = batch.targets["labels"]
+        if self.crf:
+            likelihood = model.transitions.log_likelihood(emissions, labels, mask)  # type: ignore[operator, union-attr]
+            return Losses(-likelihood, mask.sum(1).to(likelihood.dtype))
+        weight = None
+        if self.outside_weight != 1:
+            weight = emissions.new_ones(emissions.shape[-1])
+            weight[0] = self.outside_weight
+        return cross_entropy(emissions, labels, weight=weight)
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return ``{"entities": [{"type", "start", "end", "text", "score"}], "tags"}``.
+
+        Places are words where words were given, else characters. The score of an entity is the
+        mean probability of its tags. A text that was cut has ``"truncated": true``.
+        """
+        emissions, mask = _emissions(model, batch)
+        tables = forbidden(self.labels, self.scheme)
+        penalties = [emissions.new_tensor(np.where(table, _NEVER, 0.0)) for table in tables]
+        if self.crf:
+            chain: Any = model.transitions
+            best = chain.decode(emissions, mask, penalties)
+            chances = chain.marginals(emissions, mask)
+        else:
+            logs = emissions.log_softmax(-1)
+            best, chances = viterbi(logs, mask, *penalties), logs.exp()
+        return [
+            self._said(numbers, chance, side)
+            for numbers, chance, side in zip(best, chances.cpu(), _sides(batch), strict=True)
+        ]
+
+    def _said(self, numbers: list[int], chances_WC: Tensor, side: Mapping[str, Any]) -> Any:
+        scores = chances_WC[torch.arange(len(numbers)), numbers].tolist()
+        tags = [self.labels[number] for number in numbers]
+        cut = side["words"] - len(tags)
+        found = []
+        for kind, start, end in entities_of(tags, self.scheme):
+            first, last = side["spans"][start][0], side["spans"][end - 1][1]
+            places = (start, end) if side["given"] else (first, last)
+            found.append(
+                {
+                    "type": kind,
+                    "start": places[0],
+                    "end": places[1],
+                    "text": side["text"][first:last],
+                    "score": sum(scores[start:end]) / (end - start),
+                }
+            )
+        answer = {"entities": found, "tags": [*tags, *["O"] * cut]}
+        return {**answer, "truncated": True} if cut else answer
+
+    def target(self, example: Example) -> Any:
+        """Return the entities of an example, those beyond ``max_length`` too."""
+        return {
+            "entities": [
+                {"type": self._types[kind], "start": start, "end": end}
+                for kind, start, end in example["entities"].tolist()
+            ]
+        }
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return F1, precision and recall of whole entities, and F1 by type."""
+        return (
+            EntityF1(),
+            EntityF1(score="precision"),
+            EntityF1(score="recall"),
+            *(EntityF1(type=kind) for kind in self._types),
+        )
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return the tag that each word had most often in training; ``O`` for a new one."""
+        frequent = FrequentTags(train)
+
+        def tagged(example: Example) -> Any:
+            numbers = frequent(example)
+            (side,) = _sides(self.collate([example]))
+            return self._said(numbers, torch.zeros(len(numbers), len(self.labels)), side)
+
+        return {"most-frequent-tag": tagged}
+
+
+#: How the field ``tags`` names schemes: the spellings of BIOES are read alike.
+_SPELLED: dict[str, Scheme] = {
+    "bio": "bio",
+    "iob1": "iob1",
+    "bioes": "bioes",
+    "bmes": "bioes",
+    "bilou": "bioes",
+}
+
+
+def _emissions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the scores of each word's tags (B, W, C) in float32, and which words are real."""
+    logits: Tensor = model(**batch.inputs)
+    firsts = batch.targets["firsts"]
+    index = firsts.unsqueeze(2).expand(-1, -1, logits.shape[2])
+    emissions = logits.gather(1, index)
+    return emissions.to(torch.promote_types(emissions.dtype, torch.float32)), firsts > 0
+
+
+def _sides(batch: Batch) -> Iterator[dict[str, Any]]:
+    """Yield what the prediction of each example is made of, beside the model's output."""
+    table = {name: batch.targets[name].tolist() for name in ("words", "given", "bytes", "spans")}
+    texts = batch.targets["text"].cpu().numpy()
+    for row, size in enumerate(table["bytes"]):
+        one = {name: column[row] for name, column in table.items()}
+        yield {**one, "text": as_text(texts[row, :size])}
+
+
+def _id(tokenizer: Tokenizer, role: str) -> int:
+    found = tokenizer.special(role)
+    return tokenizer.end if found is None else found
