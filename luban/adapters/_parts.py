@@ -19,13 +19,13 @@ def train_only(module: nn.Module, chosen: Iterable[nn.Parameter]) -> None:
 def new_parts(module: nn.Module, fresh: Sequence[str]) -> list[nn.Parameter]:
     """Return what no pretraining knows: the head, and the parameters named in ``fresh``.
 
-    A weight that the head shares with the stem is the stem's.
+    A weight that the head shares with the stem is the stem's, and new only if it is named.
     """
     head = getattr(module, "head", None)
-    found = list(head.parameters()) if isinstance(head, nn.Module) else []
-    found += [parameter for name, parameter in module.named_parameters() if name in fresh]
     stem = {id(parameter) for parameter in module.get_submodule("stem").parameters()}
-    return [parameter for parameter in found if id(parameter) not in stem]
+    own = list(head.parameters()) if isinstance(head, nn.Module) else []
+    named = [parameter for name, parameter in module.named_parameters() if name in fresh]
+    return [*(parameter for parameter in own if id(parameter) not in stem), *named]
 
 
 def names_elsewhere(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, str]:

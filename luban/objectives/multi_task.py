@@ -52,6 +52,14 @@ class MultiTask(Objective):
                 expected="next tokens" if looks_back else "labels, tags (no CRF), tokens or spans",
                 got="tags scored together" if ports.chain else ports.produces,
             )
+        if ports.segments > main.segments or (main.length and ports.length > main.length):
+            raise RecipeError(
+                "the model is built for shorter inputs, or for single texts.",
+                where=f"{_HERE}.task",
+                expected=f"at most {main.length:,} positions and {main.segments} text(s)",
+                got=f"{ports.length:,} positions and {ports.segments} text(s)",
+                fix="lower the second task's length, or swap the two tasks.",
+            )
         if not hasattr(module, "auxiliary"):
             module.auxiliary = nn.ModuleDict()
         width = _width(module)
@@ -64,16 +72,16 @@ class MultiTask(Objective):
             DataError: for records the second task cannot use.
         """
         second, key = self._learned(task), self._key
-        examples = self._examples(second)
+        store = self._examples(second)
 
         def wrapped(model: nn.Module, batch: Batch) -> Losses:
             main = loss(model, batch)
-            drawn = torch.randint(len(examples), (len(batch),)).tolist()
-            theirs = second.collate([examples[at] for at in drawn]).to(main.sums.device)
+            view = second.view(store, int(torch.randint(1 << 20, ())), 0)
+            drawn = torch.randint(len(view), (len(batch),)).tolist()
+            theirs = second.collate([view[at] for at in drawn]).to(main.sums.device)
             head = model.get_submodule("auxiliary").get_submodule(key)
-            return added(
-                main, second.loss(_Branch(model, head, second.ports()), theirs), self.weight
-            )
+            extra = second.loss(_Branch(model, head, second.ports()), theirs)
+            return added(main, extra, self.weight)
 
         return wrapped
 

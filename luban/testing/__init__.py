@@ -8,6 +8,7 @@ every registered component.
 """
 
 from luban.testing._law import law
+from luban.testing.around import check_adapter, check_objective
 from luban.testing.data import (
     check_cleaner,
     check_component,
@@ -25,11 +26,13 @@ from luban.testing.training import (
 )
 
 __all__ = [
+    "check_adapter",
     "check_cleaner",
     "check_component",
     "check_mechanism",
     "check_metric",
     "check_model",
+    "check_objective",
     "check_optimizer",
     "check_schedule",
     "check_source",

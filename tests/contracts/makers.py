@@ -38,6 +38,7 @@ _GPT = {
     "num_attention_heads": 2,
     "initializer_range": 0.2,  # large enough that what is computed depends on every input
 }
+_BERT = {**_GPT, "intermediate_size": 24}
 _RNN = {"hidden_size": 12, "num_hidden_layers": 2}
 
 #: "kind/name" to the fields of each variant.
@@ -62,6 +63,11 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"context": 12, "tokenizer": "char"},
         {"context": 12, "tokenizer": "char", "label_smoothing": 0.1},
     ],
+    "tasks/text-classification": [
+        {"tokenizer": "char", "max_length": 8},
+        {"tokenizer": "char", "max_length": 8, "class_weights": "balanced", "focal_gamma": 2.0},
+    ],
+    "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
     "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
     "tasks/token-classification": [
         {"tokenizer": "char"},
@@ -83,6 +89,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     ],
     "models/gpt": [{**_GPT, "layout": layout} for layout in ("qwen3", "llama", "gpt2")]
     + [{**_GPT, "num_key_value_heads": 1, "tie_word_embeddings": False}],
+    "models/bert": [{**_BERT}, {**_BERT, "pooling": "mean"}, {**_BERT, "norm_first": True}],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
     + [{**_RNN, "tie_word_embeddings": True}],
     "adapters/lora": [{}, {"use_dora": True}, {"target_modules": ["q_proj"], "use_rslora": True}],

@@ -107,6 +107,8 @@ def test_tokenizers(kind: str, name: str, fields: Any, texts: list[str], samples
 #: Records for a task: the first entry whose fields it can read.
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "text-generation": SPOKEN,
+    "text-classification": [{**said, "label": "ab"[row % 2]} for row, said in enumerate(SPOKEN)],
+    "text-regression": [{**said, "value": 1.5 * row} for row, said in enumerate(SPOKEN)],
     "token-classification": [
         {"tokens": list(text), "tags": tags.split(), "_where": f"t:{row}"}
         for row, (text, tags) in enumerate(
