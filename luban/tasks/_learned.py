@@ -1,0 +1,24 @@
+"""What a task learned, read back from a file of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from luban.core.errors import RunError
+
+
+def read_learned(path: Path, *keys: str) -> list[Any]:
+    """Return the values of keys in a JSON file that a task wrote.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return [data[key] for key in keys]
+    except FileNotFoundError:
+        raise RunError("what the task learned is missing.", where=path) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError("this file is damaged.", where=path, got=str(error)) from None

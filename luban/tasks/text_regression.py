@@ -1,0 +1,119 @@
+"""Give a number to a text or a pair of texts: a rating, a similarity, a price."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from pydantic import PrivateAttr
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
+from luban.core.files import write_json
+from luban.metrics.pearson import Pearson
+from luban.metrics.rmse import Rmse
+from luban.metrics.spearman import Spearman
+from luban.nn.losses import mean_squared_error
+from luban.tasks._guessing import guess_values
+from luban.tasks._learned import read_learned
+from luban.tasks._pairs import PairTask, missing
+
+_FILE = "scale.json"
+
+
+class TextRegression(PairTask):
+    """A number for each example, from the record's ``value`` (or ``label``).
+
+    The model learns (value - mean) / spread, both taken from training data, so that the learning
+    rate does not depend on the unit.
+    """
+
+    _mean: float = PrivateAttr(default=0.0)
+    _spread: float = PrivateAttr(default=1.0)
+
+    def answer(self, record: Record) -> float:
+        """Return the value of a record.
+
+        Raises:
+            DataError: if it has none, or it is no finite number.
+        """
+        value = record.get("value", record.get("label"))
+        try:  # tables of text hold numbers as text
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise missing(record, "value", "that is a finite number", value)
+        return number
+
+    def learn_answers(self, answers: Counter[Any]) -> Self:
+        """Return this task with mean and standard deviation of the values."""
+        values = np.fromiter(answers, np.float64, len(answers))
+        times = np.fromiter(answers.values(), np.float64, len(answers))
+        mean = float(np.average(values, weights=times))
+        spread = float(np.sqrt(np.average((values - mean) ** 2, weights=times)))
+        return self._with(mean, spread or 1.0)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer, mean and standard deviation."""
+        super().save(folder)
+        write_json(folder / _FILE, {"mean": self._mean, "spread": self._spread})
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        mean, spread = read_learned(folder / _FILE, "mean", "spread")
+        return super().load(folder)._with(float(mean), float(spread))
+
+    def ports(self) -> Ports:
+        """Return the vocabulary, and one output."""
+        return self.ports_for(1, (), "regression")
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records with a text and a number that takes many values."""
+        return guess_values(sample)
+
+    def encode_answer(self, record: Record) -> np.ndarray[Any, Any]:
+        """Return the value."""
+        return np.asarray(self.answer(record), np.float64)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Pad the texts; the standardised values are (B,)."""
+        targets: dict[str, Tensor] = {}
+        if "label" in examples[0]:
+            values = np.stack([example["label"] for example in examples])
+            targets["labels"] = torch.from_numpy((values - self._mean) / self._spread).float()
+        return Batch(self.inputs(examples), targets)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the squared error of each standardised value."""
+        return mean_squared_error(model(**batch.inputs).squeeze(-1), batch.targets["labels"])
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return ``{"value": …}`` in the unit of the data."""
+        outputs: Tensor = model(**batch.inputs).squeeze(-1)
+        values = outputs.double() * self._spread + self._mean
+        return [{"value": value} for value in values.tolist()]
+
+    def target(self, example: Example) -> Any:
+        """Return ``{"value": …}``."""
+        return {"value": float(example["label"])}
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return both correlations and the error."""
+        return (Pearson(), Spearman(), Rmse())
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return the mean of the training values."""
+        return {"mean": lambda example: {"value": self._mean}}
+
+    def _with(self, mean: float, spread: float) -> Self:
+        task = self.model_copy()
+        task._mean, task._spread = mean, spread
+        return task
