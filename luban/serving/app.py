@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 
 from luban import __version__
 from luban.core import registry
@@ -73,7 +73,7 @@ def _add_common(app: FastAPI, service: Service) -> None:
             return JSONResponse({"status": "stopping"}, 503)
         return JSONResponse({"status": "ok", "model": service.name})
 
-    @app.get("/metrics", response_class=PlainTextResponse)
+    @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Return the measurements in Prometheus' text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from luban.serving.routes._requests import Body, SamplingRequest, Usage, without
+from luban.serving.routes._requests import (
+    NO_LIST,
+    NO_TABLE,
+    Body,
+    SamplingRequest,
+    Usage,
+    only,
+    without,
+)
 
 _NO_TOOLS = "this server calls no tools; leave it out"
 _NO_FORM = "this server writes plain text only; leave it out"
@@ -30,11 +38,11 @@ class Message(Body):
     role: str = Field(json_schema_extra={"enum": list(_ROLES)})
     content: str | list[TextPart]
     name: str | None = None
-    refusal: str | None = None
-    annotations: list[Any] | None = None
-    audio: dict[str, Any] | None = None
-    tool_calls: list[Any] | None = None
-    function_call: dict[str, Any] | None = None
+    refusal: Annotated[str | None, only("")] = None
+    annotations: Annotated[list[Any] | None, NO_LIST] = None
+    audio: Annotated[dict[str, Any] | None, NO_TABLE] = None
+    tool_calls: Annotated[list[Any] | None, NO_LIST] = None
+    function_call: Annotated[dict[str, Any] | None, NO_TABLE] = None
 
     @field_validator("role")
     @classmethod
@@ -72,13 +80,13 @@ class ChatRequest(SamplingRequest):
     max_tokens: int | None = Field(default=None, ge=1, description="Its older name.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    tools: list[Any] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    functions: list[Any] | None = None
-    function_call: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    modalities: list[str] | None = None
+    tools: Annotated[list[Any] | None, NO_LIST] = None
+    tool_choice: Annotated[str | dict[str, Any] | None, only("none")] = None
+    parallel_tool_calls: Annotated[bool | None, only(False)] = None
+    functions: Annotated[list[Any] | None, NO_LIST] = None
+    function_call: Annotated[str | dict[str, Any] | None, only("none")] = None
+    response_format: Annotated[dict[str, Any] | None, only({"type": "text"})] = None
+    modalities: Annotated[list[str] | None, only(["text"])] = None
 
     @field_validator("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from luban.serving.routes._requests import SamplingRequest, Usage, without
+from luban.serving.routes._requests import SamplingRequest, Usage, only, without
 
 _Id = Annotated[int, Field(ge=0)]
 
@@ -25,8 +25,8 @@ class CompletionRequest(SamplingRequest):
     max_tokens: int | None = Field(default=None, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=20)
     echo: bool | None = None
-    best_of: int | None = None
-    suffix: str | None = None
+    best_of: Annotated[int | None, only(1)] = None
+    suffix: Annotated[str | None, only("")] = None
 
     @field_validator("best_of", "suffix")
     @classmethod

@@ -6,10 +6,22 @@ Fields that could not be honoured are refused rather than dropped; ``top_k``, ``
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
+
+#: Values that ask for nothing, as OpenAPI shows fields that are not supported.
+NO_NUMBER = WithJsonSchema({"enum": [0, None]})
+NO_LIST = WithJsonSchema({"anyOf": [{"type": "array", "maxItems": 0}, {"type": "null"}]})
+NO_TABLE = WithJsonSchema({"anyOf": [{"type": "object", "maxProperties": 0}, {"type": "null"}]})
+_STOP = {"type": "string", "minLength": 1}
+_STOPS = {"type": "array", "items": _STOP, "maxItems": 16}
+
+
+def only(*values: Any) -> WithJsonSchema:
+    """Return how OpenAPI shows a field of which few values ask for nothing."""
+    return WithJsonSchema({"enum": [*values, None]})
 
 
 class Body(BaseModel):
@@ -37,12 +49,14 @@ class SamplingRequest(Body):
     n: int | None = Field(default=None, ge=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: str | list[str] | None = None
+    stop: Annotated[
+        str | list[str] | None, WithJsonSchema({"anyOf": [_STOP, _STOPS, {"type": "null"}]})
+    ] = None
     seed: int | None = None
     user: str | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    presence_penalty: float | None = None
+    frequency_penalty: Annotated[float | None, NO_NUMBER] = None
+    logit_bias: Annotated[dict[str, float] | None, NO_TABLE] = None
+    presence_penalty: Annotated[float | None, NO_NUMBER] = None
 
     @field_validator("frequency_penalty", "logit_bias", "presence_penalty")
     @classmethod
