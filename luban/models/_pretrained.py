@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from luban.core.contracts import Model, Ports
 from luban.core.errors import MissingExtra, RecipeError
+
+M = TypeVar("M", bound=Model)
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -86,6 +89,45 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise RecipeError(f"cannot read {file} ({error}).", where=folder) from error
     return tensors
+
+
+def resolved(model: M, decided: Mapping[str, Any], folder: Path, free: Collection[str] = ()) -> M:
+    """Return a model with the fields that a pretrained directory decides filled in.
+
+    Args:
+        model: Fields given in the recipe must agree with the directory.
+        decided: Fields read from the directory.
+        folder: The directory, for messages.
+        free: Fields that no weight depends on: what the recipe gives counts.
+
+    Raises:
+        RecipeError: if a field given contradicts the directory.
+    """
+    theirs = type(model).from_dict({"name": model.name, **decided}, where=str(folder))
+    filled = {name: getattr(theirs, name) for name in decided}
+    for name in sorted(decided.keys() & model.model_fields_set):
+        ours = getattr(model, name)
+        if name in free:
+            filled[name] = ours
+        elif ours is not None and ours != filled[name]:
+            raise RecipeError(
+                f"{name} contradicts the pretrained model.",
+                where=f"model.{name}",
+                expected=filled[name],
+                got=ours,
+                fix="remove the field: it is read from config.json.",
+            )
+    return model.replace(**filled)
+
+
+def label_names(ports: Ports) -> dict[str, Any]:
+    """Return what ``config.json`` says of the outputs of a classifier or a regression."""
+    names = ports.labels or [f"LABEL_{index}" for index in range(ports.outputs)]
+    labels = {
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+    return {**labels, "problem_type": ports.problem} if ports.problem else labels
 
 
 def load_pretrained(

@@ -11,14 +11,11 @@ from torch import Tensor, nn
 from luban.core.contracts import Model, Ports
 from luban.core.errors import RecipeError
 from luban.models._layouts import config_of, fields_of, from_gpt2, to_gpt2
-from luban.models._pretrained import load_pretrained, locate, read_config, read_weights
+from luban.models._pretrained import load_pretrained, locate, read_config, read_weights, resolved
+from luban.nn.activations import Activation
 from luban.nn.decoder import CausalLM, DecoderModel
 from luban.nn.rotary import Llama3Scaling, Rotary
 from luban.nn.shape import Shape
-
-Activation = Literal[
-    "sigmoid", "tanh", "relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu2"
-]
 
 
 class GPT(Model):
@@ -126,24 +123,10 @@ class GPT(Model):
             return self
         folder = locate(self.pretrained)
         fields = fields_of(read_config(folder), folder)
-        theirs = type(self).from_dict({"name": self.name, **fields}, where=str(folder))
-        filled = {name: getattr(theirs, name) for name in fields}
-        for name in sorted(fields.keys() & self.model_fields_set):
-            ours, decided = getattr(self, name), filled[name]
-            if ours is None or ours == decided:
-                continue
-            # A rotary table may be cut short: no weight depends on it.
-            if name == "max_position_embeddings" and theirs.layout != "gpt2" and ours < decided:
-                filled[name] = ours
-                continue
-            raise RecipeError(
-                f"{name} contradicts the pretrained model.",
-                where=f"model.{name}",
-                expected=decided,
-                got=ours,
-                fix="remove the field: it is read from config.json.",
-            )
-        return self.replace(**filled)
+        # A rotary table may be cut short: no weight depends on it.
+        ours, theirs = self.max_position_embeddings, fields.get("max_position_embeddings")
+        short = fields["layout"] != "gpt2" and ours and theirs and ours < theirs
+        return resolved(self, fields, folder, ("max_position_embeddings",) if short else ())
 
     def start(self, module: nn.Module) -> tuple[str, ...]:
         """Load the pretrained weights, if there are any; none stays fresh."""

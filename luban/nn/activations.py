@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,11 @@ def relu2(x: Tensor) -> Tensor:
     """Return max(x, 0)^2 (So et al. 2021, Primer, 2109.08668)."""
     return F.relu(x).square()
 
+
+#: Names that a recipe may give.
+Activation: TypeAlias = Literal[
+    "sigmoid", "tanh", "relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu2"
+]
 
 _gelu_tanh = partial(F.gelu, approximate="tanh")
 
