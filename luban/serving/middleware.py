@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import time
@@ -13,12 +14,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from luban.serving.errors import ApiError, api_error
-from luban.serving.route import Service
+from luban.serving.route import Limits, Service
 
 #: Open while draining and without a key: load balancers and Prometheus ask here.
 _UNGUARDED = ("/health", "/metrics")
 #: The status of an answer that never began, because the client left.
 _LEFT = 499
+#: Seconds to wait for the rest of a body that nobody wants.
+_LINGER = 1.0
 
 _log = logging.getLogger("luban.serving")
 
@@ -36,6 +39,7 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         service, start = self._service, time.perf_counter()
+        body = _Body(receive, service.limits)
         identity = f"req-{uuid.uuid4().hex}"
         status = _LEFT
 
@@ -44,6 +48,8 @@ class Doorkeeper:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = identity
+            elif not message.get("more_body", False):
+                await body.drain()
             await send(message)
 
         service.in_flight += 1
@@ -53,7 +59,7 @@ class Doorkeeper:
             if refusal is not None:
                 await refusal.response()(scope, receive, identified)
             else:
-                await self._app(scope, self._bounded(receive), identified)
+                await self._app(scope, body, identified)
         except Exception as error:
             _log.exception("%s failed", identity)
             if status != _LEFT:  # the answer has begun: the server can only hang up
@@ -82,38 +88,51 @@ class Doorkeeper:
             )
         size = headers.get("content-length", "0")
         if size.isdigit() and int(size) > service.limits.body_bytes:
-            return self._too_large()
+            return _too_large(service.limits)
         return None
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Return a ``receive`` that refuses a body too large or too slow."""
-        limits = self._service.limits
-        size, complete = 0, False
 
-        async def bounded() -> Message:
-            nonlocal size, complete
-            if complete:  # from here on it only waits for the client to leave
-                return await receive()
-            try:
-                async with asyncio.timeout(limits.seconds):
-                    message: dict[str, Any] = dict(await receive())
-            except TimeoutError:
-                raise ApiError(408, "The request body took too long to arrive.") from None
-            size += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if size > limits.body_bytes:
-                raise self._too_large()
-            return message
+class _Body:
+    """A request body that may be neither too large nor too slow."""
 
-        return bounded
+    def __init__(self, receive: Receive, limits: Limits) -> None:
+        self._receive, self._limits = receive, limits
+        self._size, self._complete = 0, False
 
-    def _too_large(self) -> ApiError:
-        limit = self._service.limits.body_bytes
-        return ApiError(
-            413,
-            f"The request body is larger than {limit:,} bytes.",
-            headers={"connection": "close"},
-        )
+    async def __call__(self) -> Message:
+        """Return the next part; after the last one, wait for the client to leave."""
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                message = await self._next()
+        except TimeoutError:
+            raise ApiError(408, "The request body took too long to arrive.") from None
+        if self._size > self._limits.body_bytes:
+            raise _too_large(self._limits)
+        return message
+
+    async def drain(self) -> None:
+        """Read what a refused client still sends: hanging up on it would lose the answer."""
+        bound = self._size + self._limits.body_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while not self._complete and self._size <= bound:
+                    await self._next()
+
+    async def _next(self) -> Message:
+        message: dict[str, Any] = dict(await self._receive())
+        self._size += len(message.get("body", b""))
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _too_large(limits: Limits) -> ApiError:
+    return ApiError(
+        413,
+        f"The request body is larger than {limits.body_bytes:,} bytes.",
+        headers={"connection": "close"},
+    )
 
 
 def _bearer(headers: Headers) -> str:
