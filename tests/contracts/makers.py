@@ -69,6 +69,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     ],
     "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
     "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
+    "tasks/question-answering": [
+        {"tokenizer": "char", **lengths, "doc_stride": 4, "max_question_length": 8}
+        for lengths in ({"max_length": 24}, {"max_length": 64, "max_answer_length": 5})
+    ],
     "tasks/token-classification": [
         {"tokenizer": "char"},
         {"tokenizer": "char", "crf": True, "scheme": "bioes"},
@@ -91,7 +95,9 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     + [{**_GPT, "num_key_value_heads": 1, "tie_word_embeddings": False}],
     "models/bert": [{**_BERT}, {**_BERT, "pooling": "mean"}, {**_BERT, "norm_first": True}],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
-    + [{**_RNN, "tie_word_embeddings": True}],
+    + [{**_RNN, "tie_word_embeddings": True}, {**_RNN, "pooling": "attention"}]
+    + [{**_RNN, "pooling": "mean", "bidirectional": False}],
+    "models/textcnn": [{"embedding_size": 6, "num_filters": 4, "kernel_sizes": [1, 3, 9]}],
     "adapters/lora": [{}, {"use_dora": True}, {"target_modules": ["q_proj"], "use_rslora": True}],
     "adapters/freeze": [{"layers": 1}, {"trainable": ["*norm*"]}],
     "adapters/peft": [{}, {"method": "loha", "options": {"r": 1}}, {"method": "ln-tuning"}],

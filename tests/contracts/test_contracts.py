@@ -109,6 +109,22 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
     "text-generation": SPOKEN,
     "text-classification": [{**said, "label": "ab"[row % 2]} for row, said in enumerate(SPOKEN)],
     "text-regression": [{**said, "value": 1.5 * row} for row, said in enumerate(SPOKEN)],
+    "question-answering": [
+        {
+            "question": question,
+            "context": context,
+            "answers": [{"text": text, "start": context.find(text)} for text in texts],
+            "_where": f"q:{row}",
+        }
+        for row, (question, context, texts) in enumerate(
+            [
+                ("Who ran?", "The quick fox ran. It met a dog.", ["fox", "The quick fox"]),
+                ("Where?", "At home.", ["home"]),
+                ("Why?", "The quick fox ran. It met a dog.", []),
+                ("谁?", "床前明月光，疑是地上霜。", ["明月"]),
+            ]
+        )
+    ],
     "token-classification": [
         {"tokens": list(text), "tags": tags.split(), "_where": f"t:{row}"}
         for row, (text, tags) in enumerate(
