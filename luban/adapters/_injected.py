@@ -101,7 +101,8 @@ def save_peft(module: nn.Module, model: Model, folder: Path) -> None:
 
     Names are those of the model's Hugging Face twin, so that ``peft.PeftModel.from_pretrained``
     loads them onto it; where that layout joins or turns the matrices adapted, they are ours.
-    Trained parts of the base model (a head) go along as ``modules_to_save``.
+    Trained parts of the base model (a head) go along as ``modules_to_save``; what a module owns
+    beside modules inside it (the bias of a masked-token head) is in the file, but peft ignores it.
     """
     peft, layers = library(), _adapted(module)
     tensors = untied(module)
@@ -113,15 +114,18 @@ def save_peft(module: nn.Module, model: Model, folder: Path) -> None:
     for name, tensor in peft.get_peft_model_state_dict(module, save_embedding_layers=False).items():
         owner = next(layer for layer in layers if name.startswith(f"{layer}."))
         whole[f"{_owner_name(owner, base, theirs)}{name.removeprefix(owner)}"] = tensor
+    named = {theirs.get(name, name): tensor for name, tensor in base.items()}
     trained = {
-        theirs.get(name, name).rpartition(".")[0]
+        theirs.get(name, name)
         for name, parameter in module.named_parameters()
         if parameter.requires_grad and name in base
     }
-    for name, tensor in base.items():
-        if theirs.get(name, name).rpartition(".")[0] in trained:
-            whole[theirs.get(name, name)] = tensor
-    config = copy.copy(module.peft_config[_NAME])
+    owners = {name.rpartition(".")[0] for name in trained}
+    # peft saves modules: one with others inside (a head's own bias) it cannot take apart.
+    modules = {name.rpartition(".")[0] for name in named}
+    owners = {o for o in owners if not any(m.startswith(f"{o}.") for m in modules)}
+    whole |= {n: t for n, t in named.items() if n in trained or n.rpartition(".")[0] in owners}
+    config: Any = copy.copy(module.peft_config[_NAME])  # type: ignore[index]
     config.target_modules = sorted(_owner_name(layer, base, theirs) for layer in layers)
     if getattr(config, "feedforward_modules", None):
         config.feedforward_modules = sorted(
@@ -129,7 +133,7 @@ def save_peft(module: nn.Module, model: Model, folder: Path) -> None:
             for name, layer in layers.items()
             if layer.is_feedforward
         )
-    config.modules_to_save = sorted(trained) or None
+    config.modules_to_save = sorted(owners) or None
     config.base_model_name_or_path = getattr(model, "pretrained", None)
     config.inference_mode = True
     config.save_pretrained(folder)

@@ -111,6 +111,12 @@ def _summed(each: Tensor, mask: Tensor | None) -> Losses:
     return Losses(each.where(mask, 0).sum(1), mask.sum(1).to(each.dtype))
 
 
+def features_of(module: nn.Module, batch: Batch) -> Tensor:
+    """Return what the module's head sees, (B, T, D)."""
+    found: Tensor = module.features(**batch.inputs)  # type: ignore[operator]
+    return found
+
+
 @contextmanager
 def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
     """Give the list that every output of the module goes into for a while."""
@@ -168,8 +174,8 @@ class Dice:
     @classmethod
     def now(cls) -> Dice:
         """Return the present state."""
-        started = torch.cuda.is_available() and torch.cuda.is_initialized()
-        return cls(torch.get_rng_state(), torch.cuda.get_rng_state() if started else None)
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+        return cls(torch.get_rng_state(), cuda)
 
     @contextmanager
     def again(self) -> Iterator[None]:

@@ -123,7 +123,8 @@ def _shaped(mask: Tensor | None, output: Tensor) -> Tensor:
 
 def _norm(x: Tensor) -> Tensor:
     """Return the Euclidean norm of each example, (B,)."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norms
 
 
 def _scaled(directions: list[Tensor], lengths: list[Tensor]) -> list[Tensor]:

@@ -16,7 +16,7 @@ from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Objective, Ports, Task
 from luban.core.errors import RecipeError
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.objectives._parts import added, real_positions
+from luban.objectives._parts import added, features_of, real_positions
 
 _HERE = "train.objectives.denoising"
 _ROLES = ("pad", "end", "start", "separator", "mask")
@@ -126,7 +126,8 @@ def _check_tied(module: nn.Module) -> None:
     with torch.no_grad():
         ids = torch.zeros(1, 4, dtype=torch.int64, device=weight.device)
         mask = torch.ones_like(ids)
-        width = module.eval().features(input_ids=ids, attention_mask=mask).shape[-1]
+        given = Batch({"input_ids": ids, "attention_mask": mask}, {})
+        width = features_of(module.eval(), given).shape[-1]
     module.train(mode)
     if width != weight.shape[1]:
         raise RecipeError(
@@ -161,7 +162,7 @@ def _replaced(batch: Batch, hidden: Tensor, ports: Ports) -> Batch:
 def _recovered(model: nn.Module, damaged: Batch, clean: Batch, hidden: Tensor) -> Losses:
     """Return the cross-entropy of the hidden tokens, from features times the embedding."""
     weight: Tensor = model.get_submodule("stem").weight  # type: ignore[assignment]
-    logits = F.linear(model.features(**damaged.inputs), weight)  # type: ignore[operator]
+    logits = F.linear(features_of(model, damaged), weight)
     return cross_entropy(logits, clean.inputs["input_ids"].where(hidden, IGNORE))
 
 

@@ -23,6 +23,7 @@ from luban.engine.saved import load_saved
 from luban.objectives._parts import (
     added,
     divergence,
+    features_of,
     outputs_of,
     real_positions,
     refuse_without_classes,
@@ -86,9 +87,9 @@ class Distillation(Objective):
 
 def _unlike(teacher: nn.Module, model: nn.Module, batch: Batch) -> Losses:
     """Return the squared differences of the pairs' cosines, and how many pairs there are."""
-    ours: Tensor = model.features(**batch.inputs)  # type: ignore[operator]
+    ours = features_of(model, batch)
     with torch.no_grad():
-        theirs: Tensor = teacher.features(**batch.inputs)  # type: ignore[operator]
+        theirs = features_of(teacher, batch)
     real = real_positions(batch, ours.shape)
     pairs = real[:, :, None] & real[:, None, :]
     each = (_cosines(ours) - _cosines(theirs)).square().where(pairs, 0)

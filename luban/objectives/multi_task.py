@@ -13,7 +13,7 @@ from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Objective, Ports, Source, Task
 from luban.core.errors import DataError, RecipeError
 from luban.data.held import Held
-from luban.objectives._parts import added
+from luban.objectives._parts import added, features_of
 
 _HERE = "train.objectives.multi-task"
 
@@ -60,10 +60,9 @@ class MultiTask(Objective):
                 got=f"{ports.length:,} positions and {ports.segments} text(s)",
                 fix="lower the second task's length, or swap the two tasks.",
             )
-        if not hasattr(module, "auxiliary"):
-            module.auxiliary = nn.ModuleDict()
-        width = _width(module)
-        module.auxiliary[self._key] = nn.Linear(width, ports.outputs)  # type: ignore[operator]
+        parts = getattr(module, "auxiliary", None) or nn.ModuleDict()
+        parts[self._key] = nn.Linear(_width(module), ports.outputs)
+        module.auxiliary = parts
 
     def wrap(self, loss: LossFn, task: Task) -> LossFn:
         """Return the loss plus the weighted loss of the second task.
@@ -122,13 +121,12 @@ class _Branch(nn.Module):
 
     def forward(self, **inputs: Tensor) -> Tensor:
         """Return the second task's logits; one label comes from the mean over real positions."""
-        x_BTD: Tensor = self.body.features(**inputs)  # type: ignore[operator]
+        x_BTD = features_of(self.body, Batch(inputs, {}))
         if self.ports.produces == "label":
             mask = inputs.get("attention_mask", torch.ones_like(x_BTD[..., 0]))[..., None]
-            x = (x_BTD * mask).sum(1) / mask.sum(1)
-            logits: Tensor = self.head(x)
-            return logits
-        return self.head(x_BTD)  # type: ignore[no-any-return]
+            x_BTD = (x_BTD * mask).sum(1) / mask.sum(1)
+        logits: Tensor = self.head(x_BTD)
+        return logits
 
 
 def _width(module: nn.Module) -> int:
@@ -138,6 +136,6 @@ def _width(module: nn.Module) -> int:
     with torch.no_grad():
         ids = torch.zeros(1, 4, dtype=torch.int64, device=stem.device)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        width = int(module.eval().features(**inputs).shape[-1])
+        width = features_of(module.eval(), Batch(inputs, {})).shape[-1]
     module.train(mode)
     return width

@@ -11,10 +11,11 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch import nn
 
 from luban.adapters.peft import METHODS, UNFIT
-from luban.core.contracts import Adapter, Model
+from luban.core.contracts import Adapter, Model, Ports
 from luban.core.errors import MissingExtra, RecipeError
 from tests.adapters.toy import IDS, PORTS, built, gpt, logits, train, trained_names
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 def twin(model: Model, module: nn.Module) -> Any:
     """The transformers model with the weights of one of ours."""
     config = transformers.AutoConfig.for_model(**model.hf_config(PORTS))
-    made = transformers.AutoModelForCausalLM.from_config(config).eval()
+    auto: Any = transformers.AutoModelForCausalLM
+    made = auto.from_config(config).eval()
     made.load_state_dict(model.to_hf(module.state_dict()), strict=False)
     made.tie_weights()
     return made
@@ -181,3 +183,53 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtra, match=r"luban\[peft\]"):
         Adapter.from_dict("lora").apply(built(gpt()))
+
+
+_HEADS = {
+    "label": transformers.BertForSequenceClassification,
+    "tags": transformers.BertForTokenClassification,
+    "tokens": transformers.BertForMaskedLM,
+    "span": transformers.BertForQuestionAnswering,
+}
+
+
+@pytest.mark.parametrize("produces", _HEADS)
+@pytest.mark.parametrize("name", ["lora", "peft"])
+def test_peft_loads_an_adapted_bert(name: str, produces: str, tmp_path: Path) -> None:
+    outputs = {"tokens": 23, "span": 2}.get(produces, 4)
+    ports = Ports("tokens", 23, outputs, 8, 0, 1, produces, 2, 3)
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = Model.from_dict({"name": "bert", **small, "initializer_range": 0.3})
+    module = built(model, ports)
+    config = transformers.BertConfig(**model.hf_config(ports))
+    base = _HEADS[produces](config).eval()
+    base.load_state_dict(model.to_hf(module.state_dict()), strict=False)
+    adapter = Adapter.from_dict(name)
+    module = adapter.apply(module, ("pooler.dense.weight", "pooler.dense.bias"))
+    head = {n for n in trained_names(module) if "lora_" not in n and "ia3_" not in n}
+    assert {n.partition(".")[0] for n in head} <= {
+        "pooler", "classifier", "qa_outputs", "predictions",
+    }  # fmt: skip
+    assert head
+    chosen = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(chosen, 0.3)
+    for _ in range(3):
+        loss = module(IDS).log_softmax(-1)[..., 0].mean()
+        loss.backward()
+        optimizer.step()
+    adapter.save(module, model, tmp_path)
+    loaded = peft.PeftModel.from_pretrained(base, tmp_path).eval()
+    if produces == "tokens":  # peft leaves this one aside
+        bias = load_file(tmp_path / "adapter_model.safetensors")[
+            "base_model.model.cls.predictions.bias"
+        ]
+        loaded.get_base_model().cls.predictions.bias.data.copy_(bias)
+    with torch.no_grad():
+        theirs = loaded(IDS)
+    found = (
+        torch.stack([theirs.start_logits, theirs.end_logits], -1)
+        if produces == "span"
+        else (theirs.logits)
+    )
+    torch.testing.assert_close(found, logits(module), atol=1e-5, rtol=0)
+    assert (logits(module) - logits(built(model, ports))).abs().max() > 0.05

@@ -35,7 +35,8 @@ def train(module: nn.Module, steps: int = 3, rate: float = 0.3) -> None:
     optimizer = torch.optim.SGD(chosen, rate)
     for _ in range(steps):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(module(IDS).flatten(0, -2), IDS.flatten()).backward()
+        loss = nn.functional.cross_entropy(module(IDS).flatten(0, -2), IDS.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 

@@ -45,7 +45,8 @@ def by_hand(task: Any, module: Toy, batch: Batch, r: Tensor) -> Losses:
 def radius(module: Toy, batch: Batch) -> Tensor:
     mask = batch.inputs["attention_mask"][..., None]
     e = module.stem(batch.inputs["input_ids"]).detach() * mask
-    return EPSILON * e.flatten(1).norm(dim=1)[:, None, None]
+    norms: Tensor = e.flatten(1).norm(dim=1)[:, None, None]
+    return EPSILON * norms
 
 
 def test_fgm_is_the_closed_form() -> None:

@@ -45,7 +45,7 @@ def test_the_sum_of_both_losses(other: Path) -> None:
     module = Model.from_dict(GPT).build(task.ports())
     made = objective(other, weight=0.5)
     made.attach(module, task)
-    (head,) = module.auxiliary.values()  # type: ignore[operator, union-attr]
+    (head,) = module.auxiliary.values()  # type: ignore[operator]
     assert (head.in_features, head.out_features) == (16, task.ports().outputs)
     seen: list[Any] = []
     head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
