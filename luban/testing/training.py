@@ -100,6 +100,14 @@ def check_mechanism(mechanism: Mechanism) -> None:
     law(draws == back, mechanism, "draw does not depend on what was drawn before")
     law(all(0 <= i < 50 and e >= 0 for d in draws for e, i in d), mechanism, "draws in range")
     law(draws != [mechanism.draw(s, 8, POOL, 4) for s in range(20)], mechanism, "the seed matters")
+    twin = copy.deepcopy(POOL)
+    same = draws == [mechanism.draw(step, 8, twin, 3) for step in range(20)]
+    law(same, mechanism, "equal pools, equal draws")
+    kept = [np.array_equal(getattr(twin, n), getattr(POOL, n)) for n in ("lengths", "groups")]
+    law(all(kept), mechanism, "drawing leaves the pool alone")
+    for pool in (Pool(50, None, POOL.groups), Pool(1, np.ones(1), np.zeros(1, int))):
+        drawn = [i for step in range(4) for _, i in mechanism.draw(step, 8, pool, 3)]
+        law(all(0 <= i < pool.size for i in drawn), mechanism, "draws from any pool in range")
     torch.manual_seed(0)
     module, batch = nn.Linear(3, 2).double(), Batch({"x": torch.ones(4, 3).double()}, {})
 
@@ -137,7 +145,8 @@ def check_model(model: Model, ports: Ports, batch: Batch) -> None:
     other.load_state_dict(back, strict=False)
     law(torch.equal(other(**batch.inputs), logits), model, "from_hf(to_hf(weights)) == weights")
     law(bool(json.dumps(model.hf_config(ports))), model, "hf_config is plain data")
-    law(model.flops_per_token(ports, 1000) > 0, model, "training costs something")
+    size = sum(parameter.numel() for parameter in module.parameters())
+    law(model.flops_per_token(ports, size) > 0, model, "training costs something")
     refused = refuses(lambda: model.build(Ports("nothing-known", 1, 1)))
     law(refused, model, "refuses ports it does not accept")
 

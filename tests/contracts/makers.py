@@ -41,6 +41,15 @@ _GPT = {
 _BERT = {**_GPT, "intermediate_size": 24}
 _RNN = {"hidden_size": 12, "num_hidden_layers": 2}
 
+_SEQ2SEQ = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "dropout": 0.0}
+_PAIR = {
+    "tokenizer": "char",
+    "num_beams": 1,
+    "max_new_tokens": 6,
+    "max_source_length": 10,
+    "max_target_length": 10,
+}
+
 #: "kind/name" to the fields of each variant.
 MAKE: dict[str, list[dict[str, Any]]] = {
     "sources/text": [
@@ -69,6 +78,15 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     ],
     "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
     "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
+    "tasks/translation": [
+        _PAIR,
+        {**_PAIR, "num_beams": 3, "length_penalty": 0.6, "target_tokenizer": "char"},
+        {**_PAIR, "num_beams": 2, "decoder_only": True, "no_repeat_ngram_size": 2},
+    ],
+    "tasks/summarization": [
+        {**_PAIR, "num_beams": 2, "tokenize": "characters"},
+        {**_PAIR, "decoder_only": True},
+    ],
     "tasks/question-answering": [
         {"tokenizer": "char", **lengths, "doc_stride": 4, "max_question_length": 8}
         for lengths in ({"max_length": 24}, {"max_length": 64, "max_answer_length": 5})
@@ -93,6 +111,16 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     ],
     "models/gpt": [{**_GPT, "layout": layout} for layout in ("qwen3", "llama", "gpt2")]
     + [{**_GPT, "num_key_value_heads": 1, "tie_word_embeddings": False}],
+    "models/seq2seq": [
+        _SEQ2SEQ,
+        {**_SEQ2SEQ, "layout": "marian", "initializer": "normal", "initializer_range": 0.2},
+        {**_SEQ2SEQ, "layout": "marian", "share_encoder_decoder_embeddings": False},
+    ],
+    "models/rnn-seq2seq": [
+        _RNN,
+        {**_RNN, "cell": "gru", "attention": "additive", "tie_word_embeddings": True},
+        {**_RNN, "input_feeding": True},
+    ],
     "models/bert": [{**_BERT}, {**_BERT, "pooling": "mean"}, {**_BERT, "norm_first": True}],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
     + [{**_RNN, "tie_word_embeddings": True}, {**_RNN, "pooling": "attention"}]
@@ -113,6 +141,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
             "source": {"name": "jsonl", "path": "{folder}/rows.jsonl"},
         }
     ],
+    "mechanisms/plain": [{}, {"group_by_length": False}, {"balanced": True}],
     "optimizers/adam": [{}, {"weight_decay": 0.1}],
     "optimizers/adamw": [{}, {"weight_decay": 0.1}],
     "optimizers/sgd": [{}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}],

@@ -106,6 +106,28 @@ def test_tokenizers(kind: str, name: str, fields: Any, texts: list[str], samples
 
 #: Records for a task: the first entry whose fields it can read.
 RECORDS: dict[str, list[dict[str, Any]]] = {
+    "translation": [
+        {"source": source, "target": target, "_where": f"t:{row}"}
+        for row, (source, target) in enumerate(
+            [
+                ("to be", "sein"),
+                ("or not", ["oder nicht", "oder nein"]),
+                ("a longer sentence", "ein langer"),
+                ("月", "Mond"),
+            ]
+        )
+    ],
+    "summarization": [
+        {"document": document, "summary": summary, "_where": f"s:{row}"}
+        for row, (document, summary) in enumerate(
+            [
+                ("床前明月光，疑是地上霜。举头望明月，低头思故乡。", "月"),
+                ("The fox ran. It met a dog.", ["A fox ran", "Fox"]),
+                ("短", "短"),
+                ("No news. None at all.", "No news"),
+            ]
+        )
+    ],
     "text-generation": SPOKEN,
     "text-classification": [{**said, "label": "ab"[row % 2]} for row, said in enumerate(SPOKEN)],
     "text-regression": [{**said, "value": 1.5 * row} for row, said in enumerate(SPOKEN)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,12 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from luban.adapters.freeze import Freeze
+from luban.adapters.lora import Lora
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import (
+    Adapter,
     Cleaner,
     Mechanism,
     Metric,
     Model,
+    Objective,
     Optimizer,
     Pool,
     Ports,
@@ -35,14 +40,19 @@ from luban.engine.optimizers.sgd import Sgd
 from luban.engine.schedules.constant import Constant
 from luban.mechanisms.plain import Plain
 from luban.metrics.loss import Loss
+from luban.models.gpt import GPT
 from luban.models.rnn import RNN
+from luban.objectives.adversarial import Adversarial
+from luban.objectives.denoising import Denoising
 from luban.stages.card import Card
 from luban.tasks.text_generation import TextGeneration
 from luban.testing import (
+    check_adapter,
     check_cleaner,
     check_mechanism,
     check_metric,
     check_model,
+    check_objective,
     check_optimizer,
     check_schedule,
     check_source,
@@ -59,7 +69,7 @@ T = TypeVar("T")
 @pytest.fixture(autouse=True)
 def _components_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """The faulty ones below have no file of their own, so no name leads to them."""
-    for module in ("data", "task", "training"):
+    for module in ("around", "data", "task", "training"):
         monkeypatch.setattr(f"luban.testing.{module}.check_component", lambda component: None)
 
 
@@ -238,9 +248,17 @@ class Unsteady(Plain):
         return super().draw(len(self.drawn), batch_size, pool, seed)
 
 
+class Remembering(Plain):
+    """Knows a pool by where it lies in memory."""
+
+    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
+        return super().draw(step, batch_size, pool, seed + id(pool))
+
+
 def test_mechanisms() -> None:
     mechanism: Mechanism = Unsteady(drawn=[])
     breaks("does not depend on what was drawn", check_mechanism, mechanism)
+    breaks("equal pools, equal draws", check_mechanism, Remembering())
 
 
 class Omnivore(RNN):
@@ -318,6 +336,120 @@ def test_a_mean_of_means_is_found() -> None:
     arguments = (task(TextGeneration), RNN(hidden_size=4), RECORDS)
     check_task(*arguments, mechanism=Plain())
     breaks("micro-batches of 1", check_task, *arguments, mechanism=MeanOfMeans())
+
+
+GPT_FIELDS = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+PORTS, BATCH = (
+    Ports("tokens", 5, 5, 4, 0, 1),
+    Batch({"input_ids": torch.arange(8).view(2, 4) % 5}, {}),
+)
+
+
+class Thawed(Freeze):
+    """Trains everything."""
+
+    def apply(self, module: nn.Module, fresh: Sequence[str] = ()) -> nn.Module:
+        return module
+
+
+class Sticky(Lora):
+    """Never takes the adapter out."""
+
+    def merge(self, module: nn.Module) -> nn.Module:
+        return module
+
+
+class Jumpy(Lora):
+    """Does not start where the model is."""
+
+    def apply(self, module: nn.Module, fresh: Sequence[str] = ()) -> nn.Module:
+        adapted = super().apply(module, fresh)
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                nn.init.ones_(parameter)
+        return adapted
+
+
+class Forgetful(Freeze):
+    """Writes nothing apart."""
+
+    def save(self, module: nn.Module, model: Model, folder: Path) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("adapter", "law"),
+    [
+        (Thawed(), "few parameters are trained"),
+        (Sticky(r=1), "the names are the plain module's"),
+        (Jumpy(), "a new adapter changes no output"),
+        (Forgetful(layers=0), "written apart"),
+    ],
+)
+def test_adapters(adapter: Adapter, law: str) -> None:
+    breaks(law, check_adapter, adapter, GPT(**GPT_FIELDS), PORTS, BATCH)
+
+
+class Counting(Adversarial):
+    """Counts everything twice."""
+
+    def wrap(self, loss: LossFn, task: Task) -> LossFn:
+        def wrapped(model: nn.Module, batch: Batch) -> Losses:
+            losses = loss(model, batch)
+            return Losses(losses.sums * 2, losses.counts * 2)
+
+        return wrapped
+
+
+class Clinging(Adversarial):
+    """Leaves a hook behind."""
+
+    def wrap(self, loss: LossFn, task: Task) -> LossFn:
+        plain = super().wrap(loss, task)
+
+        def wrapped(model: nn.Module, batch: Batch) -> Losses:
+            model.get_submodule("stem").register_forward_hook(lambda *_: None)
+            return plain(model, batch)
+
+        return wrapped
+
+
+class OwnDice(Denoising):
+    """Draws from a generator that nobody seeds."""
+
+    def wrap(self, loss: LossFn, task: Task) -> LossFn:
+        plain, dice = super().wrap(loss, task), torch.Generator()
+
+        def wrapped(model: nn.Module, batch: Batch) -> Losses:
+            torch.manual_seed(int(torch.randint(1000, (), generator=dice)))
+            return plain(model, batch)
+
+        return wrapped
+
+
+class OverBatch(Adversarial):
+    """Gives every example the mean of the batch."""
+
+    def wrap(self, loss: LossFn, task: Task) -> LossFn:
+        def wrapped(model: nn.Module, batch: Batch) -> Losses:
+            losses = loss(model, batch)
+            return Losses(losses.sums + losses.counts * losses.each.mean(), losses.counts)
+
+        return wrapped
+
+
+@pytest.mark.parametrize(
+    ("objective", "law"),
+    [
+        (Counting(), "counts are those of the task"),
+        (Clinging(), "no hook is left behind"),
+        (OwnDice(), "the same seed gives the same gradient"),
+        (OverBatch(), "micro-batches give the gradient"),
+    ],
+)
+def test_objectives(objective: Objective, law: str) -> None:
+    arguments = (objective, task(TextGeneration, 8), GPT(**GPT_FIELDS), RECORDS)
+    breaks(law, check_objective, *arguments, separable=True)
 
 
 class Lost(Card):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Mechanism, Pool
 from luban.core.errors import DataError
+from luban.mechanisms.plain import WINDOW
 
 PLAIN = Mechanism.from_dict("plain")
+BALANCED = Mechanism.from_dict({"name": "plain", "balanced": True})
 
 
 @given(size=st.integers(1, 40), batch_size=st.integers(1, 60), seed=st.integers(0, 5))
@@ -68,3 +73,92 @@ def test_nothing_to_learn_from_is_an_error() -> None:
 
 def test_plain_training_costs_nothing() -> None:
     assert PLAIN.cost(100, 8, 1000) == {}
+
+
+# Lengths and groups
+
+
+def realistic(size: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Lengths as sentences have them: most short, a few long (log-normal)."""
+    drawn = np.random.default_rng(seed).lognormal(3.0, 0.6, size)
+    return np.clip(drawn, 3, 128).astype(np.int64)
+
+
+def padded(pool: Pool, mechanism: Mechanism, steps: int, batch_size: int) -> float:
+    """The share of positions that are padding."""
+    assert pool.lengths is not None
+    read = real = 0
+    for step in range(steps):
+        lengths = pool.lengths[[i for _, i in mechanism.draw(step, batch_size, pool, 0)]]
+        read, real = read + int(lengths.max()) * batch_size, real + int(lengths.sum())
+    return 1 - real / read
+
+
+@given(
+    size=st.integers(1, 300),
+    batch_size=st.integers(1, 20),
+    seed=st.integers(0, 5),
+    lengths=st.integers(0, 5),
+)
+@settings(max_examples=30)
+def test_grouping_by_length_shows_every_example_once_per_epoch(
+    size: int, batch_size: int, seed: int, lengths: int
+) -> None:
+    """In any number of whole windows: as often as shuffling alone, only in another order."""
+    pool, steps = Pool(size, realistic(size, lengths)), 2 * WINDOW
+    grouped = [pair for s in range(steps) for pair in PLAIN.draw(s, batch_size, pool, seed)]
+    shuffled = [pair for s in range(steps) for pair in PLAIN.draw(s, batch_size, Pool(size), seed)]
+    assert sorted(grouped) == sorted(shuffled)
+    whole = steps * batch_size // size
+    for epoch in range(whole):
+        assert sorted(i for e, i in grouped if e == epoch) == list(range(size))
+
+
+def test_grouping_by_length_saves_padding_and_stays_random() -> None:
+    pool = Pool(5000, realistic(5000))
+    assert pool.lengths is not None
+    shuffled = Mechanism.from_dict({"name": "plain", "group_by_length": False})
+    assert padded(pool, shuffled, 150, 32) > 0.55
+    assert padded(pool, PLAIN, 150, 32) < 0.12
+    means = [pool.lengths[[i for _, i in PLAIN.draw(s, 32, pool, 0)]].mean() for s in range(320)]
+    # Long and short steps alternate at random: no trend inside the windows of 32 steps.
+    order = np.corrcoef(np.tile(np.arange(WINDOW), 10), means)[0, 1]
+    assert abs(order) < 0.2
+    assert np.std(means) > 5
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.1), (0.7, 0.2, 0.08, 0.02)])
+def test_balanced_draws_every_class_equally_often(shares: tuple[float, ...]) -> None:
+    groups = np.repeat(np.arange(len(shares)), [int(2000 * share) for share in shares])
+    pool, batch_size, steps = Pool(len(groups), None, groups), 40, 500
+    drawn = [i for s in range(steps) for _, i in BALANCED.draw(s, batch_size, pool, 1)]
+    found = np.bincount(groups[drawn]) / len(drawn)
+    # Four standard deviations of a share over 20,000 draws.
+    assert found == pytest.approx(np.full(len(shares), 1 / len(shares)), abs=4 * 0.5 / 20_000**0.5)
+    rare = np.bincount(drawn, minlength=len(groups))[groups == len(shares) - 1]
+    assert (rare > 0).all()
+    assert rare.std() < 3 * rare.mean() ** 0.5
+
+
+@given(step=st.integers(0, 5_000), seed=st.integers(0, 2**63 - 1))
+@settings(max_examples=30)
+def test_both_are_pure_functions(step: int, seed: int) -> None:
+    pool = Pool(100, realistic(100), np.arange(100) % 7)
+    for mechanism in (PLAIN, BALANCED):
+        first = mechanism.draw(step, 8, pool, seed)
+        mechanism.draw(step + 500, 8, pool, seed + 1)
+        assert mechanism.draw(step, 8, pool, seed) == first
+        assert len(first) == 8
+
+
+def test_other_lengths_or_groups_are_another_pool() -> None:
+    """What is remembered of one pool must not answer for another of the same size."""
+    groups = np.arange(100) % 2
+    one = BALANCED.draw(0, 50, Pool(100, None, groups), 3)
+    other = BALANCED.draw(0, 50, Pool(100, None, (np.arange(100) < 95).astype(int)), 3)
+    assert one != other
+
+
+def test_nothing_to_balance_is_an_error() -> None:
+    with pytest.raises(DataError, match="no groups to balance"):
+        BALANCED.draw(0, 4, Pool(10), 0)
