@@ -38,7 +38,7 @@ def draw_loss(run: Run) -> None:
         part.spines[["top", "right"]].set_visible(False)
         part.grid(alpha=0.25)
         if part.get_legend_handles_labels()[0]:
-            part.legend(frameon=False)
+            part.legend(frameon=False, loc="upper right")  # "best" looks at every point
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     write_atomic(run.path / "figures" / "loss.png", buffer.getvalue())
