@@ -1,9 +1,9 @@
-"""A recurrent network over tokens: embedding, plain RNN, LSTM or GRU, linear head."""
+"""A recurrent network over tokens: embedding, plain RNN, LSTM or GRU, head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,20 +12,35 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from luban.core.contracts import Model, Ports
+from luban.core.errors import RecipeError
 from luban.nn.cache import StateCache
+from luban.nn.embedding import TokenEmbedding
+from luban.nn.recurrent import CELLS, Cell, Pooling, RecurrentEncoder, draw_cells
 
 
 class RNN(Model):
-    """The classic language model (Mikolov et al. 2010; Hochreiter and Schmidhuber 1997)."""
+    """The classic language model (Mikolov et al. 2010; Hochreiter and Schmidhuber 1997).
+
+    For labels and tags it reads both ways (Graves and Schmidhuber 2005).
+    """
 
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
+    produces: ClassVar[tuple[str, ...]] = ("next", "label", "tags")
 
-    cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    hidden_size: int = Field(default=256, ge=1)
+    cell: Cell = "lstm"
+    hidden_size: int = Field(default=256, ge=1, description="In each direction.")
     num_hidden_layers: int = Field(default=2, ge=1)
     embedding_size: int | None = Field(default=None, ge=1, description="None: hidden_size.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    tie_word_embeddings: bool = False
+    tie_word_embeddings: bool = Field(
+        default=False, description="For the next token: the head is the embedding."
+    )
+    bidirectional: bool | None = Field(
+        default=None, description="None: both ways, but for the next token to the right only."
+    )
+    pooling: Pooling = Field(
+        default="max", description="One vector for a label, from those of all positions."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -33,14 +48,40 @@ class RNN(Model):
             raise ValueError("a tied head needs embedding_size = hidden_size")
         return self
 
-    def build(self, ports: Ports) -> RecurrentLM:
+    def build(self, ports: Ports) -> RecurrentLM | RecurrentEncoder:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
-            RecipeError: if the task does not give tokens.
+            RecipeError: if the task does not give tokens, or asks for what cannot be.
         """
         self.check(ports)
-        return RecurrentLM(self, ports)
+        if ports.produces == "next":
+            if self.bidirectional:
+                raise RecipeError(
+                    "what reads both ways would see the token it is to predict.",
+                    where="model.bidirectional",
+                    expected="false",
+                    got=True,
+                )
+            return RecurrentLM(self, ports)
+        width = self.embedding_size or self.hidden_size
+        return RecurrentEncoder(
+            TokenEmbedding(ports.inputs, width, ports.segments, self.dropout),
+            self.cell,
+            self.hidden_size,
+            self.num_hidden_layers,
+            ports.outputs,
+            both=self.bidirectional is not False,
+            pooling=self.pooling if ports.produces == "label" else None,
+            dropout=self.dropout,
+            chain=ports.chain,
+        )
+
+    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+        """Return 6 per parameter (Kaplan et al. 2020, 2001.08361); looking up a row is free."""
+        tied = ports.produces == "next" and self.tie_word_embeddings
+        looked_up = 0 if tied else ports.inputs * (self.embedding_size or self.hidden_size)
+        return 6.0 * (parameters - looked_up)
 
 
 class RecurrentLM(nn.Module):
@@ -49,9 +90,9 @@ class RecurrentLM(nn.Module):
     def __init__(self, config: RNN, ports: Ports) -> None:
         super().__init__()
         width = config.embedding_size or config.hidden_size
-        layers = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
         self.stem = nn.Embedding(ports.inputs, width)
-        self.layers: nn.RNNBase = layers(
+        self.blocks = nn.ModuleList()  # the layers are one operation
+        self.layers: nn.RNNBase = CELLS[config.cell](
             width,
             config.hidden_size,
             config.num_hidden_layers,
@@ -72,16 +113,9 @@ class RecurrentLM(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
-        """Draw fresh weights: uniform cells, and LSTM forget gates that start open.
-
-        Jozefowicz et al. 2015: a forget bias of 1.
-        """
+        """Draw fresh weights."""
         nn.init.normal_(self.stem.weight, std=self.stem.embedding_dim**-0.5)
-        self.layers.reset_parameters()
-        if isinstance(self.layers, nn.LSTM):
-            for name, bias in self.layers.named_parameters():
-                if name.startswith("bias_hh"):
-                    bias[self.layers.hidden_size : 2 * self.layers.hidden_size] = 1.0
+        draw_cells(self.layers)
         if self.head is not None:
             self.head.reset_parameters()
 

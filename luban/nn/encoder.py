@@ -55,7 +55,7 @@ class EncoderModel(nn.Module):
                 got=length,
             )
         places, kinds = self.position_embeddings, self.token_type_embeddings
-        x_BTD = self.word_embeddings(input_ids_BT)
+        x_BTD: Tensor = self.word_embeddings(input_ids_BT)
         x_BTD = x_BTD + (kinds.weight[0] if token_type_ids_BT is None else kinds(token_type_ids_BT))
         x_BTD = x_BTD + (
             places.weight[:length] if position_ids_BT is None else places(position_ids_BT)
