@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from luban.core.errors import VerifyError
@@ -39,9 +41,11 @@ def largest_difference(expected: Sequence[Tensor], got: Sequence[Tensor]) -> Cla
 
 
 def output_of(result: object) -> Tensor:
-    """Return the tensor that a forward pass gave."""
-    first = result[0] if isinstance(result, tuple | list) else result
+    """Return the tensor that a forward pass gave, ours or that of transformers."""
+    first: Any = result[0] if isinstance(result, tuple | list) else result
     tensor = getattr(first, "logits", first)
+    if hasattr(first, "start_logits"):  # theirs has a vector for each end of a span
+        tensor = torch.stack([first.start_logits, first.end_logits], dim=-1)
     if not isinstance(tensor, Tensor):
         raise VerifyError("the model gives no tensor.", got=type(first).__name__)
     return tensor.detach().cpu()

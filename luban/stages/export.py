@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from luban.core.contracts import Exporter, Stage
+from luban.core.contracts import Exporter, Stage, Task
 from luban.core.report import Claim, Report
 from luban.run import Run
 from luban.stages._prepared import held_out_split, open_store
@@ -18,15 +18,15 @@ from luban.trained import load_trained
 class Export(Stage):
     """One folder for each format, in ``export/``."""
 
-    formats: tuple[Exporter, ...] = Field(
-        default=("huggingface",), validate_default=True, description="Exporters by name."
+    formats: tuple[Exporter, ...] | None = Field(
+        default=None,
+        description="Exporters by name; by default huggingface where transformers has a class that "
+        "computes the same, else torch-export.",
     )
     needs: ClassVar[tuple[str, ...]] = ("train",)
 
     def perform(self, run: Run) -> None:
         """Write every format into ``export/<format>``."""
-        for exporter in self.formats:
-            run.say(f"export: {exporter.name}")
         self._write(run, run.path / "export")
 
     def measure(self, run: Run) -> Report:
@@ -37,7 +37,7 @@ class Export(Stage):
         for report in reports:
             claims |= report.claims
         tolerance = max((report.tolerance for report in reports), default=1e-3)
-        text = [f"Written to `export/{exporter.name}/`." for exporter in self.formats]
+        text = [f"Written to `export/{name}/`." for report in reports for name in report.details]
         return Report("export", claims, details={"text": text}, tolerance=tolerance)
 
     def _write(self, run: Run, folder: Path) -> list[Report]:
@@ -46,7 +46,15 @@ class Export(Stage):
         looked = [view[i] for i in range(min(100, len(view)))]
         looked.sort(key=lambda example: sum(array.size for array in example.values()))
         sample = task.collate(looked[:2])  # the shortest: tracing is slow
-        return [
-            exporter.write(module, sample, run.path / "model", folder / exporter.name)
-            for exporter in self.formats
-        ]
+        reports = []
+        for exporter in self._formats(run, task):
+            run.say(f"export: {exporter.name}")
+            place = folder / exporter.name
+            reports.append(exporter.write(module, sample, run.path / "model", place))
+        return reports
+
+    def _formats(self, run: Run, task: Task) -> tuple[Exporter, ...]:
+        if self.formats is not None:
+            return self.formats
+        theirs = "architectures" in run.recipe.model.hf_config(task.ports())
+        return (Exporter.from_dict("huggingface" if theirs else "torch-export"),)
