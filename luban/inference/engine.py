@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from luban.core.errors import ContractError
 from luban.inference.sampling import SamplingParams, sample
-from luban.nn.cache import Decoder
+from luban.nn.cache import Cache, Decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,19 @@ class Token:
     top: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer.
+
+    Attributes:
+        tokens: Without the prompt; the end token is the last one, if it ended by itself.
+        logprob: Natural logarithm of its probability under the model itself.
+    """
+
+    tokens: tuple[int, ...]
+    logprob: float
+
+
 class Decoding:
     """Some sequences being continued together.
 
@@ -44,6 +57,8 @@ class Decoding:
         params: One per row.
         length: Longest sequence to make room for, prompt included. Where the module cannot hold
             that much, it reads the last half of what it can hold anew whenever it is full.
+        memory: What the module has read apart from the prompts, a row each, if it is a
+            ``luban.nn.cache.Answerer``; then ``length`` is what the memory was read for.
 
     Raises:
         ContractError: if the module cannot decode.
@@ -55,14 +70,16 @@ class Decoding:
         prompts: Sequence[Sequence[int]],
         params: Sequence[SamplingParams],
         length: int,
+        memory: Cache | None = None,
     ) -> None:
-        self._module = decoder(module)
+        self._module = _able(module, memory)
         self._device = next(module.parameters()).device
         self._params = list(params)
         self._random = [random.Random(p.seed) for p in params]
         self._length = min(length, self._module.context or length)
         self._starts = [0] * len(prompts)
         self._cache: Any = None
+        self._memory = memory
         self.sequences = [list(prompt) for prompt in prompts]
         self.live = list(range(len(prompts)))
         self._cached = self.live
@@ -94,12 +111,14 @@ class Decoding:
     def _read(self) -> Tensor:
         """Read what each live row sees, equal ones once."""
         prompts = [tuple(self._window(row)) for row in self.live]
-        distinct = list(dict.fromkeys(prompts))
-        rows = [distinct.index(prompt) for prompt in prompts]
-        cache = self._module.new_cache(len(distinct), self._length)
-        counts = [len(prompt) for prompt in distinct]
-        ids = [[*prompt, *[0] * (max(counts) - len(prompt))] for prompt in distinct]
-        logits_BV = self._module.decode(self._tensor(ids), cache, counts)
+        if self._memory is None:
+            distinct = list(dict.fromkeys(prompts))
+            rows = [distinct.index(prompt) for prompt in prompts]
+            cache = self._module.new_cache(len(distinct), self._length)
+        else:
+            distinct, rows = prompts, list(range(len(prompts)))
+            cache = self._memory.select(self.live)
+        logits_BV = begin(self._module, distinct, cache)
         self._cache, self._cached = cache.select(rows), self.live
         return logits_BV[rows]
 
@@ -109,13 +128,53 @@ class Decoding:
             self._cache = self._cache.select([self._cached.index(row) for row in self.live])
             self._cached = self.live
         ids = [[self.sequences[row][-1]] for row in self.live]
-        return self._module.decode(self._tensor(ids), self._cache)
+        logits_BV: Tensor = self._module.decode(self._tensor(ids), self._cache)
+        return logits_BV
 
     def _window(self, row: int) -> list[int]:
         return self.sequences[row][self._starts[row] :]
 
     def _tensor(self, ids: list[list[int]]) -> Tensor:
         return torch.tensor(ids, device=self._device)
+
+
+def answers(
+    module: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    params: Sequence[SamplingParams],
+    end: int,
+    memory: Cache | None = None,
+) -> list[Answer]:
+    """Return the answer to each prompt: drawn, or (temperature 0) always the likeliest token.
+
+    Args:
+        module: A module in evaluation mode.
+        prompts: Tokens that each answer continues, at least one.
+        params: How to draw, one per prompt; ``max_tokens`` counts the end token.
+        end: The token that ends an answer.
+        memory: As in ``Decoding``.
+    """
+    rooms = [len(prompt) + p.max_tokens for prompt, p in zip(prompts, params, strict=True)]
+    decoding = Decoding(module, prompts, params, max(rooms), memory)
+    logprobs = [0.0] * len(prompts)
+    while decoding.live:
+        for token in decoding.step():
+            logprobs[token.row] += token.logprob or 0.0
+            if token.id == end or len(decoding.sequences[token.row]) == rooms[token.row]:
+                decoding.drop(token.row)
+    return [
+        Answer(tuple(sequence[len(prompt) :]), logprob)
+        for sequence, prompt, logprob in zip(decoding.sequences, prompts, logprobs, strict=True)
+    ]
+
+
+def begin(module: Any, prompts: Sequence[Sequence[int]], cache: Any) -> Tensor:
+    """Read prompts of any lengths into a fresh cache; return the logits that follow, (B, V)."""
+    counts = [len(prompt) for prompt in prompts]
+    ids = [[*prompt, *[0] * (max(counts) - len(prompt))] for prompt in prompts]
+    device = next(module.parameters()).device
+    logits_BV: Tensor = module.decode(torch.tensor(ids, device=device), cache, counts)
+    return logits_BV
 
 
 @torch.inference_mode()
@@ -148,6 +207,11 @@ def decoder(module: nn.Module) -> Decoder[Any]:
             expected="new_cache and decode, as in luban.nn.cache.Decoder",
         )
     return module
+
+
+def _able(module: nn.Module, memory: Cache | None) -> Any:
+    """Return the module, which continues prompts alone or beside what it has read."""
+    return decoder(module) if memory is None else module
 
 
 def _describe(

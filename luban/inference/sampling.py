@@ -1,7 +1,7 @@
 """From logits to the next token: one pure function, row by row independent.
 
 Shapes: B rows, V vocabulary. The order of the filters is the one of Hugging Face: repetition
-penalty, temperature, top-k, top-p, min-p.
+penalty, repeated n-grams, temperature, top-k, top-p, min-p.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class SamplingParams:
         repetition_penalty: Divides positive and multiplies negative logits of tokens seen before
             (Keskar et al. 2019, 1909.05858).
         seed: Same seed, prompt and weights: same tokens, whatever else is in the batch.
+        no_repeat_ngram_size: No sequence of so many tokens occurs twice (0: it may).
         stop: Texts that end the generation; they are not part of the answer.
         logprobs: How many alternatives to report with each token (None: none).
 
@@ -45,6 +46,7 @@ class SamplingParams:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
@@ -55,7 +57,7 @@ class SamplingParams:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (number and math.isfinite(value) and holds(value)):
                 raise RequestError(f"{name} is out of range.", expected=expected, got=value)
-        for name in ("max_tokens", "top_k", "seed", "logprobs"):
+        for name in ("max_tokens", "top_k", "no_repeat_ngram_size", "seed", "logprobs"):
             value = getattr(self, name)
             optional = name in ("seed", "logprobs") and value is None
             if not optional and (not isinstance(value, int) or isinstance(value, bool)):
@@ -68,6 +70,7 @@ class SamplingParams:
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_tokens": ("at least 1", lambda x: x >= 1),
+    "no_repeat_ngram_size": ("0 (off) or more", lambda x: x >= 0),
     "temperature": ("at least 0", lambda x: x >= 0),
     "top_k": ("0 (off) or more", lambda x: x >= 0),
     "top_p": ("more than 0, at most 1", lambda x: 0 < x <= 1),
@@ -117,6 +120,8 @@ def filtered(
             logits_BV[row, index] = torch.where(
                 old < 0, old * p.repetition_penalty, old / p.repetition_penalty
             )
+    for row, (p, seen) in enumerate(zip(params, history, strict=True)):
+        logits_BV[row, repeating(seen, p.no_repeat_ngram_size)] = -math.inf
     logits_BV /= _column(logits_BV, [p.temperature or 1.0 for p in params])
     if any(p.top_k for p in params):
         logits_BV = _top_k(logits_BV, [p.top_k for p in params])
@@ -127,6 +132,18 @@ def filtered(
         gap_BV = logits_BV - logits_BV.amax(-1, keepdim=True)
         logits_BV = logits_BV.masked_fill(gap_BV.exp() < share, -math.inf)
     return logits_BV
+
+
+def repeating(seen: Sequence[int], size: int) -> list[int]:
+    """Return the tokens that would complete a sequence of ``size`` tokens for the second time."""
+    if size == 0 or len(seen) < size:
+        return []
+    ending = tuple(seen[len(seen) + 1 - size :])
+    return [
+        seen[at + size - 1]
+        for at in range(len(seen) - size + 1)
+        if tuple(seen[at : at + size - 1]) == ending
+    ]
 
 
 def _top_k(logits_BV: Tensor, top_k: list[int]) -> Tensor:

@@ -106,6 +106,11 @@ class Seq2seq(Model):
         )
         return EncoderDecoder(shape, halves)
 
+    def fits(self, ports: Ports) -> bool:
+        """Return whether this model takes and gives what a task asks for."""
+        one = self.share_encoder_decoder_embeddings
+        return super().fits(ports) and (not one or ports.inputs == ports.outputs)
+
     def resolve(self) -> Self:
         """Return this model with every field that a pretrained directory decides filled in.
 
@@ -171,6 +176,15 @@ class Seq2seq(Model):
 
     def _filled(self, ports: Ports) -> dict[str, Any]:
         """Return the fields that None leaves to the layout or to the task."""
+        one = self.share_encoder_decoder_embeddings
+        if super().fits(ports) and not self.fits(ports):
+            raise RecipeError(
+                "the two sides of the task have two vocabularies.",
+                where="model.share_encoder_decoder_embeddings",
+                got=f"{ports.inputs:,} and {ports.outputs:,} tokens",
+                fix="leave out task.target_tokenizer, or set layout: marian and "
+                "share_encoder_decoder_embeddings: false.",
+            )
         self.check(ports)
         positions = self.max_position_embeddings or ports.length
         if not positions or positions < ports.length:
@@ -180,17 +194,9 @@ class Seq2seq(Model):
                 expected=f"at least {ports.length:,}" if ports.length else "a number",
                 got=self.max_position_embeddings,
             )
-        if self.share_encoder_decoder_embeddings and ports.inputs != ports.outputs:
-            raise RecipeError(
-                "the two sides of the task have two vocabularies.",
-                where="model.share_encoder_decoder_embeddings",
-                got=f"{ports.inputs:,} and {ports.outputs:,} tokens",
-                fix="leave out task.target_tokenizer, or set layout: marian and "
-                "share_encoder_decoder_embeddings: false.",
-            )
         sources = _vocabulary(self.vocab_size, ports.inputs, "vocab_size")
         targets = sources
-        if not self.share_encoder_decoder_embeddings:
+        if not one:
             targets = _vocabulary(self.decoder_vocab_size, ports.outputs, "decoder_vocab_size")
         return {
             "num_decoder_layers": self.num_decoder_layers or self.num_hidden_layers,

@@ -69,6 +69,10 @@ class Block(nn.Module):
             x_BTD = self._add(x_BTD, look, self.cross_attention_layernorm)
         return self._add(x_BTD, self.mlp, self.post_attention_layernorm)
 
+    def keys_values(self, memory_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what this block sees of a memory, to be kept while positions come and go."""
+        return self.cross_attn.keys_values(memory_BSD)
+
     def _add(self, x_BTD: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
         y_BTD = part(norm(x_BTD) if self.norm_first else x_BTD)
         x_BTD = x_BTD + F.dropout(y_BTD, self.dropout, self.training and self.dropout > 0)

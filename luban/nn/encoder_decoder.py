@@ -52,7 +52,9 @@ class Stack(nn.Module):
 
     def __init__(self, shape: Shape, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(shape) for _ in range(layers))
+        self.layers: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
+            Block(shape) for _ in range(layers)
+        )
         self.norm = make_norm(shape) if shape.norm_first else nn.Identity()
 
 
@@ -142,7 +144,7 @@ class EncoderDecoder(nn.Module):
         keep = inputs.get("attention_mask", torch.ones_like(ids))
         mask = keep[:, None, None, :].bool()
         memory_BSD = self._encode(ids, mask)
-        seen = [layer.cross_attn.keys_values(memory_BSD) for layer in self.decoder.layers]
+        seen = [layer.keys_values(memory_BSD) for layer in self.decoder.layers]
         shape = self._shape
         room = (len(seen), ids.shape[0], length, shape.num_key_value_heads, shape.head_dim)
         answers = KVCache.empty(room, like=self.stem.weight)
@@ -199,7 +201,7 @@ class EncoderDecoder(nn.Module):
         return F.dropout(x_BTD, self.dropout, self.training and self.dropout > 0)
 
     def _head(self, x: Tensor) -> Tensor:
-        return F.linear(x, self._targets.weight) + self.final_logits_bias
+        return F.linear(x, self._targets.weight, self.final_logits_bias[0])
 
 
 def sinusoids(positions: int, width: int) -> Tensor:

@@ -1,0 +1,112 @@
+"""Which fields of unknown records hold a text and what it is turned into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from luban.core.contracts import Guess, Record
+from luban.data.records import own_fields
+from luban.data.scripts import script_shares
+
+_SOURCES = ("source", "src", "source_text")
+_TARGETS = ("target", "tgt", "translation", "target_text", "reference")
+_DOCUMENTS = ("document", "article", "dialogue", "text", "content", "source", "body", "abstract")
+_SUMMARIES = (
+    "summary",
+    "highlights",
+    "summaries",
+    "abstract",
+    "headline",
+    "tldr",
+    "target",
+    "title",
+)
+#: Languages by the names that parallel data have for them.
+_LANGUAGES = {
+    "ar": "arabic", "bg": "bulgarian", "cs": "czech", "da": "danish", "de": "german",
+    "el": "greek", "en": "english", "es": "spanish", "et": "estonian", "fa": "persian",
+    "fi": "finnish", "fr": "french", "he": "hebrew", "hi": "hindi", "hu": "hungarian",
+    "id": "indonesian", "it": "italian", "ja": "japanese", "ko": "korean", "lt": "lithuanian",
+    "lv": "latvian", "nl": "dutch", "no": "norwegian", "pl": "polish", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sk": "slovak", "sl": "slovenian", "sv": "swedish",
+    "th": "thai", "tr": "turkish", "uk": "ukrainian", "ur": "urdu", "vi": "vietnamese",
+    "zh": "chinese",
+}  # fmt: skip
+#: A summary is at most so long, as a share of its document.
+_SHORT = 0.5
+
+
+def guess_translation(sample: Sequence[Record]) -> Guess | None:
+    """Return the guess of a translation: a source beside a target, or two languages by name."""
+    sizes = _sizes(sample)
+    languages = [name for name in sizes if _language(name)]
+    source, target = _named(sizes, _SOURCES), _named(sizes, _TARGETS)
+    if len(languages) == 2:
+        source, target = languages
+        confidence, why = 0.95, f"{source!r} and {target!r} are languages"
+    elif source and target and source != target:
+        near = 1 / 3 < sizes[target] / max(1.0, sizes[source]) < 3
+        confidence, why = 0.9 if near else 0.4, f"{source!r} is beside {target!r}"
+    else:
+        return None
+    chinese = _is_chinese(sample, target)
+    return Guess(
+        confidence=confidence,
+        fields=_renamed({"source": source, "target": target}),
+        task={"tokenizer": {"name": "bpe", "vocab_size": 6000}}
+        | ({"tokenize": "zh"} if chinese else {}),
+        model={"name": "seq2seq", "dropout": 0.2},
+        why=why,
+    )
+
+
+def guess_summaries(sample: Sequence[Record]) -> Guess | None:
+    """Return the guess of a summarisation: a text beside a much shorter one that is named so."""
+    sizes = _sizes(sample)
+    document = _named(sizes, _DOCUMENTS)
+    summary = _named({n: s for n, s in sizes.items() if n != document}, _SUMMARIES)
+    if document is None or summary is None or sizes[summary] > _SHORT * sizes[document]:
+        return None
+    chinese = _is_chinese(sample, summary)
+    plain = summary.lower() in ("summary", "highlights", "summaries", "tldr")
+    return Guess(
+        confidence=0.9 if plain else 0.5,
+        fields=_renamed({"document": document, "summary": summary}),
+        task={"tokenizer": {"name": "bpe", "vocab_size": 6000}, "max_source_length": 512}
+        | ({"tokenize": "characters"} if chinese else {}),
+        model={"name": "seq2seq", "dropout": 0.2},
+        why=f"{summary!r} is short beside {document!r}",
+    )
+
+
+def _sizes(sample: Sequence[Record]) -> dict[str, float]:
+    """Return the mean length of each field that is a text, or a list of texts, in every record."""
+    rows = [own_fields(record) for record in sample]
+    names = [name for name in rows[0] if all(_plain(row.get(name)) for row in rows)] if rows else []
+    return {name: sum(len(_plain(row[name])) for row in rows) / len(rows) for name in names}
+
+
+def _plain(value: Any) -> str:
+    """Return a text, or the first of a list of them; empty if it is neither."""
+    first = value[0] if isinstance(value, list) and value else value
+    return first if isinstance(first, str) else ""
+
+
+def _named(sizes: Mapping[str, float], names: Sequence[str]) -> str | None:
+    known = {name.lower(): name for name in sizes}
+    return next((known[name] for name in names if name in known), None)
+
+
+def _language(name: str) -> bool:
+    plain = name.lower().split("_")[0].split("-")[0]
+    return plain in _LANGUAGES or plain in _LANGUAGES.values()
+
+
+def _is_chinese(sample: Sequence[Record], field: str) -> bool:
+    text = "".join(_plain(record[field]) for record in sample)
+    return script_shares(text).get("cjk", 0) > 0.3
+
+
+def _renamed(fields: Mapping[str, str]) -> dict[str, str]:
+    return {ours: theirs for ours, theirs in fields.items() if ours != theirs}

@@ -1,0 +1,326 @@
+"""What tasks share that read one text and write another: translation, summarisation.
+
+Shapes: B examples, S tokens of the input, U tokens of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import (
+    Example,
+    Examples,
+    Metric,
+    Ports,
+    Record,
+    Supervision,
+    Task,
+    Tokenizer,
+)
+from luban.core.files import write_json
+from luban.data.rows import as_bytes, as_text, kept, padded
+from luban.inference.beam import BeamParams, beam_search
+from luban.inference.engine import Answer, answers
+from luban.inference.sampling import SamplingParams
+from luban.metrics.loss import Loss
+from luban.metrics.perplexity import Perplexity
+from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._pairs import missing, text_of
+
+#: Between the references of an example: a byte that no UTF-8 text holds.
+_BETWEEN = b"\xff"
+_TARGET = "target"  #: folder of the target's own tokenizer, if it has one
+
+
+class SequencePair(Task, ABC):
+    """A task that reads one text and writes another, both closed by the end token.
+
+    An encoder-decoder reads the input and writes the answer. With ``decoder_only`` a causal
+    model reads the input as a prompt and goes on after its end token; the loss is on the answer
+    alone either way.
+    """
+
+    #: The fields of a record.
+    reads: ClassVar[str]
+    writes: ClassVar[str]
+
+    tokenizer: Tokenizer = Field(description="Learned on both sides, if it serves both.")
+    target_tokenizer: Tokenizer | None = Field(
+        default=None, description="A tokenizer of its own for the answer."
+    )
+    max_source_length: int = Field(default=128, ge=2, description="Tokens kept of the input.")
+    max_target_length: int = Field(default=128, ge=2, description="Tokens kept of the answer.")
+    label_smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
+    decoder_only: bool = Field(
+        default=False, description="For causal models: the input is a prompt, the answer goes on."
+    )
+    num_beams: int = Field(default=5, ge=1, description="Answers searched side by side; 1: greedy.")
+    length_penalty: float = Field(
+        default=1.0, description="Power of the length that divides an answer's log-probability."
+    )
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, description="Longest answer (None: max_target_length)."
+    )
+    no_repeat_ngram_size: int = Field(
+        default=0, ge=0, description="No n-gram of this size twice in an answer; 0: it may."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.decoder_only and self.target_tokenizer is not None:
+            raise ValueError("a causal model has one vocabulary: leave out target_tokenizer")
+        return self
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with vocabularies learned from training text.
+
+        Raises:
+            DataError: for a record without input or answer.
+        """
+        if self.target_tokenizer is None:
+            both = (text for record in records for text in self._texts(record))
+            return self._with(self.tokenizer.learn(both, ("pad",)), None)
+        targets: list[str] = []
+
+        def sources() -> Iterator[str]:
+            for record in records:
+                source, *rest = self._texts(record)
+                targets.extend(rest)
+                yield source
+
+        tokenizer = self.tokenizer.learn(rest := sources(), ("pad",))
+        for _ in rest:  # a tokenizer that learns nothing need not have read them
+            pass
+        return self._with(tokenizer, self.target_tokenizer.learn(targets, ("pad",)))
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizers; transformers then closes an input with the end token itself."""
+        self.tokenizer.save(folder)
+        path, end = folder / "tokenizer.json", self.tokenizer.end
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {**saved, "post_processor": _closing(saved, end)})
+        if self.target_tokenizer is not None:
+            (folder / _TARGET).mkdir(exist_ok=True)
+            self.target_tokenizer.save(folder / _TARGET)
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with the tokenizers in ``folder``."""
+        target = self.target_tokenizer
+        own = None if target is None else target.load(folder / _TARGET)
+        return self._with(self.tokenizer.load(folder), own)
+
+    def ports(self) -> Ports:
+        """Return both vocabularies and the special tokens of the answer."""
+        writer = self._writer
+        source, target = self.max_source_length, max(self.max_target_length, self._longest)
+        return Ports(
+            accepts="tokens",
+            inputs=self.tokenizer.size,
+            outputs=writer.size,
+            length=source + target if self.decoder_only else max(source, target),
+            pad=writer.pad,
+            end=writer.end,
+            produces="next" if self.decoder_only else "sequence",
+            start=None if self.decoder_only else writer.pad,
+        )
+
+    def record_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a record without its answer."""
+        properties = {self.reads: {"type": "string"}}
+        return {"type": "object", "properties": properties, "required": [self.reads]}
+
+    def encode(self, record: Record) -> Example:
+        """Return ``input_ids``, ``labels``, and both texts as bytes to measure and compare with.
+
+        Of several answers the first is learned, and all are measured against.
+
+        Raises:
+            DataError: for a record without input or answer.
+        """
+        return self.encode_batch([record])[0]
+
+    def encode_input(self, record: Record) -> Example:
+        """Return ``input_ids``."""
+        return {"input_ids": self._encoded([text_of(record, self.reads)])[0]}
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode many records on all cores."""
+        texts = [self._texts(record) for record in records]
+        inputs = self._encoded([source for source, *_ in texts])
+        written = self._writer.encode_batch([first for _, first, *_ in texts])
+        return [
+            {
+                "input_ids": ids,
+                "labels": _closed(self._writer, labels, self.max_target_length),
+                "source": as_bytes(source),
+                "references": np.frombuffer(_BETWEEN.join(r.encode() for r in all_), np.uint8),
+            }
+            for ids, labels, (source, *all_) in zip(inputs, written, texts, strict=True)
+        ]
+
+    def supervision(self, example: Example) -> Supervision:
+        """Every token of the answer is supervised; an empty input or answer teaches nothing."""
+        labels = example["labels"]
+        ends = bool(labels[-1] == self._writer.end)
+        empty = len(labels) == ends or not example["source"].size
+        return Supervision(0 if empty else len(labels), ends=ends, truncated=not ends)
+
+    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
+        """Return the tokens of both sides of each example."""
+        sides = store.lengths("input_ids") + store.lengths("labels")
+        return np.asarray(sides)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Pad both sides; the decoder reads the start token, then the answer up to its last."""
+        rows = [example["input_ids"].astype(np.int64) for example in examples]
+        if "labels" not in examples[0]:
+            return Batch(self._inputs(rows), {})
+        labels = [example["labels"].astype(np.int64) for example in examples]
+        if self.decoder_only:
+            prompts = [len(row) for row in rows]
+            whole = [np.concatenate(pair) for pair in zip(rows, labels, strict=True)]
+            told = [
+                np.concatenate([np.full(size - 1, IGNORE), answer])
+                for size, answer in zip(prompts, labels, strict=True)
+            ]
+            inputs = {"input_ids": padded([row[:-1] for row in whole], self.tokenizer.pad)}
+            # Only predicting needs to know where a prompt ends.
+            targets = {"labels": padded(told, IGNORE), "prompt": torch.tensor(prompts)}
+            return Batch(inputs, targets)
+        start = np.array([self._writer.pad])
+        before = [np.concatenate([start, row[:-1]]) for row in labels]
+        inputs = self._inputs(rows) | {"decoder_input_ids": padded(before, self._writer.pad)}
+        return Batch(inputs, {"labels": padded(labels, IGNORE)})
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the cross-entropy of each answer's tokens."""
+        logits: Tensor = model(**batch.inputs)
+        smoothing = self.label_smoothing if model.training else 0.0
+        return cross_entropy(logits, batch.targets["labels"], label_smoothing=smoothing)
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return the answer to each input, with its mean log-probability per token."""
+        return [
+            {
+                "text": self._writer.decode(answer.tokens).strip(),
+                "score": answer.logprob / len(answer.tokens),
+            }
+            for answer in self._answers(model, batch)
+        ]
+
+    def target(self, example: Example) -> Any:
+        """Return the references, and how many tokens are learned."""
+        parts = example["references"].tobytes().split(_BETWEEN)
+        return {"references": [part.decode() for part in parts], "tokens": len(example["labels"])}
+
+    def validate_batch(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return each answer's negative log-likelihood: searching takes too long for a look."""
+        return [{"nats": nats} for nats in self.loss(model, batch).sums.double().tolist()]
+
+    def validation_metrics(self) -> tuple[Metric, ...]:
+        """Return loss, which decides the best checkpoint, and perplexity."""
+        return (Loss(), Perplexity())
+
+    def source(self, example: Example) -> str:
+        """Return the input text of an encoded record."""
+        return as_text(example["source"])
+
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics of written texts."""
+
+    @property
+    def _writer(self) -> Tokenizer:
+        return self.target_tokenizer or self.tokenizer
+
+    @property
+    def _longest(self) -> int:
+        return self.max_new_tokens or self.max_target_length
+
+    @torch.inference_mode()
+    def _answers(self, model: Any, batch: Batch) -> list[Answer]:
+        """Search the answers with the protocol of the model: causal, or encoder-decoder."""
+        ids, longest = batch.inputs["input_ids"], self._longest
+        if self.decoder_only:
+            sizes = batch.targets.get("prompt", batch.inputs.get("prompt"))
+            counts = [ids.shape[1]] * len(ids) if sizes is None else sizes.tolist()
+            prompts = [row[:n].tolist() for row, n in zip(ids, counts, strict=True)]
+            memory = None
+        else:
+            prompts = [[self._writer.pad]] * len(ids)
+            memory = model.read(batch.inputs, longest + 1)
+        if self.num_beams == 1:
+            params = SamplingParams(
+                max_tokens=longest,
+                temperature=0.0,
+                no_repeat_ngram_size=self.no_repeat_ngram_size,
+            )
+            each = [params] * len(prompts)
+            return answers(model, prompts, each, self._writer.end, memory)
+        if memory is None:
+            memory = model.new_cache(len(prompts), max(map(len, prompts)) + longest)
+        search = BeamParams(
+            num_beams=self.num_beams,
+            length_penalty=self.length_penalty,
+            max_new_tokens=longest,
+            no_repeat_ngram_size=self.no_repeat_ngram_size,
+            end=self._writer.end,
+        )
+        return beam_search(model, prompts, memory, search)
+
+    def _inputs(self, rows: Sequence[np.ndarray[Any, Any]]) -> dict[str, Tensor]:
+        ids = padded(rows, self.tokenizer.pad)
+        if self.decoder_only:
+            return {"input_ids": ids, "prompt": torch.tensor([len(row) for row in rows])}
+        return {"input_ids": ids, "attention_mask": kept(rows)}
+
+    def _encoded(self, texts: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+        length = self.max_source_length
+        return [
+            np.append(ids[: length - 1], self.tokenizer.end).astype(_dtype(self.tokenizer))
+            for ids in self.tokenizer.encode_batch(texts)
+        ]
+
+    def _texts(self, record: Record) -> list[str]:
+        """Return the input and all answers of a record."""
+        found = record.get(self.writes)
+        several = found if isinstance(found, list | tuple) else [found]
+        texts = [answer for answer in several if isinstance(answer, str)]
+        if not texts or len(texts) < len(several):
+            raise missing(record, self.writes, "that is a string, or a list of them", found)
+        return [text_of(record, self.reads), *texts]
+
+    def _with(self, tokenizer: Tokenizer, target: Tokenizer | None) -> Self:
+        return self.model_copy(update={"tokenizer": tokenizer, "target_tokenizer": target})
+
+
+def _closed(tokenizer: Tokenizer, ids: list[int], longest: int) -> np.ndarray[Any, Any]:
+    """Return the ids and the end token; if that is too long, a cut answer without an end."""
+    return np.array([*ids, tokenizer.end][:longest], _dtype(tokenizer))
+
+
+def _dtype(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if tokenizer.size <= 2**16 else np.uint32
+
+
+def _closing(saved: Any, end: int) -> dict[str, Any]:
+    """Return the post-processor that closes a text with the end token."""
+    token = next(each["content"] for each in saved["added_tokens"] if each["id"] == end)
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    closing = {"SpecialToken": {"id": token, "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [text, closing],
+        "pair": [text, {"Sequence": {"id": "B", "type_id": 0}}, closing],
+        "special_tokens": {token: {"id": token, "ids": [end], "tokens": [token]}},
+    }

@@ -1,0 +1,64 @@
+"""Say a long text in a few words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Record
+from luban.metrics.rouge import Rouge
+from luban.tasks._guessing_texts import guess_summaries
+from luban.tasks._sequence_pair import SequencePair
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+#: Training summaries that the baseline looks at, at most.
+_LOOKED_AT = 10_000
+
+
+class Summarization(SequencePair):
+    """From ``document`` to ``summary``, which may be a list of summaries.
+
+    Of several summaries the first is learned; a written one is measured against the one it
+    shares most with.
+    """
+
+    reads: ClassVar[str] = "document"
+    writes: ClassVar[str] = "summary"
+
+    tokenize: Literal["words", "characters"] = Field(
+        default="words", description="What ROUGE counts; characters for Chinese."
+    )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records with a long text and a short one."""
+        return guess_summaries(sample)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return ROUGE-1, ROUGE-2 and ROUGE-L."""
+        return tuple(
+            Rouge(type=kind, tokenize=self.tokenize) for kind in ("rouge1", "rouge2", "rougeL")
+        )
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return the lead: the beginning of the document, as long as summaries are in training.
+
+        That is as many sentences, or of Chinese as many characters, as they have on average.
+        """
+        looked_at = range(min(len(train), _LOOKED_AT))
+        firsts = [self.target(train[index])["references"][0] for index in looked_at]
+        by_character = self.tokenize == "characters"
+        sizes = [len(text if by_character else _SENTENCE.split(text)) for text in firsts]
+        size = max(1, round(float(np.mean(sizes))))
+
+        def lead(example: Example) -> Any:
+            text = self.source(example)
+            if by_character:
+                return {"text": text[:size]}
+            return {"text": " ".join(_SENTENCE.split(text)[:size])}
+
+        return {"lead": lead}

@@ -1,0 +1,48 @@
+"""Say a text in another language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Record
+from luban.metrics.bleu import Bleu
+from luban.metrics.chrf import Chrf
+from luban.metrics.ter import Ter
+from luban.tasks._guessing_texts import guess_translation
+from luban.tasks._sequence_pair import SequencePair
+
+
+class Translation(SequencePair):
+    """From ``source`` to ``target``, which may be a list of translations."""
+
+    reads: ClassVar[str] = "source"
+    writes: ClassVar[str] = "target"
+
+    tokenize: Literal["13a", "intl", "zh", "char"] = Field(
+        default="13a", description="How sacrebleu cuts translations; zh for Chinese ones."
+    )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records with a source and a target, or with two languages by name."""
+        return guess_translation(sample)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return BLEU, chrF and TER, as sacrebleu computes them."""
+        by_character = self.tokenize in ("zh", "char")
+        return (
+            Bleu(tokenize=self.tokenize),
+            Chrf(),
+            Ter(tokenize="zh" if by_character else "tercom"),
+        )
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return the source as it is: names and numbers are right, the rest is not."""
+
+        def copy(example: Example) -> Any:
+            return {"text": self.source(example)}
+
+        return {"copy": copy}
