@@ -47,6 +47,27 @@ def entities_of(tags: Sequence[str], scheme: Scheme) -> list[Entity]:
     return [found for found, whole in _runs([parsed(tag) for tag in tags], scheme) if whole]
 
 
+def mended(tags: Sequence[str]) -> list[Entity]:
+    """Return the entities of tags that may break their scheme.
+
+    What goes on from nothing begins there, and what never ends ends where it stops, as conlleval
+    reads them. Valid tags of any scheme give the entities they spell.
+
+    Raises:
+        ValueError: if a tag is none.
+    """
+    found: list[Entity] = []
+    before = (OUTSIDE, "")
+    for place, tag in enumerate(map(parsed, tags)):
+        if _goes_on(before, tag):
+            found[-1] = (tag[1], found[-1][1], place + 1)
+        elif tag[0] != OUTSIDE:
+            found.append((tag[1], place, place + 1))
+            tag = ("B" if tag[0] == "I" else tag[0], tag[1])
+        before = tag
+    return found
+
+
 def tags_of(entities: Sequence[Entity], length: int, scheme: Scheme) -> list[str]:
     """Return the tags of entities that do not overlap."""
     tags = [OUTSIDE] * length

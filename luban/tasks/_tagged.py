@@ -11,7 +11,7 @@ from typing import Any
 from luban.core.contracts import Example, Examples, Record
 from luban.core.errors import DataError
 from luban.data.records import own_fields
-from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, parsed
+from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, mended, parsed
 from luban.data.words import Span, joined, words_of
 
 
@@ -55,13 +55,26 @@ def words_in(record: Record) -> Words:
     return words
 
 
-def gold_in(record: Record, words: Words, scheme: Scheme) -> list[Entity]:
+def gold_in(record: Record, words: Words, scheme: Scheme, *, mend: bool) -> list[Entity]:
     """Return the entities of a record: in words where it has ``tokens``, else in characters.
+
+    Args:
+        record: With its answer.
+        words: What ``words_in`` returned.
+        scheme: What tags should be valid in.
+        mend: Whether tags that are not are read as well as they can be.
 
     Raises:
         DataError: if they are missing or malformed.
     """
-    return _tagged(record, words, scheme) if words.given else _spanned(record, words)
+    if not words.given:
+        return _spanned(record, words)
+    tags = tags_in(record, words)
+    if mend:
+        return mended(tags)
+    if found := fault(tags, scheme):
+        raise malformed(record, tags, *found)
+    return entities_of(tags, scheme)
 
 
 def in_words(entities: Sequence[Entity], words: Words) -> list[Entity]:
@@ -79,30 +92,29 @@ def in_words(entities: Sequence[Entity], words: Words) -> list[Entity]:
 
 
 class SchemeFinder:
-    """Finds out how training data write tags: the one scheme that all of them are valid in."""
+    """Finds out how training data write tags: the scheme that fewest of them break."""
 
     def __init__(self) -> None:
+        self._counts: Counter[Scheme] = Counter()
         self._faults: dict[Scheme, DataError] = {}
-        self._plain = True
 
     def see(self, record: Record, tags: Sequence[str]) -> None:
         """Look at the tags of one record."""
         for scheme in SCHEMES:
-            if scheme not in self._faults and (found := fault(tags, scheme)):
-                self._faults[scheme] = malformed(record, tags, *found)
-        prefixes = {parsed(tag)[0] for tag in tags} if len(self._faults) < len(SCHEMES) else set()
-        self._plain = self._plain and not prefixes & set("ES")
+            if found := fault(tags, scheme):
+                self._counts[scheme] += 1
+                self._faults.setdefault(scheme, malformed(record, tags, *found))
 
-    def found(self) -> Scheme:
+    def found(self, *, mend: bool) -> Scheme:
         """Return the scheme.
 
         Raises:
-            DataError: where the likeliest scheme is broken first, if all are.
+            DataError: if some break it and are not to be mended; it names the first of them.
         """
-        for scheme in SCHEMES:
-            if scheme not in self._faults:
-                return scheme
-        raise self._faults["bio" if self._plain else "bioes"]
+        best = min(SCHEMES, key=lambda scheme: self._counts[scheme])
+        if best in self._faults and not mend:
+            raise self._faults[best]
+        return best
 
 
 class FrequentTags:
@@ -143,6 +155,11 @@ def tags_in(record: Record, words: Words) -> list[str]:
             where=record.get("_where", ""),
             got=f"{len(words.spans)} tokens, {len(tags)} tags",
         )
+    for place, tag in enumerate(tags):
+        try:
+            parsed(tag)
+        except ValueError as error:
+            raise malformed(record, tags, place, str(error)) from None
     return list(tags)
 
 
@@ -154,7 +171,7 @@ def malformed(record: Record, tags: Sequence[str], place: int, why: str) -> Data
         where=record.get("_where", ""),
         expected="a valid sequence: what goes on has begun, with the same type",
         got=f"{why}, tag {place + 1}: … {around} …",
-        fix="correct the row, or set task.tags to the scheme your data follow.",
+        fix="correct the row; or let task.malformed: mend read such rows as well as it can.",
     )
 
 
@@ -162,13 +179,6 @@ def _word_ids(example: Example) -> Iterator[tuple[int, ...]]:
     ids = example["input_ids"].tolist()
     for start, end in pairwise([*example["firsts"].tolist(), len(ids) - 1]):
         yield tuple(ids[start:end])
-
-
-def _tagged(record: Record, words: Words, scheme: Scheme) -> list[Entity]:
-    tags = tags_in(record, words)
-    if found := fault(tags, scheme):
-        raise malformed(record, tags, *found)
-    return entities_of(tags, scheme)
 
 
 def _spanned(record: Record, words: Words) -> list[Entity]:

@@ -67,6 +67,13 @@ class TokenClassification(Task):
     tags: Literal["auto", "bio", "iob1", "bioes", "bmes", "bilou"] = Field(
         default="auto", description="The tags of the data; auto: what all training rows are."
     )
+    malformed: Literal["refuse", "mend"] = Field(
+        default="refuse",
+        description=(
+            "Rows whose tags break their scheme; mend: what goes on from nothing begins there, and "
+            "what never ends ends where it stops."
+        ),
+    )
     crf: bool = Field(
         default=False, description="Let the model learn which tags follow each other (a CRF)."
     )
@@ -101,7 +108,7 @@ class TokenClassification(Task):
                     finder.see(record, tags)
                     types.update(tag[2:] for tag in tags if len(tag) > 2)
                 else:
-                    types.update(kind for kind, _, _ in gold_in(record, words, "bio"))
+                    types.update(kind for kind, _, _ in gold_in(record, words, "bio", mend=False))
                 yield words.text
 
         texts = read()
@@ -109,7 +116,9 @@ class TokenClassification(Task):
         for _ in texts:  # a tokenizer that learns nothing need not have read them
             pass
         task = self.model_copy(update={"tokenizer": tokenizer})
-        task._written = finder.found() if self.tags == "auto" else _SPELLED[self.tags]
+        task._written = (
+            finder.found(mend=self._mend) if self.tags == "auto" else _SPELLED[self.tags]
+        )
         task._types = tuple(sorted(types))
         if not types:
             raise DataError(
@@ -130,6 +139,10 @@ class TokenClassification(Task):
         types, task._written = read_learned(folder / _FILE, "types", "tags")
         task._types = tuple(types)
         return task
+
+    @property
+    def _mend(self) -> bool:
+        return self.malformed == "mend"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -208,7 +221,7 @@ class TokenClassification(Task):
         }
 
     def _gold(self, record: Record, words: Words, kept: int) -> Example:
-        entities = gold_in(record, words, self._written)
+        entities = gold_in(record, words, self._written, mend=self._mend)
         for kind, _, _ in entities:
             if kind not in self._types:
                 raise DataError(

@@ -16,6 +16,7 @@ from luban.data.tagging import (
     follows,
     forbidden,
     labels_of,
+    mended,
     parsed,
     tags_of,
 )
@@ -73,7 +74,7 @@ def test_entities_come_back_from_their_tags(
     entities, length = given_spans
     tags = tags_of(entities, length, scheme)
     assert fault(tags, scheme) is None
-    assert entities_of(tags, scheme) == entities
+    assert entities_of(tags, scheme) == mended(tags) == entities
     if tags:
         assert theirs(tags, scheme) == entities
 
@@ -117,6 +118,21 @@ def test_faults_are_named(tags: list[str], scheme: Scheme, place: int, why: str)
     assert found is not None
     assert found[0] == place
     assert why in found[1]
+
+
+@pytest.mark.parametrize(
+    ("tags", "entities"),
+    [
+        ("I-X I-X O", [("X", 0, 2)]),
+        ("B-X M-X", [("X", 0, 2)]),
+        ("M-X E-X B-X E-X", [("X", 0, 2), ("X", 2, 4)]),
+        ("B-X I-Y I-Y", [("X", 0, 1), ("Y", 1, 3)]),
+        ("E-X E-X", [("X", 0, 1), ("X", 1, 2)]),
+        ("S-X I-X", [("X", 0, 1), ("X", 1, 2)]),
+    ],
+)
+def test_broken_tags_are_mended(tags: str, entities: list[Entity]) -> None:
+    assert mended(tags.split()) == entities
 
 
 def test_types_may_hold_signs_and_chinese() -> None:

@@ -240,6 +240,26 @@ def test_broken_tags_are_told_in_the_likeliest_scheme() -> None:
     assert "f:2" in str(caught.value)
 
 
+def test_broken_tags_are_mended_if_asked() -> None:
+    rows = [
+        {"tokens": list("abc"), "tags": ["B-X", "M-X", "E-X"]},
+        {"tokens": list("ab"), "tags": ["O", "B-X"]},
+        {"tokens": list("ab"), "tags": ["M-X", "E-X"]},
+        {"tokens": list("a"), "tags": ["S-X"]},
+    ]
+    task = made(rows, malformed="mend")
+    assert task._written == "bioes"
+    targets = [task.target(example)["entities"] for example in task.encode_batch(rows)]
+    assert [(e["start"], e["end"]) for row in targets for e in row] == [
+        (0, 3),
+        (1, 2),
+        (0, 2),
+        (0, 1),
+    ]
+    with pytest.raises(DataError, match="'N' is no tag"):
+        made([*rows, {"tokens": ["a"], "tags": ["N"]}], malformed="mend")
+
+
 def test_data_without_entities_are_refused() -> None:
     with pytest.raises(DataError, match="no training record has an entity"):
         made([{"tokens": ["a"], "tags": ["O"]}])
