@@ -31,16 +31,21 @@ def sigmoid(logits: Array) -> Array:
 def best_temperature(logits: Array, labels: Array) -> float:
     """Return the T that makes softmax(z / T) most likely (Guo et al. 2017, 1706.04599).
 
-    The loss is convex in b = 1/T; its slope, the mean of sum_c p_c z_c - z_y, is bisected.
+    The loss -sum_c q_c log p_c is convex in b = 1/T; its slope, the mean of sum_c (p_c - q_c) z_c,
+    is bisected. As in Platt (1999), q is not quite one at the label but what Laplace's rule makes
+    of N right answers, so that a few of them are no proof of certainty.
 
     Args:
-        logits: z, shape (N, C), N >= 1.
+        logits: z, shape (N, C), N >= 1, C >= 2.
         labels: y, shape (N,).
     """
-    right = logits[np.arange(len(labels)), labels]
+    size, classes = logits.shape
+    wrong = (classes - 1) / (size + classes)
+    q = np.full_like(logits, wrong / (classes - 1))
+    q[np.arange(size), labels] = 1 - wrong
 
     def slope(b: float) -> float:
-        return float(((softmax(b * logits) * logits).sum(1) - right).mean())
+        return float(((softmax(b * logits) - q) * logits).sum(1).mean())
 
     low, high = 1 / HOTTEST, 1 / COLDEST
     first, last = slope(low), slope(high)

@@ -31,7 +31,9 @@ ONE: list[dict[str, Any]] = [
     {"text": text, "label": label, "_where": f"a:{row}"}
     for row, (text, label) in enumerate(zip(TEXTS, [1, 0, 1, 0, 1, 0], strict=True))
 ]
-THREE: list[dict[str, Any]] = [{**record, "label": name} for record, name in zip(ONE, "cabbca", strict=True)]
+THREE: list[dict[str, Any]] = [
+    {**record, "label": name} for record, name in zip(ONE, "cabbca", strict=True)
+]
 SEVERAL = [
     {**record, "label": labels}
     for record, labels in zip(ONE, [["x"], [], ["x", "y"], ["z"], ["y"], ["x"]], strict=True)
@@ -198,12 +200,13 @@ def test_the_temperature_minimises_the_loss(sharpness: float) -> None:
         return float(-np.log(scores[np.arange(3000), labels]).mean())
 
     grid = np.exp(np.linspace(math.log(0.05), math.log(20), 4001))
-    assert loss(found) <= min(map(loss, grid.tolist())) + 1e-9
+    assert loss(found) <= min(map(loss, grid.tolist())) + 1e-4
 
 
 def test_temperatures_stay_within_reason() -> None:
     sure = np.array([[9.0, 0.0], [0.0, 9.0]])
-    assert best_temperature(sure, np.array([0, 1])) == 0.05
+    scores = softmax(sure / best_temperature(sure, np.array([0, 1])))
+    assert scores.max() == pytest.approx(3 / 4), "two right answers of two, by Laplace's rule"
     assert best_temperature(sure, np.array([1, 0])) == 20.0
     assert best_temperature(np.zeros((3, 2)), np.array([0, 1, 1])) == 1.0
 
