@@ -56,13 +56,13 @@ BOUNDED = settings(
 )
 
 
-@TEXT.parametrize()
+@TEXT.parametrize()  # type: ignore[untyped-decorator]
 @BOUNDED
 def test_text(case: Any) -> None:
     _send(case)
 
 
-@TASKS.parametrize()
+@TASKS.parametrize()  # type: ignore[untyped-decorator]
 @BOUNDED
 def test_tasks(case: Any) -> None:
     _send(case)
