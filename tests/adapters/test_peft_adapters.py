@@ -202,7 +202,8 @@ def test_peft_loads_an_adapted_bert(name: str, produces: str, tmp_path: Path) ->
     model = Model.from_dict({"name": "bert", **small, "initializer_range": 0.3})
     module = built(model, ports)
     config = transformers.BertConfig(**model.hf_config(ports))
-    base = _HEADS[produces](config).eval()
+    made: Any = _HEADS[produces](config)
+    base = made.eval()
     base.load_state_dict(model.to_hf(module.state_dict()), strict=False)
     adapter = Adapter.from_dict(name)
     module = adapter.apply(module, ("pooler.dense.weight", "pooler.dense.bias"))
@@ -223,7 +224,8 @@ def test_peft_loads_an_adapted_bert(name: str, produces: str, tmp_path: Path) ->
         bias = load_file(tmp_path / "adapter_model.safetensors")[
             "base_model.model.cls.predictions.bias"
         ]
-        loaded.get_base_model().cls.predictions.bias.data.copy_(bias)
+        whole: Any = loaded.get_base_model()
+        whole.cls.predictions.bias.data.copy_(bias)
     with torch.no_grad():
         theirs = loaded(IDS)
     found = (

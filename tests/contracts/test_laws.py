@@ -338,7 +338,7 @@ def test_a_mean_of_means_is_found() -> None:
     breaks("micro-batches of 1", check_task, *arguments, mechanism=MeanOfMeans())
 
 
-GPT_FIELDS = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+TINY = GPT(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
 PORTS, BATCH = (
     Ports("tokens", 5, 5, 4, 0, 1),
     Batch({"input_ids": torch.arange(8).view(2, 4) % 5}, {}),
@@ -387,7 +387,7 @@ class Forgetful(Freeze):
     ],
 )
 def test_adapters(adapter: Adapter, law: str) -> None:
-    breaks(law, check_adapter, adapter, GPT(**GPT_FIELDS), PORTS, BATCH)
+    breaks(law, check_adapter, adapter, TINY, PORTS, BATCH)
 
 
 class Counting(Adversarial):
@@ -448,7 +448,7 @@ class OverBatch(Adversarial):
     ],
 )
 def test_objectives(objective: Objective, law: str) -> None:
-    arguments = (objective, task(TextGeneration, 8), GPT(**GPT_FIELDS), RECORDS)
+    arguments = (objective, task(TextGeneration, 8), TINY, RECORDS)
     breaks(law, check_objective, *arguments, separable=True)
 
 
