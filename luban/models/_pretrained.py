@@ -63,27 +63,34 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of the files that hold the weights: one, or shards.
+
+    Raises:
+        RecipeError: if there are no safetensors.
+    """
+    if (folder / _INDEX).is_file():
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        return sorted(set(index["weight_map"].values()))
+    if (folder / _WEIGHTS).is_file():
+        return [_WEIGHTS]
+    pickles = sorted(path.name for path in folder.glob("*.bin"))
+    raise RecipeError(
+        f"there is no {_WEIGHTS}.",
+        where=folder,
+        got=f"{', '.join(pickles)}: pickles, which can run code" if pickles else None,
+        fix="load it with transformers once and save_pretrained() it as safetensors.",
+    )
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Return all tensors, from one file or from shards.
 
     Raises:
         RecipeError: if there are no safetensors, or a shard is missing or broken.
     """
-    if (folder / _INDEX).is_file():
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        files = sorted(set(index["weight_map"].values()))
-    elif (folder / _WEIGHTS).is_file():
-        files = [_WEIGHTS]
-    else:
-        pickles = sorted(path.name for path in folder.glob("*.bin"))
-        raise RecipeError(
-            f"there is no {_WEIGHTS}.",
-            where=folder,
-            got=f"{', '.join(pickles)}: pickles, which can run code" if pickles else None,
-            fix="load it with transformers once and save_pretrained() it as safetensors.",
-        )
     tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in weight_files(folder):
         try:
             tensors.update(load_file(folder / file))
         except (OSError, SafetensorError) as error:

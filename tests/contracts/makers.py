@@ -47,7 +47,7 @@ _PAIR = {
     "num_beams": 1,
     "max_new_tokens": 6,
     "max_source_length": 10,
-    "max_target_length": 10,
+    "max_target_length": 16,
 }
 
 #: "kind/name" to the fields of each variant.
@@ -61,7 +61,24 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "sources/json": [{"path": "{folder}/rows.json"}],
     "sources/csv": [{"path": "{folder}/rows.csv"}],
     "sources/parquet": [{"path": "{folder}/rows.parquet"}],
-    "sources/catalogue": [{"dataset": "tinyshakespeare"}],
+    "sources/catalogue": [{"dataset": "tinyshakespeare", "verify": False}],
+    "sources/lines": [{"path": "{folder}/a.txt", "pattern": "(?P<first>.)(?P<rest>.*)"}],
+    "sources/conll": [
+        {"path": "{folder}/tags.conll"},
+        {
+            "path": "{folder}/tags.conll",
+            "columns": ["word", "tag"],
+            "tokens": "word",
+            "tags": "tag",
+        },
+        {"path": "{folder}/tags.conll", "tags": None},
+    ],
+    "sources/parallel": [
+        {"path": {"source": "{folder}/lines.en", "target": "{folder}/lines.zh.gz"}},
+        {"path": {"train": {"source": "{folder}/lines.en", "target": "{folder}/lines.zh.gz"}}},
+    ],
+    "sources/folders": [{"path": "{folder}/labels"}],
+    "sources/squad": [{"path": "{folder}/squad.json"}],
     "cleaners/language": [{"script": "latin"}, {"script": "cjk"}],
     "cleaners/length": [{"min_characters": 30}, {"max_characters": 30}],
     "cleaners/regex": [{"pattern": "fox"}, {"pattern": "[0-9]", "replace_with": "#"}],
@@ -77,6 +94,16 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"tokenizer": "char", "max_length": 8, "class_weights": "balanced", "focal_gamma": 2.0},
     ],
     "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
+    "tasks/instruction-tuning": [
+        {"tokenizer": "char", "context": 64},
+        {"tokenizer": "char", "context": 64, "packing": False, "system": "Be brief."},
+    ],
+    "tasks/multiple-choice": [{"tokenizer": "char", "context": 24}],
+    "tasks/fill-mask": [
+        {"tokenizer": "char", "max_length": 12, "mlm_probability": 0.3},
+        {"tokenizer": "char", "max_length": 8, "line_by_line": True},
+    ],
+    "metrics/choice-accuracy": [{}, {"normalised": True}],
     "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
     "tasks/translation": [
         _PAIR,
@@ -122,6 +149,28 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {**_RNN, "input_feeding": True},
     ],
     "models/bert": [{**_BERT}, {**_BERT, "pooling": "mean"}, {**_BERT, "norm_first": True}],
+    "models/huggingface": [
+        {
+            "config": {
+                "model_type": "bert",
+                "hidden_size": 16,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "intermediate_size": 20,
+            }
+        },
+        {"config": {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2}},
+        {
+            "config": {
+                "model_type": "t5",
+                "d_model": 16,
+                "d_kv": 8,
+                "d_ff": 20,
+                "num_layers": 2,
+                "num_heads": 2,
+            }
+        },
+    ],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
     + [{**_RNN, "tie_word_embeddings": True}, {**_RNN, "pooling": "attention"}]
     + [{**_RNN, "pooling": "mean", "bidirectional": False}],
@@ -184,6 +233,17 @@ def write_samples(folder: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "rows.parquet")
     (folder / "tinyshakespeare").mkdir()
     (folder / "tinyshakespeare" / "input.txt").write_text("\n".join(ENGLISH))
+    tagged = [f"{token}\t{'B-x' if token.istitle() else 'O'}" for token in ENGLISH[0].split()]
+    (folder / "tags.conll").write_text("\n".join([*tagged, "", *tagged[:3]]))
+    (folder / "lines.en").write_text("\n".join(ENGLISH[:3]))
+    (folder / "lines.zh.gz").write_bytes(gzip.compress("\r\n".join(CHINESE).encode()))
+    for label, texts in (("english", ENGLISH), ("chinese", CHINESE)):
+        (folder / "labels" / label).mkdir(parents=True)
+        for number, text in enumerate(texts):
+            (folder / "labels" / label / f"{number}.txt").write_text(text)
+    question = {"question": "What?", "id": "1", "answers": [{"text": "fox", "answer_start": 16}]}
+    passages = [{"context": ENGLISH[0], "qas": [question]}]
+    (folder / "squad.json").write_text(json.dumps({"data": [{"paragraphs": passages}]}))
     learned = _tokenizer("bpe").learn(TEXTS)
     learned.save(folder)
     write_teacher(folder / "teacher")
