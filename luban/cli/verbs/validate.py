@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from luban.recipe import Recipe
 
 #: Records looked at; the first ones of each split.
 LOOK = 2000
+#: Training records that vocabulary and labels are learned from: a file may be sorted by label.
+LEARN = 50_000
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +50,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
         DataError: listing the first bad records by file and row.
         CapacityError: if memory or disk would not be enough.
     """
-    looked = {split: _look(recipe, split) for split in recipe.data.available_splits()}
-    task = _learned(recipe.task, looked["train"])
+    looked = {split: _look(recipe, split, LOOK) for split in recipe.data.available_splits()}
+    task = _learned(recipe.task, _look(recipe, "train", LEARN))
     rows = {split: _encoded(task, split, records) for split, records in looked.items()}
     module = recipe.model.resolve().build(task.ports())
     train = recipe.stage("train")
@@ -64,7 +67,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     return {
         "recipe": "reads; every field is known",
         **{f"{split} records": _count(records) for split, records in looked.items()},
-        "vocabulary or classes": f"{task.ports().outputs:,} (from the records looked at)",
+        "vocabulary or classes": f"{task.ports().outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
         "loss before training": f"{float(losses.mean.detach()):.3f} nats",
@@ -73,12 +76,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _look(recipe: Recipe, split: str) -> list[Record]:
-    records: list[Record] = []
-    for record in recipe.data.records(split):
-        records.append(record)
-        if len(records) >= LOOK:
-            break
+def _look(recipe: Recipe, split: str, most: int) -> list[Record]:
+    records = list(islice(recipe.data.records(split), most))
     if not records:
         raise DataError(f"the split {split!r} is empty.", where="data", fix="check data.split.")
     return records
