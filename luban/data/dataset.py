@@ -16,7 +16,7 @@ from luban.core.files import sha256_of
 from luban.core.registry import nearest
 from luban.data.files import missing
 from luban.data.records import text_of
-from luban.data.split import SPLITS, By, Split, slice_records
+from luban.data.split import SPLITS, By, Split
 
 
 class Data(Settings):
@@ -47,12 +47,13 @@ class Data(Settings):
         """
         if self.split_by() != "given":
             return self.split.names()
-        given = tuple(split for split in SPLITS if split in self.source.splits())
+        given = self.source.splits()
         if "train" not in given:
             raise DataError(
                 "the source has no train split.", where="data.source", got=", ".join(given)
             )
-        return given
+        dealt = self.split.lacking(given).names()
+        return tuple(split for split in SPLITS if split in (*given, *dealt))
 
     def split_by(self) -> By:
         """Return how records are divided, once ``auto`` is decided."""
@@ -60,6 +61,19 @@ class Data(Settings):
         if key not in _by:
             _by[key] = self.split.decide(self.source.splits(), self._source())
         return _by[key]
+
+    def dealing(self) -> tuple[Split, By]:
+        """Return how what the source does not give is dealt out: all of it, or its train split."""
+        by = self.split_by()
+        if by != "given":
+            return self.split, by
+        lacking = self.split.lacking(self.source.splits())
+        if self.split.key:
+            return lacking.replace(by="group", key=self.split.key), "group"
+        key = f"{self._key()}: lacking"
+        if key not in _by:
+            _by[key] = lacking.decide((), self._pool())
+        return lacking, _by[key]
 
     def records(self, split: str) -> Iterable[Record]:
         """Return the records of a split; each iteration streams them anew.
@@ -95,22 +109,21 @@ class Data(Settings):
 
     def read(self, split: str) -> Iterator[Record]:
         """Yield the records of a split, cleaned; ``records`` is the checked way to it."""
-        by = self.split_by()
-        if by == "given":
+        given = self.split_by() == "given" and split != "train"
+        if given and split in self.source.splits():
             yield from self._cleaned(self.source.read(split))
             return
-        records = self._cleaned(self._source())
-        if by == "position":
-            start, stop = self.split.bounds(split, self.survey().characters)
-            yield from slice_records(records, start, stop)
-            return
-        for record in records:
-            if self.split.assign(record, by) == split:
-                yield record
+        how, by = self.dealing()
+        dealt = by in ("position", "order") and len(how.names()) > 1
+        size = self.survey().dealt if dealt else 0
+        yield from how.deal(self._cleaned(self._pool()), split, by, size)
 
     def _source(self) -> Iterator[Record]:
         for split in self.source.splits():
             yield from self.source.read(split)
+
+    def _pool(self) -> Iterator[Record]:
+        return self.source.read("train") if self.split_by() == "given" else self._source()
 
     def _cleaned(
         self, records: Iterable[Record], tallies: tuple[Tally, ...] = ()
@@ -124,12 +137,20 @@ class Data(Settings):
 
     def _survey(self) -> Survey:
         survey = Survey(tallies=self._tallies())
+        how, by = self.dealing()
         given = self.split_by() == "given"
         # A cleaner sees what training will see: each given split on its own.
-        for records in map(self.source.read, self.source.splits()) if given else [self._source()]:
-            for record in self._cleaned(survey.counted(records), survey.tallies):
+        for split in self.source.splits() if given else ("train",):
+            records = self.source.read(split) if given else self._source()
+            cleaned = self._cleaned(survey.counted(records), survey.tallies)
+            for place, record in how.units(cleaned) if by == "order" else enumerate(cleaned):
                 survey.kept += 1
-                survey.characters += len(text_of(record))
+                characters = len(text_of(record))
+                survey.characters += characters
+                if split == "train" and by == "position":
+                    survey.dealt += characters
+                elif split == "train":
+                    survey.dealt = place + 1
         return survey
 
     def _key(self) -> str:
@@ -144,12 +165,14 @@ class Survey:
         rows: Records the source gave.
         kept: Records left after cleaning.
         characters: Characters of text in these.
+        dealt: How much is dealt out: characters by position, else units.
         tallies: What each cleaner did, in order.
     """
 
     rows: int = 0
     kept: int = 0
     characters: int = 0
+    dealt: int = 0
     tallies: tuple[Tally, ...] = field(default=())
 
     def counted(self, records: Iterable[Record]) -> Iterator[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import urllib.error
 import urllib.request
 from functools import cache
@@ -18,6 +19,7 @@ from luban.core.errors import DataError
 from luban.core.files import write_atomic
 from luban.core.registry import nearest
 from luban.data.files import open_bytes
+from luban.data.split import Split
 
 _RAW = "https://raw.githubusercontent.com"
 _SECONDS = 60
@@ -28,12 +30,12 @@ class Remote(Settings):
 
     Attributes:
         name: Its name on this machine; a gzipped copy, ``<name>.gz``, will do as well.
-        url: Where it is fetched from.
+        url: Where it is fetched from; empty if no server has it in this form.
         sha256: The digest of the unpacked file.
     """
 
     name: str
-    url: str
+    url: str = ""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
@@ -44,14 +46,21 @@ class Entry(Settings):
         title: What it is.
         licence: As its source states it.
         address: A page about it.
-        read: The source that reads it, with its arguments; the paths are filled in.
+        note: What a user must know: what was made of it, what it is not comparable with.
+        folder: Its folder on this machine; empty: the set's own name.
+        read: The source that reads it, with its arguments. Its ``path`` names files by their
+            ``name``; without one, the files are read one after the other.
+        split: How held-out splits are dealt that ``read`` does not give (``by`` says how).
         files: Its files.
     """
 
     title: str
     licence: str
     address: str
+    note: str = ""
+    folder: str = ""
     read: dict[str, Any]
+    split: Split | None = None
     files: tuple[Remote, ...]
 
 
@@ -85,25 +94,30 @@ def data_root() -> Path:
     return Path(os.environ.get("LUBAN_DATA") or "~/.cache/luban/data").expanduser()
 
 
-def local_files(name: str, entry: Entry, *, download: bool) -> tuple[Path, ...]:
-    """Return the set's files on this machine, fetching what is missing if told to.
+def local_files(name: str, entry: Entry, *, download: bool, verify: bool = True) -> dict[str, Path]:
+    """Return the set's files on this machine by name, fetching what is missing if told to.
 
     Raises:
         DataError: if a file is missing and may not be fetched, cannot be, or is not what the
             catalogue expects.
     """
-    folder = data_root() / name
-    found = []
+    folder = data_root() / (entry.folder or name)
+    found = {}
     for remote in entry.files:
         plain, packed = folder / remote.name, folder / f"{remote.name}.gz"
         if packed.is_file() and not plain.is_file():
             plain = packed
         elif not plain.is_file():
-            if not download:
-                raise _absent(name, entry, plain)
+            if not (download and remote.url):
+                raise _absent(name, entry, remote, plain)
+            print(
+                f"{entry.title}, licence: {entry.licence}\nfetching {remote.url}", file=sys.stderr
+            )
             write_atomic(plain, fetch(remote))
-        found.append(plain)
-    return tuple(found)
+        if verify:
+            _verify(remote, plain)
+        found[remote.name] = plain
+    return found
 
 
 def fetch(remote: Remote) -> bytes:
@@ -147,10 +161,36 @@ def unpacked_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _absent(name: str, entry: Entry, path: Path) -> DataError:
+#: Digests of files by path, size and time stamp: each file is read once.
+_digests: dict[tuple[str, int, int], str] = {}
+
+
+def _verify(remote: Remote, path: Path) -> None:
+    stat = path.stat()
+    key = (str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+    if key not in _digests:
+        _digests[key] = unpacked_sha256(path)
+    if _digests[key] != remote.sha256:
+        raise DataError(
+            "this file is not the one the catalogue knows.",
+            where=path,
+            expected=f"sha256 {remote.sha256} (unpacked)",
+            got=f"sha256 {_digests[key]}",
+            fix="remove it and fetch it again, or set data.source.verify: false if it was "
+            "changed on purpose.",
+        )
+
+
+def _absent(name: str, entry: Entry, remote: Remote, path: Path) -> DataError:
+    fix = "set data.source.download: true to fetch it, or LUBAN_DATA to the folder that has it."
+    if not remote.url:
+        fix = (
+            f"it cannot be fetched in this form: {entry.note} Set LUBAN_DATA to the folder that "
+            "has it."
+        )
     return DataError(
         f"the data set {name!r} is not on this machine.",
         where=path,
         expected=f"{entry.title} (licence: {entry.licence})",
-        fix="set data.source.download: true to fetch it, or LUBAN_DATA to the folder that has it.",
+        fix=fix,
     )

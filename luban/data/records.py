@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.core.registry import nearest
+
+#: A field to what stands for each of its values, written as text.
+Values: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 _HOLE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
@@ -32,34 +35,53 @@ def value_at(record: Record, path: str) -> Any:
     return value
 
 
-def shape(record: Record, fields: Mapping[str, str], template: str, join: str) -> Record:
+def shape(  # noqa: PLR0913
+    record: Record,
+    fields: Mapping[str, str],
+    template: str = "",
+    join: str = "\n",
+    values: Values | None = None,
+    *,
+    others: bool = True,
+) -> Record:
     """Return the record with renamed fields and, if there is a template, its ``text``.
 
     Args:
         record: The row, with ``_where``.
-        fields: New name to the dotted path of the value; the other fields stay.
-        template: Text with ``{field}`` holes (``{{`` and ``}}`` stand for braces).
-        join: What joins a list of texts into one.
+        fields: New name to the dotted path of the value, or to a template with ``{path}`` holes.
+        template: Text with ``{field}`` holes (``{{`` and ``}}`` stand for braces). A line that
+            holds nothing but holes is left out if they are all empty.
+        join: What joins a list of texts into one, in templates.
+        values: What the values of a field are replaced by.
+        others: Whether fields that are not named stay.
 
     Raises:
-        DataError: if a field is missing.
+        DataError: if a field is missing, or a value has no replacement.
     """
-    shaped = {**record, **{ours: value_at(record, theirs) for ours, theirs in fields.items()}}
-    for ours in fields:
-        if isinstance(shaped[ours], list) and all(isinstance(x, str) for x in shaped[ours]):
-            shaped[ours] = join.join(shaped[ours])
+    renamed = {ours: _taken(record, theirs, join) for ours, theirs in fields.items()}
+    shaped = {**record, **renamed}
     if template:
-        shaped["text"] = _HOLE.sub(lambda hole: _fill(hole, shaped, join), template)
-    return shaped
+        shaped["text"] = renamed["text"] = _filled(template, shaped, join)
+    for name, table in (values or {}).items():
+        shaped[name] = renamed[name] = _replaced(shaped, name, table)
+    return shaped if others else {**renamed, "_where": record.get("_where", "")}
 
 
 def text_of(record: Record) -> str:
-    """Return all the text of a record: its ``text``, else its own string fields, joined."""
-    text = record.get("text")
+    """Return what a record says: its ``text``, else its ``tokens``, else all its strings.
+
+    All strings are those of its own fields but ``id``, in lists and tables too, one a line.
+    """
+    text, tokens = record.get("text"), record.get("tokens")
     if isinstance(text, str):
         return text
+    if isinstance(tokens, list | tuple):
+        return " ".join(map(str, tokens))
     return "\n".join(
-        value for key, value in sorted(own_fields(record).items()) if isinstance(value, str)
+        string
+        for name, value in sorted(own_fields(record).items())
+        if name != "id"
+        for string in _strings(value)
     )
 
 
@@ -68,11 +90,53 @@ def own_fields(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.items() if not key.startswith("_")}
 
 
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for _, item in sorted(value.items()):
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def _taken(record: Record, path: str, join: str) -> Any:
+    is_template = "{" in path and path not in record
+    return _filled(path, record, join) if is_template else value_at(record, path)
+
+
+def _filled(template: str, record: Record, join: str) -> str:
+    lines = []
+    for line in template.split("\n"):
+        filled = _HOLE.sub(lambda hole: _fill(hole, record, join), line)
+        if filled.strip() or not line.strip():
+            lines.append(filled)
+    return "\n".join(lines)
+
+
 def _fill(hole: re.Match[str], record: Record, join: str) -> str:
     if hole[1] is None:
         return hole[0][0]
     value = value_at(record, hole[1])
+    if value is None:
+        return ""
     return join.join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _replaced(record: Record, name: str, table: Mapping[str, Any]) -> Any:
+    value = value_at(record, name)
+    if isinstance(value, list):
+        return [_replaced({**record, name: item}, name, table) for item in value]
+    if str(value) not in table:
+        raise DataError(
+            f"the field {name!r} has a value that `values` does not name.",
+            where=record.get("_where", ""),
+            expected=f"one of {', '.join(table)}",
+            got=value,
+            fix=nearest(str(value), list(table)),
+        )
+    return table[str(value)]
 
 
 def _no_field(record: Record, path: str, step: str, value: Any) -> DataError:

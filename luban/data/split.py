@@ -1,4 +1,4 @@
-"""Which split a record belongs to: by position, record, file, group, or as the source says."""
+"""Which split a record belongs to: by place, by a hash, by file, or as the source says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
+from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -17,7 +18,7 @@ from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.data.records import own_fields, value_at
 
-By: TypeAlias = Literal["position", "record", "file", "group", "given"]
+By: TypeAlias = Literal["position", "record", "file", "group", "order", "stride", "given"]
 Share: TypeAlias = float | tuple[str, ...]
 
 SPLITS = ("train", "validation", "test")
@@ -30,8 +31,10 @@ class Split(Settings):
     by: By | Literal["auto"] = Field(
         default="auto",
         description=(
-            "`given`: the source's own splits. `position`: the last characters of the text, cut "
-            "exactly. `record`, `file`, `group`: a seeded hash, so that what a record belongs to "
+            "`given`: the source's own splits; a held-out split it lacks is dealt from its train "
+            "split. `position`: the last characters of the text, cut exactly. `order`: the last "
+            "records, counted exactly. `stride`: every n-th record, from the first on (0.2: every "
+            "fifth). `record`, `file`, `group`: a seeded hash, so that what a record belongs to "
             "never changes when others are added; equal records stay together. `auto`: given if "
             "the source has several splits, position for running text of few documents, else "
             "record."
@@ -47,7 +50,13 @@ class Split(Settings):
         union_mode="left_to_right",
         description="Share of the data, or file names (globs) with `by: file`.",
     )
-    key: str = Field(default="", description="The field that names the group.")
+    key: str = Field(
+        default="",
+        description=(
+            "The field that names the group, for `group`. With `order` and `stride`, neighbours "
+            "of equal value count as one record; with `given`, what is missing is dealt by it."
+        ),
+    )
     salt: str = Field(default="", description="Another salt, another draw.")
 
     @model_validator(mode="after")
@@ -57,13 +66,19 @@ class Split(Settings):
             raise ValueError("validation and test are shares of 1 that leave some for train")
         if len(shares) < 2 and self.by not in ("auto", "file"):
             raise ValueError("file names for validation or test need `by: file`")
-        if (self.by == "group") != bool(self.key):
-            raise ValueError("`by: group` needs `key`, the field that names the group, and only it")
+        if self.by == "group" and not self.key:
+            raise ValueError("`by: group` needs `key`, the field that names the group")
+        if self.key and self.by not in ("group", "order", "stride", "given"):
+            raise ValueError("`key` needs `by`: group, order, stride or given")
         return self
 
     def names(self) -> tuple[str, ...]:
         """Return the splits this makes of data that has none of its own."""
         return tuple(s for s in SPLITS if s == "train" or getattr(self, s))
+
+    def lacking(self, given: tuple[str, ...]) -> Split:
+        """Return how to deal, from train, the held-out splits that are not given."""
+        return self.replace(by="auto", key="", **{s: 0.0 for s in given if s != "train"})
 
     def decide(self, given: tuple[str, ...], records: Iterable[Record]) -> By:
         """Return ``by``, or what ``auto`` comes to; reads as few records as it can."""
@@ -97,10 +112,55 @@ class Split(Settings):
             return "test"
         return "validation" if place < test + validation else "train"
 
-    def bounds(self, split: str, size: int) -> tuple[int, int]:
-        """Return the characters [start, stop) of a split by position.
+    def deal(self, records: Iterable[Record], split: str, by: By, size: int) -> Iterator[Record]:
+        """Yield the records that belong to a split.
 
-        Train comes first and has ``floor(size * (1 - validation - test))`` characters.
+        Args:
+            records: All there are, in order.
+            split: The split.
+            by: What ``decide`` came to.
+            size: How much there is: characters (``position``) or units (``order``).
+        """
+        if self.names() == (split,):
+            yield from records
+        elif by == "position":
+            yield from slice_records(records, *self.bounds(split, size))
+        elif by == "order":
+            start, stop = self.bounds(split, size)
+            yield from (r for place, r in self.units(records) if start <= place < stop)
+        elif by == "stride":
+            yield from (r for place, r in self.units(records) if self._strided(place) == split)
+        else:
+            yield from (r for r in records if self.assign(r, by) == split)
+
+    def units(self, records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
+        """Yield (place from 0, record); neighbours of equal ``key`` share a place."""
+        place, last = -1, object()
+        for record in records:
+            value = value_at(record, self.key) if self.key else object()
+            place += value != last
+            last = value
+            yield place, record
+
+    def _strided(self, place: int) -> str:
+        """Return the split of a place: test takes its share first, validation of what is left.
+
+        A share s takes place i where a whole number lies in [i * s, (i + 1) * s).
+        """
+        for split in ("test", "validation"):
+            share = Fraction(str(getattr(self, split)))
+            if split == "validation":
+                share /= 1 - Fraction(str(self.test))
+            before = math.ceil(place * share)
+            if before < math.ceil((place + 1) * share):
+                return split
+            place -= before
+        return "train"
+
+    def bounds(self, split: str, size: int) -> tuple[int, int]:
+        """Return the units [start, stop) of a split, of ``size`` in all.
+
+        Train comes first and has ``floor(size * (1 - validation - test))``.
         """
         held = [s if isinstance(s, float) else 0.0 for s in (self.validation, self.test)]
         # Rounded, so that 1 - 0.05 - 0.05 is 0.9 and not a hair less.

@@ -235,7 +235,7 @@ def write_samples(folder: Path) -> None:
     (folder / "tinyshakespeare" / "input.txt").write_text("\n".join(ENGLISH))
     tagged = [f"{token}\t{'B-x' if token.istitle() else 'O'}" for token in ENGLISH[0].split()]
     (folder / "tags.conll").write_text("\n".join([*tagged, "", *tagged[:3]]))
-    (folder / "lines.en").write_text("\n".join(ENGLISH[:3]))
+    (folder / "lines.en").write_text("\n".join(text for text in ENGLISH if "\n" not in text))
     (folder / "lines.zh.gz").write_bytes(gzip.compress("\r\n".join(CHINESE).encode()))
     for label, texts in (("english", ENGLISH), ("chinese", CHINESE)):
         (folder / "labels" / label).mkdir(parents=True)

@@ -126,7 +126,7 @@ def test_by_file(rows: Rows, tmp_path: Path) -> None:
 def test_given(rows: Rows) -> None:
     train, held = rows({"text": "a"}, name="a.jsonl"), rows({"text": "b"}, name="b.jsonl")
     path = {"train": train["path"], "test": held["path"]}
-    found = data({"name": "jsonl", "path": path})
+    found = data({"name": "jsonl", "path": path}, split={"validation": 0.0})
     assert (found.split_by(), found.available_splits()) == ("given", ("train", "test"))
     assert texts(found, "test") == ["b"]
     with pytest.raises(DataError, match="no split 'validation'"):
@@ -137,6 +137,59 @@ def test_given(rows: Rows) -> None:
         data({"name": "jsonl", "path": {"test": held["path"], "validation": held["path"]}}).records(
             "test"
         )
+
+
+def test_a_split_that_is_not_given_is_dealt_from_train(rows: Rows) -> None:
+    train, held = rows(*numbered(300), name="a.jsonl"), rows({"text": "b"}, name="b.jsonl")
+    for lacking, has in (("validation", "test"), ("test", "validation")):
+        source = {"name": "jsonl", "path": {"train": train["path"], has: held["path"]}}
+        found = data(source, split={"validation": 0.1, "test": 0.1})
+        assert (found.split_by(), found.available_splits()) == ("given", SPLITS)
+        assert texts(found, has) == ["b"]
+        dealt = texts(found, lacking)
+        assert 15 <= len(dealt) <= 50
+        assert sorted(dealt + texts(found, "train")) == sorted(r["text"] for r in numbered(300))
+        assert (found.survey().rows, found.survey().kept) == (301, 301)
+    grouped = data(source, split={"by": "given", "key": "who", "validation": 0.0, "test": 0.3})
+    parts = [{r["who"] for r in grouped.records(s)} for s in ("train", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 7
+
+
+def test_running_text_that_lacks_a_split_is_cut_by_position(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0123456789" * 100)
+    (tmp_path / "b.txt").write_text("b")
+    path = {"train": str(tmp_path / "a.txt"), "test": str(tmp_path / "b.txt")}
+    found = data({"name": "text", "path": path}, split={"validation": 0.2})
+    assert [len("".join(texts(found, split))) for split in SPLITS] == [800, 200, 1]
+    assert found.survey().characters == 1001
+
+
+def test_by_order_and_by_stride(rows: Rows) -> None:
+    source = rows(*numbered(10))
+    whole = [row["text"] for row in numbered(10)]
+    last = data(source, split={"by": "order", "validation": 0.1, "test": 0.2})
+    assert [texts(last, split) for split in SPLITS] == [whole[:7], whole[7:8], whole[8:]]
+    every = data(source, split={"by": "stride", "validation": 0.0, "test": 0.2})
+    assert texts(every, "test") == [whole[0], whole[5]]
+    assert texts(every, "train") == [text for text in whole if text not in (whole[0], whole[5])]
+
+
+def test_neighbours_of_equal_key_stay_together(rows: Rows) -> None:
+    source = rows(*({"text": f"{i}", "who": i // 3} for i in range(30)))
+    for by, held in (("order", ["24", "25", "26", "27", "28", "29"]), ("stride", ["0", "1", "2"])):
+        split = {"by": by, "key": "who", "validation": 0.0, "test": 0.2}
+        assert texts(data(source, split=split), "test")[: len(held)] == held
+        assert len(texts(data(source, split=split), "test")) == 6
+
+
+@given(st.integers(0, 300), st.integers(0, 40), st.integers(0, 40))
+def test_a_stride_takes_its_share_and_spreads_it(size: int, validation: int, test: int) -> None:
+    split = Split(by="stride", validation=validation / 100, test=test / 100)
+    records = [{"text": str(i)} for i in range(size)]
+    parts = {s: list(split.deal(records, s, "stride", 0)) for s in split.names()}
+    assert sorted(int(r["text"]) for part in parts.values() for r in part) == list(range(size))
+    for name, percent in (("test", test), ("validation", validation)):
+        assert abs(len(parts.get(name, ())) - size * percent / 100) <= 2
 
 
 def test_many_documents_are_dealt_out_whole(tmp_path: Path) -> None:
@@ -156,7 +209,7 @@ def test_many_documents_are_dealt_out_whole(tmp_path: Path) -> None:
         ({"validation": 0.6, "test": 0.4}, "leave some for train"),
         ({"validation": -0.1}, "leave some for train"),
         ({"by": "group"}, "needs `key`"),
-        ({"key": "a"}, "needs `key`"),
+        ({"key": "a"}, "`key` needs"),
         ({"by": "record", "test": ["*.txt"]}, "by: file"),
         ({"by": "recrod"}, "Input should be"),
     ],

@@ -90,10 +90,11 @@ def test_nested_json(tmp_path: Path) -> None:
         name="json",
         path=str(path),
         records="data.items",
-        fields={"text": "meta.lines", "tag": "meta.tags.0.name"},
+        fields={"text": "{meta.lines}", "tag": "meta.tags.0.name", "lines": "meta.lines"},
         join="|",
     )
     assert (record["text"], record["tag"], record["_where"]) == ("a|b", "t", f"{path}:1")
+    assert record["lines"] == ["a", "b"]
     with pytest.raises(DataError, match="no array of records"):
         read(name="json", path=str(path))
     with pytest.raises(DataError, match=r"no field 'data\.rows'"):

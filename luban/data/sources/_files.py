@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
@@ -60,3 +62,27 @@ class FileSource(Source, ABC):
     def _files(self, split: str) -> tuple[Path, ...]:
         patterns = self.path[split] if isinstance(self.path, dict) else self.path
         return expand(patterns, self.suffixes)
+
+
+def labelled(patterns: Patterns, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    """Yield (label, file) of folders that hold a folder per label; the labels take turns.
+
+    Raises:
+        DataError: if a path is no folder, or a file does not lie in a label's folder.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+        root = Path(pattern).expanduser()
+        if root.is_file():
+            raise DataError("this is a file, not a folder of labels.", where=root)
+        for path in expand(pattern, suffixes):
+            inside = path.relative_to(root).parts if root.is_dir() else (path.parent.name, path)
+            if len(inside) < 2:
+                raise DataError(
+                    "this file lies in no label's folder.",
+                    where=path,
+                    expected=f"{root}/LABEL/{path.name}",
+                )
+            files[str(inside[0])].append(path)
+    turns = ([(label, path) for path in paths] for label, paths in files.items())
+    return (pair for pair in chain.from_iterable(zip_longest(*turns)) if pair)

@@ -1,4 +1,4 @@
-"""What sources of rows (JSON, CSV, Parquet) share: renamed fields and a text template."""
+"""What sources of rows (JSON, CSV, Parquet, lines) share: renamed fields and templates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
@@ -20,12 +20,26 @@ class RowSource(FileSource, ABC):
 
     fields: dict[str, str] = Field(
         default_factory=dict,
-        description="New field name to the dotted path of theirs, such as `{label: meta.class}`.",
+        description=(
+            "New field name to the dotted path of theirs, such as `{label: meta.class}`, or to a "
+            r'template of theirs: `{prompt: "{instruction}\n{input}"}`.'
+        ),
     )
     template: str = Field(
-        default="", description=r'Makes `text` of other fields: `"{title}\n{lines}"`.'
+        default="",
+        description=(
+            r'Makes `text` of other fields: `"{title}\n{lines}"`. In any template, a line of '
+            "nothing but empty fields is left out."
+        ),
     )
-    join: str = Field(default="\n", description="What joins a list of texts.")
+    join: str = Field(default="\n", description="What joins a list of texts, in templates.")
+    values: dict[str, dict[str, str | int | float]] = Field(
+        default_factory=dict,
+        description='What the values of a field mean: `{label: {"0": negative, "1": positive}}`.',
+    )
+    others: bool = Field(
+        default=True, description="Whether fields that none of these name are kept as they are."
+    )
 
     @abstractmethod
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
@@ -55,4 +69,24 @@ class RowSource(FileSource, ABC):
             raise row
         if not isinstance(row, dict):
             raise DataError("this row is not a table of fields.", where=where, got=row)
-        return shape({**row, "_where": where}, self.fields, self.template, self.join)
+        return shape(
+            {**row, "_where": where},
+            self.fields,
+            self.template,
+            self.join,
+            self.values,
+            others=self.others,
+        )
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _numbers_too(cls, values: Any) -> Any:
+        """Let YAML's ``{0: negative}`` be written without quotes."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: {str(key): item for key, item in table.items()}
+            if isinstance(table, dict)
+            else table
+            for name, table in values.items()
+        }

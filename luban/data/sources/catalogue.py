@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import Field
 
 from luban.core.contracts import Record, Source
+from luban.core.errors import ContractError
 from luban.data.download import Entry, catalogue_entry, local_files
+from luban.data.split import SPLITS
 
 
 class Catalogue(Source):
@@ -24,6 +26,9 @@ class Catalogue(Source):
             "nothing is ever fetched."
         ),
     )
+    verify: bool = Field(
+        default=True, description="Whether files must be those that the catalogue knows."
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="Other arguments for the source that reads it, such as `{document: line}`.",
@@ -31,11 +36,17 @@ class Catalogue(Source):
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits the set comes with."""
-        return self._reader.splits()
+        given, split = self._reader.splits(), self._entry.split
+        dealt = split.names() if split else ()
+        return tuple(name for name in SPLITS if name in (*given, *dealt))
 
     def read(self, split: str) -> Iterator[Record]:
         """Yield the records of a split."""
-        return self._reader.read(split)
+        how = self._entry.split
+        if how is None or (split != "train" and split in self._reader.splits()):
+            return self._reader.read(split)
+        by = how.decide((), ())
+        return how.deal(self._reader.read("train"), split, by, self._size if by == "order" else 0)
 
     def files(self) -> tuple[Path, ...]:
         """Return the set's files on this machine.
@@ -46,9 +57,10 @@ class Catalogue(Source):
         return self._reader.files()
 
     def facts(self) -> Mapping[str, str]:
-        """Return title, licence and address."""
+        """Return title, licence, address and, if there is one, the note."""
         entry = self._entry
-        return {"title": entry.title, "licence": entry.licence, "address": entry.address}
+        facts = {"title": entry.title, "licence": entry.licence, "address": entry.address}
+        return {**facts, "note": entry.note} if entry.note else facts
 
     @cached_property
     def _entry(self) -> Entry:
@@ -57,6 +69,25 @@ class Catalogue(Source):
     @cached_property
     def _reader(self) -> Source:
         """The source that reads the files: composed by name, as a recipe would."""
-        paths = local_files(self.dataset, self._entry, download=self.download)
-        names = [str(path) for path in paths]
-        return Source.from_dict({**self._entry.read, "path": names, **self.options})
+        entry = self._entry
+        paths = local_files(self.dataset, entry, download=self.download, verify=self.verify)
+        found = {name: str(path) for name, path in paths.items()}
+        path = _placed(entry.read["path"], found) if "path" in entry.read else [*found.values()]
+        return Source.from_dict({**entry.read, "path": path, **self.options})
+
+    @cached_property
+    def _size(self) -> int:
+        how = self._entry.split
+        records = self._reader.read("train")
+        return max((place for place, _ in how.units(records)), default=-1) + 1 if how else 0
+
+
+def _placed(names: Any, found: Mapping[str, str]) -> Any:
+    """Return the names of an entry's ``path`` as paths on this machine."""
+    if isinstance(names, dict):
+        return {key: _placed(value, found) for key, value in names.items()}
+    if isinstance(names, list | tuple):
+        return [_placed(name, found) for name in names]
+    if names not in found:
+        raise ContractError("the catalogue reads a file it does not list.", got=names)
+    return found[names]

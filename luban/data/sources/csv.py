@@ -31,6 +31,10 @@ class Csv(RowSource):
     columns: tuple[str, ...] = Field(
         default=(), description="Field names, for files that do not start with a header."
     )
+    quoting: bool = Field(
+        default=True,
+        description='Whether `"` quotes a field; false: it is a character like any other.',
+    )
     encoding: str = Field(default="utf-8", description="A codec of Python's.")
 
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
@@ -38,7 +42,12 @@ class Csv(RowSource):
         csv.field_size_limit(1 << 30)  # long texts are fields too
         with open_text(path, self.encoding, newline="") as file:
             delimiter = self._delimiter(path)
-            lines = csv.reader(file, delimiter=delimiter, strict=True)
+            lines = csv.reader(
+                file,
+                delimiter=delimiter,
+                quoting=csv.QUOTE_MINIMAL if self.quoting else csv.QUOTE_NONE,
+                strict=True,
+            )
             columns = list(self.columns)
             while True:
                 line = lines.line_num + 1
@@ -51,11 +60,14 @@ class Csv(RowSource):
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    yield line, DataError(
-                        f"this row does not fit ({error}).",
-                        where=f"{path}:{line}",
-                        expected=f"{len(columns)} fields divided by {delimiter!r}",
-                        fix="set `delimiter`, or quote fields that hold it.",
+                    yield (
+                        line,
+                        DataError(
+                            f"this row does not fit ({error}).",
+                            where=f"{path}:{line}",
+                            expected=f"{len(columns)} fields divided by {delimiter!r}",
+                            fix="set `delimiter` or `quoting`, or quote fields that hold it.",
+                        ),
                     )
 
     def _fitting(self, values: list[str], columns: list[str]) -> list[str]:

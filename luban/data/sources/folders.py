@@ -1,0 +1,43 @@
+"""A folder per label, a file per record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from luban.core.contracts import Record
+from luban.core.errors import DataError
+from luban.data.files import open_text
+from luban.data.sources._files import FileSource, labelled
+
+
+class Folders(FileSource):
+    """``path/LABEL/…/*.txt``, plain or gzip: a record has ``text`` and its folder as ``label``.
+
+    The labels take turns, so that the first records show them all.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
+    encoding: str = Field(default="utf-8", description="A codec of Python's.")
+
+    def read(self, split: str) -> Iterator[Record]:
+        """Yield the files of a split as records.
+
+        Raises:
+            DataError: if the path is not a folder of folders.
+        """
+        patterns = self.path[split] if isinstance(self.path, dict) else self.path
+        for label, path in labelled(patterns, self.suffixes):
+            for record in self.read_file(path):
+                yield {**record, "label": label}
+
+    def read_file(self, path: Path) -> Iterator[Record]:
+        """Yield the one text of a file."""
+        with open_text(path, self.encoding) as file:
+            text = file.read()
+        if not text.strip():
+            raise DataError("this file is empty.", where=path, fix="remove it, or fill it.")
+        yield {"text": text, "_where": f"{path}:1"}

@@ -1,0 +1,120 @@
+"""Questions about passages: SQuAD 1.1 and 2.0, and CMRC, one record a question."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from luban.core.contracts import Record
+from luban.core.errors import DataError
+from luban.data.files import open_text
+from luban.data.sources._files import FileSource
+
+
+class Squad(FileSource):
+    """SQuAD files, plain or gzip; a record has ``question``, ``context``, ``answers`` and ``id``.
+
+    ``answers`` is a list of ``{text, start}``, empty where the question has none in its context,
+    absent where the file tells no answers. An answer that does not stand where the file says
+    gets the nearest place where it does, or -1 if the context does not hold it. An article's
+    ``title`` is kept.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    encoding: str = Field(default="utf-8", description="A codec of Python's.")
+
+    def read_file(self, path: Path) -> Iterator[Record]:
+        """Yield the questions of one file, numbered from 1."""
+        number = 0
+        for article in _articles(self._parsed(path), path):
+            for paragraph in article.get("paragraphs", [article]):
+                context = _string(paragraph, ("context", "context_text"), f"{path}:{number + 1}")
+                for question in paragraph.get("qas", ()):
+                    number += 1
+                    record = _record(question, context, f"{path}:{number}")
+                    title = article.get("title")
+                    yield {**record, "title": title} if isinstance(title, str) else record
+
+    def _parsed(self, path: Path) -> Any:
+        with open_text(path, self.encoding) as file:
+            try:
+                return json.load(file)
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"this file is not JSON ({error.msg}, column {error.colno}).",
+                    where=f"{path}:{error.lineno}",
+                ) from None
+
+
+def _articles(data: Any, path: Path) -> list[dict[str, Any]]:
+    articles = data.get("data") if isinstance(data, dict) else data
+    if not isinstance(articles, list) or not all(_is_article(item) for item in articles):
+        raise DataError(
+            "this is not a SQuAD file.",
+            where=path,
+            expected='{"data": [{"paragraphs": [{"context": …, "qas": […]}]}]}',
+            got=data,
+            fix="flat records are read by `name: json` or `jsonl`.",
+        )
+    return articles
+
+
+def _is_article(item: Any) -> bool:
+    paragraphs = item.get("paragraphs", [item]) if isinstance(item, dict) else None
+    return isinstance(paragraphs, list) and all(
+        isinstance(p, dict) and isinstance(p.get("qas"), list) for p in paragraphs
+    )
+
+
+def _record(question: Any, context: str, where: str) -> dict[str, Any]:
+    table = question if isinstance(question, dict) else {}
+    record: dict[str, Any] = {
+        "question": _string(table, ("question", "query_text"), where),
+        "context": context,
+        "id": str(table.get("id", table.get("query_id", where))),
+        "_where": where,
+    }
+    if table.get("is_impossible"):
+        record["answers"] = []
+    elif "answers" in table:
+        record["answers"] = [_answer(found, context, where) for found in table["answers"]]
+    return record
+
+
+def _answer(found: Any, context: str, where: str) -> dict[str, Any]:
+    table = found if isinstance(found, dict) else {"text": found}
+    text = _string(table, ("text",), where)
+    start = table.get("answer_start", table.get("start", -1))
+    if not isinstance(start, int):
+        raise DataError("an answer's place is a number.", where=where, got=start)
+    if start < 0 or context[start : start + len(text)] != text:
+        start = _nearest(context, text, start)
+    return {"text": text, "start": start}
+
+
+def _nearest(context: str, text: str, stated: int) -> int:
+    """Return where ``text`` stands nearest to the stated place, -1 where it does not stand."""
+    if not text:
+        return -1
+    places = []
+    at = context.find(text)
+    while at >= 0:
+        places.append(at)
+        at = context.find(text, at + 1)
+    return min(places, key=lambda place: abs(place - stated), default=-1)
+
+
+def _string(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:
+    for name in names:
+        if isinstance(value := table.get(name), str):
+            return value
+    raise DataError(
+        f"there is no {names[0]!r}.",
+        where=where,
+        expected="a string",
+        got=f"fields: {', '.join(map(str, table))}",
+    )
