@@ -229,6 +229,11 @@ class Tokenizer(Component, ABC):
     def pad(self) -> int:
         """Id of the padding token (often the end token)."""
 
+    @property
+    def chat_template(self) -> str:
+        """The Jinja template of conversations that came along; empty where there is none."""
+        return ""
+
     @abstractmethod
     def special(self, role: str) -> int | None:
         """Return the id of a special token by its role, None where there is none.

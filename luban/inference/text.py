@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -68,10 +68,10 @@ class Completion:
 class Chat(Protocol):
     """How a conversation is written for a model that was tuned on conversations."""
 
-    def render(
+    def encode(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
-    ) -> str:
-        """Return the text of messages ({role, content}), up to where the next answer begins.
+    ) -> str | Sequence[int]:
+        """Return messages ({role, content}) as a prompt, up to where the next answer begins.
 
         Raises:
             RequestError: for messages the template refuses.
@@ -91,12 +91,13 @@ class TextGenerator:
         slide: Go on beyond that, each time from the last half of what the module can hold;
             otherwise an answer ends there with ``length``.
         chat: How conversations are written, if the model can chat.
+        ends: Tokens that end an answer, beside the end-of-text token.
 
     Raises:
         ContractError: if the module cannot decode.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         module: nn.Module,
         tokenizer: Tokenizer,
@@ -104,8 +105,10 @@ class TextGenerator:
         *,
         slide: bool = False,
         chat: Chat | None = None,
+        ends: Collection[int] = (),
     ) -> None:
         self.chat = chat
+        self._ends = frozenset((tokenizer.end, *ends))
         bounds = [bound for bound in (decoder(module).context, max_length) if bound]
         self.max_length: int | None = min(bounds, default=None)
         self._slide = slide
@@ -195,7 +198,7 @@ class TextGenerator:
         while decoding.live:
             for token in decoding.step():
                 answer = answers[token.row]
-                if token.id == self._tokenizer.end:
+                if token.id in self._ends:
                     reason, text, tokens = answer.end("stop")
                 else:
                     full = len(decoding.sequences[token.row]) >= length

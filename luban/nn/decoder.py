@@ -17,6 +17,7 @@ from luban.nn.block import Block
 from luban.nn.cache import KVCache, Step
 from luban.nn.initial import draw_weights
 from luban.nn.norms import make_norm
+from luban.nn.packing import packed_mask
 from luban.nn.rotary import Rotary
 from luban.nn.shape import Shape
 
@@ -49,6 +50,7 @@ class DecoderModel(nn.Module):
         position_ids: Tensor | None = None,
         attention_mask_BT: Tensor | None = None,
         past: tuple[KVCache, Step] | None = None,
+        segment_ids_BT: Tensor | None = None,
     ) -> Tensor:
         """Return the hidden states, shape (B, T, D)."""
         length = input_ids_BT.shape[1]
@@ -66,6 +68,9 @@ class DecoderModel(nn.Module):
             x_BTD = F.dropout(x_BTD, self.dropout, self.training)
         rotary = None if self.rotary is None else self.rotary(length, position_ids)
         mask = None if attention_mask_BT is None else causal_mask(attention_mask_BT, causal=True)
+        if segment_ids_BT is not None:
+            apart = packed_mask(segment_ids_BT)
+            mask = apart if mask is None else mask & apart
         for index, layer in enumerate(self.layers):
             x_BTD = layer(x_BTD, rotary, mask, None if past is None else (*past, index))
         hidden_BTD: Tensor = self.norm(x_BTD)
@@ -120,6 +125,7 @@ class CausalLM(nn.Module):
         input_ids: Tensor,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
     ) -> Tensor:
         """Return logits, shape (B, T, V).
 
@@ -128,17 +134,22 @@ class CausalLM(nn.Module):
             position_ids: Shape (B, T) (None: 0 to T - 1).
             attention_mask: Shape (B, T), 0 at padding (None: no padding, or only on the right,
                 where a causal model never looks).
+            segment_ids: Shape (B, T): which of several sequences in a row a position belongs to;
+                it sees no other (None: one sequence). ``position_ids`` should start anew in each.
         """
-        return self._head(self.features(input_ids, position_ids, attention_mask))
+        return self._head(self.features(input_ids, position_ids, attention_mask, segment_ids))
 
     def features(
         self,
         input_ids: Tensor,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        segment_ids: Tensor | None = None,
     ) -> Tensor:
         """Return what the head sees, shape (B, T, D); arguments are those of ``forward``."""
-        hidden: Tensor = self.model(input_ids, position_ids, attention_mask)
+        hidden: Tensor = self.model(
+            input_ids, position_ids, attention_mask, segment_ids_BT=segment_ids
+        )
         return hidden
 
     def new_cache(self, batch_size: int, length: int) -> KVCache:

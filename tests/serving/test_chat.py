@@ -26,7 +26,7 @@ class Letters:
     def __init__(self) -> None:
         self.seen: list[dict[str, str]] = []
 
-    def render(
+    def encode(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
     ) -> str:
         if messages[0]["role"] == "assistant":

@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr
 
 from luban.core.errors import DataError
+from luban.data.chat.template import read_template
 from luban.data.tokenizers._fast import END, ROLES, FastTokenizer, read_fast
 
 #: Names of the end token, where no configuration tells.
@@ -27,6 +28,7 @@ class Pretrained(FastTokenizer):
         default="", description="The end token, where `tokenizer_config.json` does not tell it."
     )
     _config: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _template: str = PrivateAttr(default="")
 
     def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
         """Return this tokenizer, read from ``path``.
@@ -50,9 +52,16 @@ class Pretrained(FastTokenizer):
         file = folder if folder.is_file() else folder / "tokenizer.json"
         loaded = self.holding(read_fast(file))
         beside = file.with_name("tokenizer_config.json")
+        loaded._template = read_template(file.parent)
         loaded._config = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
         loaded.end  # noqa: B018 - fails now, by name, where there is no end token
         return loaded
+
+    @property
+    def chat_template(self) -> str:
+        """The Jinja template of conversations that came along; empty where there is none."""
+        folder = Path(self.path).expanduser()
+        return self._template or read_template(folder.parent if folder.is_file() else folder)
 
     @property
     def end(self) -> int:

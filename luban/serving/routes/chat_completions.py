@@ -66,7 +66,7 @@ def plan(chat: Chat, generator: TextGenerator, body: ChatRequest, limits: Limits
         RequestError: for a conversation the template or the model cannot take.
     """
     n, (param, asked) = body.n or 1, body.limit
-    prompt = generator.encode(chat.render([message.plain for message in body.messages]))
+    prompt = generator.encode(chat.encode([message.plain for message in body.messages]))
     check_prompts([prompt], n, limits, "messages")
     if asked is not None:
         check_length(asked, len(prompt), generator.max_length, limits, param)

@@ -1,0 +1,23 @@
+"""The share of hidden tokens that were guessed right."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+
+
+class MaskedAccuracy(Metric):
+    """Hidden tokens whose likeliest guess is right, over all hidden ones, 0 to 1."""
+
+    higher_is_better: ClassVar[bool] = True
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (right, hidden) of one window."""
+        return (float(prediction["correct"]), float(target["tokens"]))
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return all right ones over all hidden ones."""
+        return float(rows[:, 0].sum() / rows[:, 1].sum())

@@ -1,0 +1,154 @@
+"""Conversations in records: the forms they come in, and how they fit into a window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from luban.core.contracts import Guess, Record
+from luban.core.errors import DataError, RequestError
+from luban.data.chat.template import ASSISTANT, checked
+from luban.data.records import own_fields
+
+#: Roles as ShareGPT names them.
+_ROLES = {"human": "user", "gpt": ASSISTANT}
+_FORMS = (
+    "messages, or prompt and completion, or instruction and output (and input, if there is one)"
+)
+
+
+def exchange_in(record: Record) -> tuple[str, str]:
+    """Return prompt and answer of a record that is no longer conversation.
+
+    Raises:
+        DataError: naming the row and the field that is missing.
+    """
+    for prompt, answer in (("prompt", "completion"), ("instruction", "output")):
+        if prompt in record or answer in record:
+            asked, said = _text(record, prompt), _text(record, answer)
+            more = record.get("input") if prompt == "instruction" else None
+            if isinstance(more, str) and more.strip():
+                asked = f"{asked}\n\n{more}"
+            return asked, said
+    raise DataError(
+        "the record holds no conversation.",
+        where=record.get("_where", ""),
+        expected=_FORMS,
+        got=f"fields: {', '.join(own_fields(record))}",
+        fix="name the fields with data.source.fields: {prompt: YOURS, completion: YOURS}.",
+    )
+
+
+def messages_in(record: Record, system: str = "") -> list[dict[str, Any]]:
+    """Return the messages of a record, in any of the forms they come in.
+
+    Args:
+        record: ``messages`` (or ShareGPT's from and value), or prompt and answer.
+        system: A first message for conversations that do not begin with one of their own.
+
+    Raises:
+        DataError: naming the row and what is wrong with it.
+    """
+    if "messages" in record:
+        found = record["messages"]
+        if isinstance(found, Sequence) and not isinstance(found, str):
+            found = [_named(message) for message in found]
+    else:
+        asked, said = exchange_in(record)
+        found = [{"role": "user", "content": asked}, {"role": ASSISTANT, "content": said}]
+    try:
+        messages = checked(found)
+    except RequestError as error:
+        raise at_row(error, record) from None
+    if system and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": system})
+    return messages
+
+
+def at_row(error: RequestError, record: Record) -> DataError:
+    """Return an error about messages as one about the row they stand in."""
+    where = ", ".join(str(part) for part in (record.get("_where"), error.where) if part)
+    return DataError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix)
+
+
+def fitted(
+    ids: list[int], spans: Sequence[tuple[int, int]], length: int, end: int
+) -> tuple[list[int], list[tuple[int, int]], bool]:
+    """Return a conversation that fits into a window, its answers, and whether any of it is gone.
+
+    Whole turns go first, the last ones before others. If not even the first answer fits, it gets
+    at least half of the window: what is too long of it goes, then its prompt's beginning. The
+    end token of every answer that is left stands at its end.
+
+    Args:
+        ids: The conversation, up to the end of its last answer.
+        spans: [first, last) of each answer, its end token included.
+        length: Positions of the window, at least 4.
+        end: The end token.
+    """
+    whole = [span for span in spans if span[1] <= length]
+    if whole:
+        return ids[: whole[-1][1]], whole, len(whole) < len(spans)
+    start, stop = spans[0]
+    room = max(length - start, length // 2)
+    answer = ids[start:stop] if stop - start <= room else [*ids[start : start + room - 1], end]
+    prompt = ids[max(0, start - (length - len(answer))) : start]
+    return [*prompt, *answer], [(len(prompt), len(prompt) + len(answer))], True
+
+
+def guess_conversations(sample: Sequence[Record]) -> Guess | None:
+    """Return the guess of instruction tuning: conversations, or questions beside answers."""
+    fields = own_fields(sample[0]).keys() if sample else ()
+    renamed: dict[str, str] = {}
+    for name in ("messages", "conversations", "conversation"):
+        if name in fields and _all_messages(sample, name):
+            renamed = {} if name == "messages" else {"messages": name}
+            return _guess(0.95, renamed, f"{name!r} holds turns of a conversation")
+    for asked, said, confidence in (
+        ("prompt", "completion", 0.9),
+        ("instruction", "output", 0.9),
+        ("prompt", "response", 0.85),
+        ("instruction", "response", 0.85),
+        ("question", "answer", 0.7),
+    ):
+        if {asked, said} <= fields and "context" not in fields and _all_texts(sample, asked, said):
+            known = (asked, said) in (("prompt", "completion"), ("instruction", "output"))
+            renamed = {} if known else {"prompt": asked, "completion": said}
+            return _guess(confidence, renamed, f"{said!r} answers {asked!r}")
+    return None
+
+
+def _guess(confidence: float, fields: Mapping[str, str], why: str) -> Guess:
+    task = {"context": 512, "tokenizer": {"name": "bpe", "vocab_size": 4096}}
+    return Guess(confidence, fields, task, {"name": "gpt"}, why=why)
+
+
+def _all_messages(sample: Sequence[Record], name: str) -> bool:
+    try:
+        return all(messages_in({"messages": record[name]}) for record in sample)
+    except (DataError, KeyError):
+        return False
+
+
+def _all_texts(sample: Sequence[Record], *names: str) -> bool:
+    return all(isinstance(record.get(name), str) for record in sample for name in names)
+
+
+def _named(message: Any) -> Any:
+    """Return a message of ShareGPT's form in the usual one; others as they are."""
+    if not isinstance(message, Mapping) or "from" not in message or "role" in message:
+        return message
+    role = message["from"]
+    return {"role": _ROLES.get(role, role), "content": message.get("value")}
+
+
+def _text(record: Record, name: str) -> str:
+    value = record.get(name)
+    if not isinstance(value, str):
+        raise DataError(
+            f"the record has no text {name!r}.",
+            where=record.get("_where", ""),
+            expected=_FORMS,
+            got=value,
+        )
+    return value

@@ -1,0 +1,273 @@
+"""Guess hidden tokens from both sides: how encoders are pretrained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Ports,
+    Record,
+    Supervision,
+    Task,
+    Tokenizer,
+)
+from luban.core.errors import ContractError, DataError
+from luban.data.lm import Unigram
+from luban.data.masking import SEEN, MaskedRows, Masking
+from luban.data.records import own_fields
+from luban.data.rows import SPECIALS, encoder_inputs, encoder_row, padded
+from luban.metrics.loss import Loss
+from luban.metrics.masked_accuracy import MaskedAccuracy
+from luban.metrics.perplexity import Perplexity
+from luban.nn.losses import cross_entropy
+
+_MASK = "[MASK]"
+_SPELLED = re.compile(r"\[MASK\]|<mask>")  #: how users write a hidden token
+
+
+class FillMask(Task):
+    """Masked language modelling (Devlin et al. 2018), without next-sentence prediction.
+
+    A row is a window of the joined text, or a record. What is hidden is drawn anew in every
+    epoch, and fixed for evaluation.
+    """
+
+    tokenizer: Tokenizer
+    max_length: int = Field(default=128, ge=4, description="Tokens of a row, specials included.")
+    line_by_line: bool = Field(
+        default=False, description="One record is one row; otherwise all text is joined."
+    )
+    mlm_probability: float = Field(default=0.15, gt=0, lt=1, description="Share to be guessed.")
+    mask_replace_prob: float = Field(
+        default=0.8, ge=0, le=1, description="Of these, how many [MASK] stands for."
+    )
+    random_replace_prob: float = Field(
+        default=0.1, ge=0, le=1, description="Of these, how many a random token stands for."
+    )
+    candidates: int = Field(default=5, ge=1, description="Guesses served for each [MASK].")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.mask_replace_prob + self.random_replace_prob > 1:
+            raise ValueError("mask_replace_prob and random_replace_prob add up to more than 1")
+        return self
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with a vocabulary learned from the training text."""
+        return self._with(self.tokenizer.learn(map(_text, records), SPECIALS))
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        self.tokenizer.save(folder)
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with the tokenizer in ``folder``."""
+        return self._with(self.tokenizer.load(folder))
+
+    def ports(self) -> Ports:
+        """Return vocabulary size, length of a row and special tokens."""
+        size, tokenizer = self.tokenizer.size, self.tokenizer
+        return Ports(
+            "tokens",
+            size,
+            size,
+            self.max_length,
+            tokenizer.pad,
+            produces="tokens",
+            start=self._special("start"),
+            mask=self._special("mask"),
+        )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read any text; other tasks that could read it are likelier to be meant."""
+        if not all(isinstance(record.get("text"), str) for record in sample):
+            return None
+        task = {"tokenizer": {"name": "bpe", "vocab_size": 4096}}
+        return Guess(0.05, {}, task, {"name": "bert"}, why="text alone can be masked and guessed")
+
+    def encode(self, record: Record) -> Example:
+        """Return the ids of a text; where texts are joined, closed by the separator."""
+        return self.encode_batch([record])[0]
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode texts on all cores; a piece of a longer text gets no separator."""
+        lists = self.tokenizer.encode_batch([_text(record) for record in records])
+        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        end = self._special("separator")
+        examples = []
+        for ids, record in zip(lists, records, strict=True):
+            closed = not self.line_by_line and record.get("_last", True)
+            examples.append({"input_ids": np.array([*ids, end] if closed else ids, dtype)})
+        return examples
+
+    def encode_input(self, record: Record) -> Example:
+        """Return the ids of a text in which ``[MASK]`` stands for what is to be guessed."""
+        pieces = _SPELLED.split(_text(record))
+        if len(pieces) == 1:
+            raise DataError(
+                "the text has nothing to guess.",
+                where=record.get("_where", ""),
+                expected=f"{_MASK} in the place of each hidden token",
+                got=_text(record),
+            )
+        first, *rest = self.tokenizer.encode_batch(pieces)
+        ids = [*first, *(id_ for piece in rest for id_ in (self._special("mask"), *piece))]
+        row, cut = encoder_row(self.tokenizer, ids, None, self.max_length)
+        if cut:
+            raise DataError(
+                "the text is too long.",
+                where=record.get("_where", ""),
+                expected=f"at most {self.max_length - 2:,} tokens",
+                got=f"{len(ids):,} tokens",
+                fix="shorten it, or train with a larger task.max_length.",
+            )
+        return {**row, "asked": np.uint8(1)}
+
+    def record_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a text with hidden tokens."""
+        text = {"type": "string", "description": f"A text with {_MASK} where a token is hidden."}
+        return {"type": "object", "properties": {"text": text}, "required": ["text"]}
+
+    def supervision(self, example: Example) -> Supervision:
+        """About ``mlm_probability`` of the tokens carry a loss at a time, at least one."""
+        tokens = int((example["input_ids"] != self._special("separator")).sum())
+        return Supervision(count=max(1, round(self.mlm_probability * tokens)) if tokens else 0)
+
+    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+        """Return rows with hidden tokens."""
+        return MaskedRows(
+            store,
+            self._masking(),
+            length=self.max_length - 2,
+            joined=not self.line_by_line,
+            epoch=epoch,
+            seed=seed,
+        )
+
+    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
+        """Return the tokens of each record; windows are all full."""
+        if not self.line_by_line:
+            return None
+        return np.minimum(store.lengths("input_ids") + 2, self.max_length)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Return what an encoder reads, (B, T), and labels where tokens are hidden."""
+        if "asked" in examples[0]:
+            return Batch(encoder_inputs(examples, self.tokenizer.pad), {})
+        rows = [self._hidden(example) for example in examples]
+        labels = padded([row["labels"] for row in rows], SEEN)
+        return Batch(encoder_inputs(rows, self.tokenizer.pad), {"labels": labels})
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the cross-entropy of each row's hidden tokens."""
+        logits: Tensor = model(**batch.inputs)
+        return cross_entropy(logits, batch.targets["labels"], ignore_index=SEEN)
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return ``{"nats": …, "correct": …}`` of hidden tokens that are known.
+
+        Of a text with ``[MASK]``: ``{"masks": [[{"token": …, "score": …}, …], …]}``.
+        """
+        logits_BTV: Tensor = model(**batch.inputs)
+        if "labels" not in batch.targets:
+            return self._guesses(logits_BTV, batch.inputs["input_ids"])
+        labels = batch.targets["labels"]
+        nats = cross_entropy(logits_BTV, labels, ignore_index=SEEN).sums.double()
+        correct = (logits_BTV.argmax(-1) == labels).sum(1)
+        return [
+            {"nats": n, "correct": c} for n, c in zip(nats.tolist(), correct.tolist(), strict=True)
+        ]
+
+    def target(self, example: Example) -> Any:
+        """Return how many tokens are hidden."""
+        return {"tokens": int((self._hidden(example)["labels"] != SEEN).sum())}
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return loss (which decides the best checkpoint), perplexity and accuracy."""
+        return (Loss(), Perplexity(), MaskedAccuracy())
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return a unigram model, which always guesses the most frequent token."""
+        tokens = np.asarray(train.flat("input_ids"))
+        tokens = tokens[tokens != self._special("separator")]
+        counted = Unigram(tokens, self.tokenizer.size)
+        frequent = int(np.bincount(tokens).argmax())
+
+        def unigram(example: Example) -> Any:
+            labels = self._hidden(example)["labels"]
+            hidden = labels[labels != SEEN]
+            nats = float(counted.nats(hidden).sum())
+            return {"nats": nats, "correct": int((hidden == frequent).sum())}
+
+        return {"unigram": unigram}
+
+    def _hidden(self, example: Example) -> Example:
+        """Return an example of a view as it is, a stored one with tokens hidden for good."""
+        if "labels" in example:
+            return example
+        return self._masking().fixed(example["input_ids"][: self.max_length - 2])
+
+    def _masking(self) -> Masking:
+        sizes = self.tokenizer.token_bytes()
+        return Masking(
+            self.mlm_probability,
+            self.mask_replace_prob,
+            self.random_replace_prob,
+            self._special("mask"),
+            self._special("start"),
+            self._special("separator"),
+            np.flatnonzero(sizes),
+        )
+
+    def _guesses(self, logits_BTV: Tensor, ids_BT: Tensor) -> list[Any]:
+        """Return the likeliest tokens of every mask of each row."""
+        count = min(self.candidates, logits_BTV.shape[-1])
+        found = []
+        for logits_TV, ids_T in zip(logits_BTV, ids_BT, strict=True):
+            best = logits_TV[ids_T == self._special("mask")].float().softmax(-1).topk(count)
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            masks = [
+                [
+                    {"token": self.tokenizer.decode([id_]), "score": score}
+                    for id_, score in zip(indices, scores, strict=True)
+                ]
+                for indices, scores in pairs
+            ]
+            found.append({"masks": masks})
+        return found
+
+    def _special(self, role: str) -> int:
+        found = self.tokenizer.special(role)
+        if found is None:
+            raise ContractError(f"the tokenizer has no {role} token.")
+        return found
+
+    def _with(self, tokenizer: Tokenizer) -> Self:
+        return self.model_copy(update={"tokenizer": tokenizer})
+
+
+def _text(record: Record) -> str:
+    text = record.get("text")
+    if not isinstance(text, str):
+        raise DataError(
+            "the record has no text.",
+            where=record.get("_where", ""),
+            expected="a field 'text' that is a string",
+            got=f"fields: {', '.join(own_fields(record))}" if text is None else text,
+            fix="name the field with data.source.fields: {text: YOURS}, or build it by template.",
+        )
+    return text

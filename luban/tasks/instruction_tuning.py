@@ -1,0 +1,286 @@
+"""Teach a language model to answer: the loss of what the assistant says, and of nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Ports,
+    Record,
+    Supervision,
+    Task,
+    Tokenizer,
+)
+from luban.core.errors import DataError, RecipeError, RequestError
+from luban.data.chat.template import (
+    CHATML,
+    ChatTemplate,
+    read_template,
+    tokens_named,
+    write_template,
+)
+from luban.data.lm import Unigram
+from luban.data.packing import Packed, positions_of
+from luban.data.rows import padded
+from luban.inference.text import TextGenerator
+from luban.metrics.bits_per_byte import BitsPerByte
+from luban.metrics.loss import Loss
+from luban.metrics.perplexity import Perplexity
+from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._conversations import (
+    at_row,
+    exchange_in,
+    fitted,
+    guess_conversations,
+    messages_in,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+class InstructionTuning(Task):
+    """Conversations: ``messages``, or ``prompt`` and ``completion``.
+
+    Only answers carry a loss, each with the token that ends it. In training, several short
+    conversations share a window, and none sees another.
+    """
+
+    tokenizer: Tokenizer
+    context: int = Field(
+        default=512, ge=4, description="Tokens of a window; a longer conversation is cut."
+    )
+    format: Literal["chat", "raw"] = Field(
+        default="chat",
+        description="raw: prompt, completion and end token, without a chat template.",
+    )
+    chat_template: str | None = Field(
+        default=None,
+        description="Jinja, or a file that holds it (None: the tokenizer's own, else ChatML).",
+    )
+    system: str = Field(
+        default="", description="System message of conversations that have none of their own."
+    )
+    packing: bool = Field(
+        default=True,
+        description="Train on windows of several conversations; without it, on one per row.",
+    )
+    _chat: ChatTemplate | None = PrivateAttr(default=None)
+    _bytes: Array | None = PrivateAttr(default=None)
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with a vocabulary, which has the tokens of the chat template.
+
+        Raises:
+            DataError: for a record that holds no conversation, or a template that does not
+                close answers with a special token.
+        """
+        source, own = self._source()
+        tokenizer = self.tokenizer.learn(self._texts(records), () if own else tokens_named(source))
+        task = self._with(tokenizer)
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.save(Path(folder))
+            if source:
+                task._chat = ChatTemplate(source, Path(folder))
+        return task
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer and the chat template."""
+        self.tokenizer.save(folder)
+        if self._chat is not None:
+            write_template(folder, self._chat.source)
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        task = self._with(self.tokenizer.load(folder))
+        if self.format == "chat":
+            task._chat = ChatTemplate(read_template(folder), folder)
+        return task
+
+    def ports(self) -> Ports:
+        """Return vocabulary size, window length and special tokens; an answer ends with ``end``."""
+        size, tokenizer = self.tokenizer.size, self.tokenizer
+        return Ports("tokens", size, size, self.context, tokenizer.pad, self._end)
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records with messages, or with a prompt beside its answer."""
+        return guess_conversations(sample)
+
+    def encode(self, record: Record) -> Example:
+        """Return the tokens of a conversation, and which of them are answers."""
+        if self._chat is None:
+            prompt, answer = map(self.tokenizer.encode, exchange_in(record))
+            prompt = prompt or [self.tokenizer.end]
+            ids = [*prompt, *answer, self.tokenizer.end]
+            spans = [(len(prompt), len(ids))]
+        else:
+            try:
+                turns = self._chat.turns(messages_in(record, self.system))
+            except RequestError as error:
+                raise at_row(error, record) from None
+            ids, spans = turns.ids, turns.spans
+        ids, spans, cut = fitted(ids, spans, self.context, self._end)
+        answers = np.zeros(len(ids), np.uint8)
+        for first, last in spans:
+            answers[first:last] = 1
+        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        return {"input_ids": np.array(ids, dtype), "answers": answers, "cut": np.uint8(cut)}
+
+    def record_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a conversation with its answers."""
+        text = {"type": "string"}
+        message = {
+            "type": "object",
+            "properties": {"role": text, "content": text},
+            "required": ["role", "content"],
+        }
+        fields = {
+            "messages": {"type": "array", "items": message, "minItems": 1},
+            "prompt": text,
+            "completion": text,
+        }
+        return {"type": "object", "properties": fields}
+
+    def supervision(self, example: Example) -> Supervision:
+        """Every token of an answer is supervised; an end token alone teaches nothing."""
+        said = example["input_ids"][example["answers"] == 1]
+        return Supervision(
+            count=int((said != self._end).sum()),
+            ends=bool(said[-1] == self._end),
+            truncated=bool(example["cut"]),
+        )
+
+    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+        """Return windows of several conversations to train on, single ones to evaluate."""
+        if epoch is None or not self.packing:
+            return super().view(store, epoch, seed)
+        lengths = store.lengths("input_ids")
+        return Packed(store, lengths, length=self.context, epoch=epoch, seed=seed)
+
+    def lengths(self, store: Examples) -> Array | None:
+        """Return the tokens of each conversation; packed windows are all about full."""
+        return None if self.packing else store.lengths("input_ids")
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Return inputs and next tokens, (B, T), padded on the right.
+
+        Packed windows also have ``position_ids``, from 0 in each conversation, and
+        ``segment_ids``.
+        """
+        rows = [example["input_ids"] for example in examples]
+        inputs = {"input_ids": padded(rows, self.tokenizer.pad)[:, :-1]}
+        if "segment_ids" in examples[0]:
+            segments = [example["segment_ids"] for example in examples]
+            inputs["position_ids"] = padded([positions_of(s) for s in segments], 0)[:, :-1]
+            inputs["segment_ids"] = padded(segments, 0)[:, :-1]
+        said = padded([example["answers"] for example in examples], 0)[:, 1:]
+        labels = padded(rows, 0)[:, 1:].masked_fill(said == 0, IGNORE)
+        return Batch(inputs, {"labels": labels})
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the cross-entropy of each row's answers.
+
+        Raises:
+            RecipeError: if the rows are packed and the model cannot keep them apart.
+        """
+        if "segment_ids" in batch.inputs:
+            _check_apart(model)
+        logits: Tensor = model(**batch.inputs)
+        return cross_entropy(logits, batch.targets["labels"])
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return the negative log-likelihood of each row's answers: ``{"nats": …}``."""
+        losses = self.loss(model, batch)
+        return [{"nats": nats} for nats in losses.sums.double().tolist()]
+
+    def target(self, example: Example) -> Any:
+        """Return how many tokens and bytes the answers have."""
+        said = example["input_ids"][example["answers"] == 1]
+        sizes = self.tokenizer.token_bytes() if self._bytes is None else self._bytes
+        return {"tokens": len(said), "bytes": int(sizes[said].sum())}
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return loss (which decides the best checkpoint), perplexity and bits per byte."""
+        return (Loss(), Perplexity(), BitsPerByte())
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return a unigram model of the answers."""
+        said = train.flat("input_ids")[np.flatnonzero(train.flat("answers"))]
+        counted = Unigram(said, self.tokenizer.size)
+
+        def unigram(example: Example) -> Any:
+            tokens = example["input_ids"][example["answers"] == 1]
+            return {"nats": float(counted.nats(tokens).sum())}
+
+        return {"unigram": unigram}
+
+    def generator(self, model: nn.Module) -> TextGenerator:
+        """Return the generator that answers conversations, and continues prompts."""
+        return TextGenerator(model, self.tokenizer, chat=self._chat, ends=(self._end,))
+
+    @property
+    def _end(self) -> int:
+        return self.tokenizer.end if self._chat is None else self._chat.end
+
+    def _with(self, tokenizer: Tokenizer) -> Self:
+        task = self.model_copy(update={"tokenizer": tokenizer})
+        task._bytes = tokenizer.token_bytes()
+        return task
+
+    def _source(self) -> tuple[str, bool]:
+        """Return the chat template (empty: none), and whether it is the tokenizer's own.
+
+        Raises:
+            DataError: if it is a file that cannot be read.
+        """
+        if self.format == "raw":
+            return "", False
+        if self.chat_template is None:
+            own = self.tokenizer.chat_template
+            return own or CHATML, bool(own)
+        if "{" in self.chat_template:
+            return self.chat_template, False
+        try:
+            return Path(self.chat_template).expanduser().read_text(encoding="utf-8"), False
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                "cannot read the chat template.",
+                where="task.chat_template",
+                expected="Jinja, or the name of a file that holds it",
+                got=str(error),
+            ) from None
+
+    def _texts(self, records: Iterable[Record]) -> Iterator[str]:
+        for record in records:
+            if self.format == "raw":
+                yield from exchange_in(record)
+            else:
+                for message in messages_in(record, self.system):
+                    yield f"{message['role']}\n"  # what templates write before each message
+                    yield message["content"]
+
+
+def _check_apart(model: nn.Module) -> None:
+    inner = getattr(model, "_orig_mod", model)  # a compiled module hides its arguments
+    if "segment_ids" not in inspect.signature(inner.forward).parameters:
+        raise RecipeError(
+            "this model cannot keep the conversations of one window apart.",
+            where="task.packing",
+            expected="a model that takes segment_ids, as gpt does",
+            got=type(inner).__name__,
+            fix="set task.packing: false.",
+        )
