@@ -215,6 +215,14 @@ class Tokenizer(Component, ABC):
         """Return the text of ids; special tokens are left out."""
 
     @property
+    def exact(self) -> bool:
+        """Whether ``decode(encode(text)) == text`` for any text.
+
+        Where it is not, decoding at least comes to rest: what was decoded once stays as it is.
+        """
+        return True
+
+    @property
     @abstractmethod
     def size(self) -> int:
         """Vocabulary size, special tokens included."""

@@ -69,6 +69,8 @@ def check_tokenizer(
 ) -> None:
     """Round trip of texts, exact byte counts, special tokens apart, the same after saving.
 
+    A tokenizer that is not ``exact`` need not give the text back, nor count its bytes.
+
     Args:
         tokenizer: The tokenizer, not yet learned.
         texts: What it learns from.
@@ -85,9 +87,13 @@ def check_tokenizer(
         ids = learned.encode(text)
         law(all(0 <= i < learned.size for i in ids), learned, "ids lie in [0, size)")
         law(learned.end not in ids, learned, "no special token without being asked for")
-        law(learned.decode(ids) == text, learned, "decode(encode(text)) == text")
-        law(learned.decode([*ids, learned.end]) == text, learned, "special tokens are no text")
-        law(int(table[ids].sum()) == len(text.encode()), learned, "token_bytes adds up")
+        read = learned.decode(ids)
+        if learned.exact:
+            law(read == text, learned, "decode(encode(text)) == text")
+            law(int(table[ids].sum()) == len(text.encode()), learned, "token_bytes adds up")
+        rest = learned.decode(learned.encode(read))
+        law(rest == read, learned, "decoding what was decoded changes nothing")
+        law(learned.decode([*ids, learned.end]) == read, learned, "special tokens are no text")
         law(again.encode(text) == ids, learned, "the same texts teach the same vocabulary")
     law(learned.encode_batch(every) == [learned.encode(t) for t in every], learned, "batch == one")
     with tempfile.TemporaryDirectory() as folder:

@@ -84,6 +84,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "cleaners/regex": [{"pattern": "fox"}, {"pattern": "[0-9]", "replace_with": "#"}],
     "tokenizers/bpe": [{"vocab_size": 300}],
     "tokenizers/unigram": [{"vocab_size": 300}],
+    "tokenizers/wordpiece": [
+        {"vocab_size": 300},
+        {"vocab_size": 100, "lowercase": False, "handle_chinese_chars": False},
+    ],
     "tokenizers/pretrained": [{"path": "{folder}"}],
     "tasks/text-generation": [
         {"context": 12, "tokenizer": "char"},

@@ -64,6 +64,11 @@ class Pretrained(FastTokenizer):
         return self._template or read_template(folder.parent if folder.is_file() else folder)
 
     @property
+    def exact(self) -> bool:
+        """Whether text comes back: not promised where it is normalised first, or cut by blanks."""
+        return self.fast.normalizer is None and "WordPiece(" not in repr(self.fast.decoder)
+
+    @property
     def end(self) -> int:
         """Id of the end token: ``end_token``, else the configuration's, else a usual name.
 
@@ -100,6 +105,8 @@ class Pretrained(FastTokenizer):
             return len(token)
         if token.startswith("<0x") and len(token) == 6:
             return 1
+        if "WordPiece(" in repr(self.fast.decoder):
+            return len(token.removeprefix("##").encode())
         blank = "▁" if "▁" in repr(self.fast.decoder) else " "
         return len(token.replace(blank, " ").encode())
 
