@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +109,18 @@ def test_pretrained_reads_what_was_saved(name: str, tmp_path: Path) -> None:
     assert again.end == found.end
     file = Tokenizer.from_dict({**config, "path": str(tmp_path / "a" / "tokenizer.json")})
     assert file.learn([]).size == tokenizer.size
+
+
+def test_what_a_file_says_of_cutting_and_filling_up_does_not_count(tmp_path: Path) -> None:
+    LEARNED["bpe"].save(tmp_path)
+    plain = LEARNED["bpe"].encode(TEXTS[0])
+    fast = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    fast.enable_truncation(4)
+    fast.enable_padding(length=99)
+    fast.save(str(tmp_path / "tokenizer.json"))
+    again = Tokenizer.from_dict({"name": "pretrained", "path": str(tmp_path)}).learn([])
+    assert again.encode(TEXTS[0]) == plain
+    assert again.encode_spans([TEXTS[0]])[0][0] == plain
 
 
 def test_pretrained_needs_an_end_token(tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_a_type_never_seen_is_named() -> None:
 def test_broken_tags_are_told_in_the_likeliest_scheme() -> None:
     bmes = [{"tokens": ["a", "b"], "tags": ["B-X", "E-X"]}, {"tokens": ["a"], "tags": ["B-X"]}]
     with pytest.raises(DataError, match="is no BIOES at the end") as caught:
-        made(bmes)
+        made([*bmes, bmes[0]])
     assert "f:2" in str(caught.value)
 
 
