@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luban.core.contracts import Guess, Mechanism, Tokenizer
+from luban.core.contracts import Guess, Mechanism, Model, Tokenizer
 from luban.core.errors import DataError, RecipeError
 from luban.data.held import Held
 from luban.data.rows import SPECIALS, as_text
@@ -348,6 +348,8 @@ def test_what_is_recognised() -> None:
     found = guess(RECORDS)
     assert found is not None
     assert found.fields == {}
+    task = QuestionAnswering.from_dict({"name": "question-answering", **found.task})
+    assert Model.from_dict(found.model).fits(task.learn(placed(RECORDS)).ports())
     found = guess([{"query": "q", "passage": "p", "answers": {"text": [], "answer_start": []}}])
     assert found is not None
     assert found.fields == {"question": "query", "context": "passage"}

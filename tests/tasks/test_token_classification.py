@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luban.core.contracts import Guess, Mechanism
+from luban.core.contracts import Guess, Mechanism, Model
 from luban.core.errors import DataError, RecipeError
 from luban.data.held import Held
 from luban.data.tagging import entities_of, fault
@@ -278,6 +278,8 @@ def test_what_is_recognised() -> None:
     assert found is not None
     assert found.confidence > 0.9
     assert found.fields == {}
+    task = TokenClassification.from_dict({"name": "token-classification", **found.task})
+    assert Model.from_dict(found.model).fits(task.learn(placed(TOKENS)).ports())
     assert found.task["tokenizer"] == "char"
     renamed = [{"words": r["tokens"], "ner_tags": r["tags"]} for r in TOKENS]
     found = guess(renamed)
