@@ -36,6 +36,7 @@ ORDER = [
     "evaluate",
     "predict",
     "generate",
+    "chat",
     "export",
     "card",
     "run",

@@ -13,7 +13,7 @@ class Budget:
     """Bounds on training; the first one reached ends it. At least one is needed.
 
     Attributes:
-        max_steps: Optimizer steps.
+        max_steps: Optimizer steps; 0: none at all.
         num_train_epochs: Passes over the training examples.
         max_tokens: Positions (or examples) that carried a loss.
         max_minutes: Minutes spent training; validation and saving do not count. The learning
@@ -28,7 +28,7 @@ class Budget:
     def __post_init__(self) -> None:
         bounds = (self.max_steps, self.num_train_epochs, self.max_tokens, self.max_minutes)
         given = [bound for bound in bounds if bound is not None]
-        if not given or min(given) <= 0:
+        if self.max_steps != 0 and (not given or min(given) <= 0):
             raise RecipeError(
                 "training needs a bound.",
                 expected="a positive max_steps, num_train_epochs, max_tokens or max_minutes",
@@ -53,6 +53,8 @@ class Budget:
         """
         if self.num_train_epochs is not None:
             raise RecipeError("call in_steps first: an epoch has no length by itself.")
+        if self.max_steps == 0:
+            return 1.0
         shares = (
             step / self.max_steps if self.max_steps else 0.0,
             tokens / self.max_tokens if self.max_tokens else 0.0,

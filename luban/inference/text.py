@@ -122,7 +122,7 @@ class TextGenerator:
             RequestError: if it is too long to add a token, or holds ids or characters that do
                 not exist.
         """
-        ids = self._ids(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self.tokens(prompt)
         if any(not 0 <= id_ < self._tokenizer.size for id_ in ids):
             raise RequestError(
                 "the prompt has token ids that do not exist.",
@@ -138,7 +138,14 @@ class TextGenerator:
             )
         return ids or [self._tokenizer.end]
 
-    def _ids(self, prompt: str) -> list[int]:
+    def tokens(self, prompt: str | Sequence[int]) -> list[int]:
+        """Return the tokens of a prompt as long as it is; tokens stay as they are.
+
+        Raises:
+            RequestError: if it holds half a character.
+        """
+        if not isinstance(prompt, str):
+            return list(prompt)
         try:
             return self._tokenizer.encode(prompt)
         except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from luban.trained import stored_parameters, weights_of
 #: What ``training.json`` holds for the report.
 SUMMARY = (
     "best", "cost", "device", "energy", "flop_per_token", "kept", "peak_flop_per_second",
-    "precision", "processes",
+    "precision", "processes", "steps",
 )  # fmt: skip
 
 
@@ -36,7 +37,11 @@ class Train(Stage):
     At least one of the four bounds is needed; the first one reached ends training.
     """
 
-    max_steps: int | None = Field(default=None, ge=1, description="Optimizer steps.")
+    max_steps: int | None = Field(
+        default=None,
+        ge=0,
+        description="Optimizer steps; 0: keep the weights the model starts from, to measure them.",
+    )
     num_train_epochs: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, ge=1)
     max_minutes: float | None = Field(
@@ -97,6 +102,8 @@ class Train(Stage):
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
         summary, log = run.read_json("training.json", *SUMMARY), run.metrics()
         weights = weights_of(run)
+        if summary["steps"] == 0:
+            return Report("train", _untrained(weights), details={"text": [_UNTRAINED]})
         last = _last(run, log, "loss", "tokens", "positions", "seconds")
         flop = summary["flop_per_token"] * last["positions"]
         claims = {
@@ -137,6 +144,17 @@ class Train(Stage):
         )
         details = {"text": [text], "figures": ["figures/loss.png"]}
         return Report("train", claims, details=details, tolerance=1e-9)
+
+
+_UNTRAINED = "Not trained here (`max_steps: 0`): these are the weights the model started from."
+
+
+def _untrained(weights: Path) -> dict[str, Claim]:
+    return {
+        "steps": Claim(0, "steps"),
+        "parameters": Claim(stored_parameters(weights), note="in model/, tied ones once"),
+        "weights (sha256)": Claim(sha256_of(weights)[:16], note="first 16 digits"),
+    }
 
 
 def _last(run: Run, log: list[dict[str, Any]], *keys: str) -> dict[str, Any]:

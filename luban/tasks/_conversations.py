@@ -98,7 +98,7 @@ def fitted(
 
 def guess_conversations(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of instruction tuning: conversations, or questions beside answers."""
-    fields = own_fields(sample[0]).keys() if sample else ()
+    fields = set(own_fields(sample[0])) if sample else set()
     renamed: dict[str, str] = {}
     for name in ("messages", "conversations", "conversation"):
         if name in fields and _all_messages(sample, name):

@@ -108,7 +108,7 @@ class FillMask(Task):
         lists = self.tokenizer.encode_batch([_text(record) for record in records])
         dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
         end = self._special("separator")
-        examples = []
+        examples: list[Example] = []
         for ids, record in zip(lists, records, strict=True):
             closed = not self.line_by_line and record.get("_last", True)
             examples.append({"input_ids": np.array([*ids, end] if closed else ids, dtype)})
@@ -135,7 +135,7 @@ class FillMask(Task):
                 got=f"{len(ids):,} tokens",
                 fix="shorten it, or train with a larger task.max_length.",
             )
-        return {**row, "asked": np.uint8(1)}
+        return {**row, "asked": np.array(1, np.uint8)}
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a text with hidden tokens."""
@@ -162,7 +162,7 @@ class FillMask(Task):
         """Return the tokens of each record; windows are all full."""
         if not self.line_by_line:
             return None
-        return np.minimum(store.lengths("input_ids") + 2, self.max_length)
+        return np.asarray(np.minimum(store.lengths("input_ids") + 2, self.max_length))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return what an encoder reads, (B, T), and labels where tokens are hidden."""

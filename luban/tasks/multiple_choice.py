@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class MultipleChoice(Task):
     def encode(self, record: Record) -> Example:
         """Return what ``encode_input`` does, and the place of the right choice."""
         example = self.encode_input(record)
-        return {**example, "gold": np.uint16(_gold(record, len(example["sizes"])))}
+        return {**example, "gold": np.array(_gold(record, len(example["sizes"])), np.uint16)}
 
     def encode_input(self, record: Record) -> Example:
         """Return every context with its continuation, joined.
@@ -152,9 +152,9 @@ class MultipleChoice(Task):
             missing = most - len(example["lengths"])
             rows += [np.full(1, pad)] * missing
             labels += [np.full(1, IGNORE)] * missing
-        choices = padded(rows, pad).unflatten(0, (-1, most))
-        choice_labels = padded(labels, IGNORE).unflatten(0, (-1, most))
-        right = torch.tensor([int(example.get("gold", np.uint16(0))) for example in examples])
+        choices = padded(rows, pad).view(len(examples), most, -1)
+        choice_labels = padded(labels, IGNORE).view(len(examples), most, -1)
+        right = torch.tensor([int(example.get("gold", 0)) for example in examples])
         every = torch.arange(len(examples))
         targets = {
             "labels": choice_labels[every, right],
@@ -250,7 +250,7 @@ def _pairs(record: Record) -> list[tuple[str, str]]:
     )
 
 
-def _is_texts(value: Any) -> bool:
+def _is_texts(value: Any) -> TypeGuard[Sequence[str]]:
     """Return whether a value is a list of at least two texts, none of them blank."""
     if not isinstance(value, list | tuple) or len(value) < 2:
         return False

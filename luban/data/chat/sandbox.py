@@ -141,7 +141,8 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def _watched(tree: nodes.Template) -> nodes.Template:
     """Let every loop and macro count its turns, and every ``~`` know its size."""
-    for loop in list(tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock))):
+    loops: tuple[type[Any], ...] = (nodes.For, nodes.Macro, nodes.CallBlock)
+    for loop in list(tree.find_all(loops)):
         tick = nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None)
         loop.body.insert(0, nodes.ExprStmt(tick, lineno=loop.lineno))
     _replace_concat(tree)

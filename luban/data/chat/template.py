@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -195,9 +195,8 @@ class ChatTemplate:
         """Return the tokens of each text; at a mark, what stands there stays text."""
         pieces = [text.split(mark) if mark else [text] for text in texts]
         flat = [piece for parts in pieces for piece in parts]
-        found: Iterator[list[int]] = (
-            e.ids for e in self._fast.encode_batch_fast(flat, add_special_tokens=False)
-        )
+        encoded = self._fast.encode_batch_fast(flat, add_special_tokens=False)
+        found = iter([encoding.ids for encoding in encoded])
         return [[id_ for _ in parts for id_ in next(found)] for parts in pieces]
 
     def _end(self) -> int:
@@ -207,7 +206,10 @@ class ChatTemplate:
             before, whole = self._render(said[:1], True), self._render(said, False)
         except RequestError as error:
             raise DataError(error.what, where="chat_template", got=error.got) from None
-        closing = self._special.findall(whole[len(before) :]) if whole.startswith(before) else []
+        if not whole.startswith(before):
+            found = _unstable(1, before, whole)
+            raise DataError(found.what, where="chat_template", got=found.got, fix=found.fix)
+        closing = self._special.findall(whole[len(before) :])
         if not closing:
             raise DataError(
                 "the chat template closes an answer with no special token of the tokenizer.",
@@ -244,6 +246,8 @@ def checked(messages: Any) -> list[dict[str, Any]]:
                     where=where,
                     got=message.get(field),
                 )
+        if any("\ud800" <= character <= "\udfff" for character in message["content"]):
+            raise RequestError("a message holds half a character.", where=where)
         if message.get("tool_calls"):
             raise RequestError("calls of tools are not supported.", where=where)
         made.append({key: value for key, value in message.items() if isinstance(value, str)})

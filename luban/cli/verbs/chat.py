@@ -1,0 +1,134 @@
+"""Talk with a trained model; it remembers what was said."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from luban.cli.console import Terminal
+from luban.core.errors import RequestError, RunError
+from luban.inference.chat import Conversation
+from luban.inference.sampling import SamplingParams
+from luban.inference.text import TextGenerator
+from luban.run import Run
+from luban.trained import load_trained
+
+_HELP = "/reset forgets the conversation, /exit (or Ctrl-D) ends it."
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("target", metavar="RUN", help="a run of instruction-tuning")
+    parser.add_argument("--system", default="", help="a message that stands before all others")
+    parser.add_argument("--max-tokens", type=int, default=512, help="of one answer")
+    parser.add_argument("--temperature", type=float, default=0.7, help="0: always the likeliest")
+    parser.add_argument("--top-k", type=int, default=0, help="0: no bound")
+    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--min-p", type=float, default=0.0)
+    parser.add_argument("--repetition-penalty", type=float, default=1.0)
+    parser.add_argument("--stop", action="append", default=[], help="end here; may be repeated")
+    parser.add_argument("--seed", type=int, default=None)
+
+
+def perform(args: argparse.Namespace) -> int:
+    """Answer line by line: those of a terminal, or of standard input.
+
+    Returns 2 if a line could not be answered.
+    """
+    terminal = Terminal()
+    run = Run.open(Path(args.target), terminal)
+    task, module = load_trained(run)
+    generator = task.generator(module)
+    if not isinstance(generator, TextGenerator) or generator.chat is None:
+        raise RunError(
+            f"a run of {task.name} cannot chat: it has no chat template.",
+            where=run.path,
+            expected="a run of instruction-tuning with format: chat",
+            fix=f"luban generate {run.path} --prompt TEXT."
+            if isinstance(generator, TextGenerator)
+            else f"luban predict {run.path}.",
+        )
+    params = SamplingParams(
+        max_tokens=args.max_tokens,
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        min_p=args.min_p,
+        repetition_penalty=args.repetition_penalty,
+        stop=tuple(args.stop),
+        seed=args.seed,
+    )
+    conversation, code = Conversation(generator, args.system), 0
+    if sys.stdin.isatty():
+        terminal.say(_HELP)
+    for line in _lines():
+        if line == "/exit":
+            break
+        if line == "/reset":
+            conversation.reset()
+            terminal.say("the conversation begins anew.")
+        elif line:
+            try:
+                _answer(conversation, line, params, terminal, as_json=args.json)
+            except RequestError as error:
+                code = 0 if sys.stdin.isatty() else 2
+                terminal.say(f"luban: {error}")
+                if args.json:
+                    print(json.dumps({"error": str(error)}, ensure_ascii=False), flush=True)
+    return code
+
+
+def _answer(
+    conversation: Conversation,
+    line: str,
+    params: SamplingParams,
+    terminal: Terminal,
+    *,
+    as_json: bool,
+) -> None:
+    gone, chunks = conversation.ask(line, params)
+    if gone:
+        terminal.say(f"the context is full: the {gone} oldest turn(s) are forgotten.")
+    reason, tokens = "", 0
+    try:
+        for chunk in chunks:
+            reason, tokens = chunk.finish_reason or reason, chunk.completion_tokens
+            if not as_json:
+                print(chunk.text, end="", flush=True)
+    except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            raise
+        chunks.close()  # an answer broken off is not remembered, nor is its question
+        conversation.messages.pop()
+        reason = "interrupted"
+    if not as_json:
+        print(flush=True)
+    if as_json:
+        said = conversation.messages[-1]["content"] if reason != "interrupted" else ""
+        answer = {
+            "role": "assistant",
+            "content": said,
+            "finish_reason": reason,
+            "completion_tokens": tokens,
+            "forgotten_turns": gone,
+        }
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def _lines() -> Iterator[str]:
+    """Yield what is said, line by line, without blanks at the ends."""
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin)
+        return
+    while True:
+        try:
+            yield input("> ").strip()
+        except EOFError:
+            print()
+            return
+        except KeyboardInterrupt:
+            print()
+            return
