@@ -138,7 +138,11 @@ class InstructionTuning(Task):
         for first, last in spans:
             answers[first:last] = 1
         dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
-        return {"input_ids": np.array(ids, dtype), "answers": answers, "cut": np.array(cut, np.uint8)}
+        return {
+            "input_ids": np.array(ids, dtype),
+            "answers": answers,
+            "cut": np.array(cut, np.uint8),
+        }
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a conversation with its answers."""

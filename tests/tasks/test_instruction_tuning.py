@@ -53,9 +53,9 @@ def gpt(learned: Task, layout: str = "qwen3") -> nn.Module:
 def nats(module: nn.Module, batch: Batch) -> torch.Tensor:
     """Each label's negative log-likelihood in float64, in order."""
     labels = batch.targets["labels"]
-    logp = module(**batch.inputs).log_softmax(-1)
+    logp: torch.Tensor = module(**batch.inputs).log_softmax(-1)
     kept = labels >= 0
-    return -logp[kept].gather(-1, labels[kept][:, None])[:, 0]  # type: ignore[no-any-return]
+    return -logp[kept].gather(-1, labels[kept][:, None])[:, 0]
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ def store(tmp_path: Path) -> Store:
 def spelled(learned: Any, example: Any) -> tuple[str, str]:
     """All of an example as text, and what of it is supervised."""
     ids, said = example["input_ids"], example["answers"] == 1
-    return tuple(learned.tokenizer.fast.decode(x.tolist(), False) for x in (ids, ids[said]))  # type: ignore[return-value]
+    decode = learned.tokenizer.fast.decode
+    return decode(ids.tolist(), False), decode(ids[said].tolist(), False)
 
 
 def test_answers_alone_carry_a_loss_each_with_its_end() -> None:
