@@ -286,7 +286,7 @@ def test_the_recipes_here_are_right_by_reader_and_by_schema(path: Path) -> None:
     [
         ("max_steps: 10", "max_step: 10"),
         ("max_steps: 10", "max_steps: ten"),
-        ("max_steps: 10", "max_steps: 0"),
+        ("max_steps: 10", "max_steps: -1"),
         ("name: adamw", "name: adamv"),
         ("learning_rate", "learning_rat"),
         ("model: gpt", "model: gtp"),

@@ -96,11 +96,16 @@ def test_first_bound_reached_ends_training(
 
 
 def test_budget_needs_a_positive_bound() -> None:
-    for fields in ({}, {"max_steps": 0}, {"max_minutes": -1.0}):
+    for fields in ({}, {"max_steps": -1}, {"max_minutes": -1.0}):
         with pytest.raises(RecipeError, match="needs a bound"):
             Budget(**fields)
     with pytest.raises(RecipeError, match="in_steps"):
         Budget(num_train_epochs=1.0).progress(0, 0, 0.0)
+
+
+def test_no_steps_are_a_budget_too() -> None:
+    plan = replace(toy.plan_of(), budget=Budget(max_steps=0, max_minutes=5.0))
+    assert list(toy.train(toy.state_of(), plan)) == []
 
 
 def test_clipping_shortens_the_gradient_and_reports_the_full_norm() -> None:
