@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from luban.run import Run
+from luban.trained import load_trained
 from tests.life import done, luban
+from tests.serving.running import client_of, serving
 
 SPLITS = ("train", "validation", "test")
 RECIPE: dict[str, Any] = {
@@ -136,3 +139,13 @@ def test_weights_of_another_run_are_measured_without_training(
     done("train", "examined.yaml")
     answer = done("predict", run, "query=a", 'choices=["AAA", "BBB"]', "--json").json
     assert set(answer) >= {"choice", "scores"}
+
+
+def test_it_is_served_as_openai_does(talker: Path) -> None:
+    run = Run.open(talker)
+    task, module = load_trained(run)
+    with serving(task.generator(module)) as server, client_of(server) as client:
+        said: Any = [{"role": "user", "content": "c"}]
+        answer = client.chat.completions.create(model="tiny", messages=said, temperature=0)
+    assert answer.choices[0].message.content == "CCC"
+    assert answer.choices[0].finish_reason == "stop"
