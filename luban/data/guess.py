@@ -1,220 +1,138 @@
-"""What is this file or folder? Enough of an answer to write a first recipe."""
+"""What is this file or folder? How to read it, what is in it, and a sample of its records."""
 
 from __future__ import annotations
 
-import codecs
 import json
-from collections import Counter
+import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
-from luban.data.files import bare_suffix, expand, open_bytes, open_text
+from luban.data import forms
+from luban.data.files import bare_suffix, open_text
 from luban.data.records import own_fields, text_of
 from luban.data.scripts import script_shares
 
-_SAMPLE = 1 << 20
 _COUNT_ALL = 1 << 26  #: bytes up to which records and characters are counted, not estimated
-_ENCODINGS = ("utf-8", "gb18030", "big5", "latin-1")
-_FORMATS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-}
-_TEXT_FIELDS = ("text", "content", "body", "sentence", "article", "document")
+_SAMPLE_RECORDS = 20_000
+_SAMPLE_CHARACTERS = 4_000_000
+_HEADER = re.compile(r"[^\W\d](?:[\w \-/.()]*[\w)])?")
 
 
-def guess(path: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of data that were never seen before.
+
+    Attributes:
+        source: Name and arguments of the source, as in a recipe.
+        facts: ``format``, ``encoding``, ``files``, ``bytes`` (unpacked), ``records``,
+            ``characters``, ``estimated`` (whether these two are), ``scripts`` (share of letters),
+            ``newlines``, ``fields``.
+        sample: Records from all over the data, in order: all of them if they are few.
+    """
+
+    source: dict[str, Any]
+    facts: dict[str, Any]
+    sample: list[Record] = field(repr=False)
+
+
+def guess(path: str) -> Found:
     """Return how to read a file, folder or glob, and what is in it.
-
-    Returns:
-        ``source``: name and arguments of the source, as in a recipe. ``facts``: ``format``,
-        ``encoding``, ``files``, ``bytes`` (unpacked), ``records``, ``characters``, ``estimated``
-        (whether these two are), ``scripts`` (share of letters), ``newlines``, ``fields``.
 
     Raises:
         DataError: if there is no such file, or nothing readable in it.
     """
-    files, form = _files(path)
-    source: dict[str, Any] = {"name": form, "path": path}
-    facts: dict[str, Any] = {"format": form, "files": len(files)}
+    source, files = forms.layout(path)
+    facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
     facts["bytes"] = sum(map(_unpacked, files))
-    if form != "parquet":
-        head = _head(files[0])
-        facts["encoding"], facts["newlines"] = _encoding(head, files[0]), _newlines(head)
+    if source["name"] != "parquet":
+        facts["encoding"] = forms.encoding_of(files[0])
+        facts["newlines"] = "CRLF" if b"\r\n" in forms.head(files[0]) else "LF"
         if facts["encoding"] != "utf-8":
             source["encoding"] = facts["encoding"]
-    source |= _arguments(form, files[0], facts.get("encoding", "utf-8"))
-    fields = _fields(source)
-    if fields is not None:
-        facts["fields"] = list(fields)
-        chosen = _text_field(fields)
-        if chosen and chosen != "text":
-            source["fields"] = {"text": chosen}
-    facts |= _counts(source, facts["bytes"])
+    source |= _arguments(source["name"], files[0], facts.get("encoding", "utf-8"))
+    counts, sample = _look(source, facts["bytes"])
+    if source["name"] != "text" and sample:
+        facts["fields"] = list(own_fields(sample[0]))
+    facts |= counts
     if not facts["characters"]:
         raise DataError("there is no text in it.", where=path, got=f"{facts['bytes']:,} bytes")
-    return {"source": source, "facts": facts}
-
-
-def _files(path: str) -> tuple[tuple[Path, ...], str]:
-    """Return the files, all of the form that most bytes have, and that form."""
-    files = expand(path, tuple(_FORMATS))
-    forms: Counter[str] = Counter()
-    for file in files:
-        forms[_FORMATS.get(bare_suffix(file)) or _sniff(file)] += file.stat().st_size
-    form = forms.most_common(1)[0][0]
-    if Path(path).is_dir():
-        suffixes = tuple(suffix for suffix, name in _FORMATS.items() if name == form)
-        files = expand(path, suffixes)
-    return files, form
-
-
-def _sniff(path: Path) -> str:
-    """Return the form of a file whose name does not tell."""
-    head = _head(path)
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError("this is not a text file.", where=path, expected=", ".join(_FORMATS))
-    plain = head.lstrip()
-    if plain.startswith(b"{") and _is_json(plain.split(b"\n", 1)[0]):
-        return "jsonl"
-    return "json" if plain.startswith((b"[{", b"[\n", b"{")) else "text"
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _head(path: Path) -> bytes:
-    with open_bytes(path) as file:
-        return file.read(_SAMPLE)
-
-
-def _encoding(head: bytes, path: Path) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if b"\0" in head:
-        raise DataError("this is not a text file.", where=path, expected=", ".join(_FORMATS))
-    for encoding in _ENCODINGS:
-        try:
-            # Not final: the sample may end inside a character.
-            codecs.getincrementaldecoder(encoding)().decode(head)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise DataError("the encoding of this file is unknown.", where=path)
-
-
-def _newlines(head: bytes) -> str:
-    return "CRLF" if b"\r\n" in head else "LF"
+    return Found(source, facts, sample)
 
 
 def _arguments(form: str, path: Path, encoding: str) -> dict[str, Any]:
-    if form == "parquet":
+    """Return the other fields of a source, by one of its files."""
+    if form == "json":
+        with open_text(path, encoding) as file:
+            try:
+                where = forms.array_in(json.load(file))
+            except json.JSONDecodeError:
+                return {}  # reading it says what is wrong
+        return {"records": where} if where else {}
+    if form in ("jsonl", "parquet", "squad", "parallel", "folders"):
         return {}
-    with open_text(path, encoding) as file:
-        if form == "text":
-            return {"document": "line"} if _is_list(file.read(_SAMPLE)) else {}
-        if form == "json":
-            where = _array(json.load(file), ())
-            return {"records": where} if where else {}
-        if form == "csv":
-            columns = _columns(path, encoding)
-            return {"columns": columns} if columns else {}
-    return {}
+    lines = forms.first_lines(path, encoding)
+    if form == "conll":
+        return {k: v for k, v in forms.conll_columns(lines).items() if v != -1}
+    if form == "csv":
+        return _table(path, encoding, lines)
+    if form == "lines":
+        mark = "__label__" if any(line.startswith("__label__") for line in lines) else ""
+        return {"pattern": mark + r"(?P<label>\S+)\s+(?P<text>.*)"}
+    return {"document": "line"} if forms.is_list(lines) else {}
 
 
-def _columns(path: Path, encoding: str) -> list[str]:
-    """Return made-up field names if the first row is data: it holds a number or a long text."""
-    reader = Source.from_dict({"name": "csv", "path": str(path), "encoding": encoding})
+def _table(path: Path, encoding: str, lines: list[str]) -> dict[str, Any]:
+    """Return delimiter, quoting and, if the first row is data, made-up names of columns."""
+    found: dict[str, Any] = {}
+    if forms.is_table(lines):
+        if bare_suffix(path) != ".tsv":
+            found["delimiter"] = "\t"
+        if not forms.has_quotes(lines):
+            found["quoting"] = False
+    reader = Source.from_dict({"name": "csv", "path": str(path), "encoding": encoding, **found})
     header = list(own_fields(next(reader.read("train"), {})))
-    if any(len(name) > 64 or name.replace(".", "").isdecimal() for name in header):
-        return [f"column{number}" for number in range(1, len(header) + 1)]
-    return []
+    if not all(len(name) <= 64 and _HEADER.fullmatch(name.strip()) for name in header):
+        found["columns"] = [f"column{number}" for number in range(1, len(header) + 1)]
+    return found
 
 
-def _is_list(text: str) -> bool:
-    """Return whether a text is a list of short entries rather than running text."""
-    lines = text.rstrip("\n").split("\n")
-    longest = max(map(len, lines))
-    blank = sum(not line.strip() for line in lines)
-    return len(lines) >= 20 and longest <= 60 and blank == 0
-
-
-def _array(data: Any, path: tuple[str, ...]) -> str:
-    """Return the dotted path of the first array of objects; empty: the top."""
-    if isinstance(data, list) and data and isinstance(data[0], dict):
-        return ".".join(path)
-    for key, value in data.items() if isinstance(data, dict) else ():
-        if found := _array(value, (*path, str(key))):
-            return found
-    return ""
+def _look(source: Mapping[str, Any], size: int) -> tuple[dict[str, Any], list[Record]]:
+    """Return records, characters and scripts (of large data, from their first part), a sample."""
+    records, characters, read, letters = 0, 0, 0, ""
+    sample, held, stride = list[Record](), 0, 1
+    for number, record in enumerate(_records(source)):
+        text = text_of(record)
+        if len(letters) < _SAMPLE_CHARACTERS // 4:
+            letters += text[:10_000]
+        records += bool(record.get("_last", True))
+        characters += len(text)
+        read += _raw_size(record, source["name"])
+        if number % stride == 0:
+            sample.append(record)
+            held += len(text)
+        if len(sample) > 1 and (held > _SAMPLE_CHARACTERS or len(sample) > _SAMPLE_RECORDS):
+            sample, stride = sample[::2], 2 * stride
+            held = sum(len(text_of(kept)) for kept in sample)
+        if size > _COUNT_ALL and read > _COUNT_ALL:
+            break
+    scale = size / read if size > _COUNT_ALL else 1.0
+    counts = {
+        "records": max(1, round(records * scale)),
+        "characters": round(characters * scale),
+        "estimated": size > _COUNT_ALL,
+        "scripts": {name: round(share, 3) for name, share in script_shares(letters).items()},
+    }
+    return counts, sample
 
 
 def _records(source: Mapping[str, Any]) -> Iterator[Record]:
     reader = Source.from_dict(dict(source))
-    return reader.read(reader.splits()[0])
-
-
-def _fields(source: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return each field's mean text length over the first rows; None for plain text."""
-    if source["name"] == "text":
-        return None
-    lengths: dict[str, float] = {}
-    for record in islice(_records(source), 100):
-        for name, value in own_fields(record).items():
-            plain = "".join(value) if _is_lines(value) else value
-            size = len(plain) if isinstance(plain, str) else 0
-            lengths[name] = lengths.get(name, 0) + size / 100
-    return lengths
-
-
-def _is_lines(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _text_field(fields: Mapping[str, float]) -> str:
-    usual = next((name for name in _TEXT_FIELDS if fields.get(name)), "")
-    longest = max(fields, key=lambda name: fields[name], default="")
-    return usual or (longest if longest and fields[longest] else "")
-
-
-def _counts(source: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Return records, characters and scripts; of large data, from the first part of it."""
-    records, characters, read, sample = 0, 0, 0, ""
-    for record in _records(source):
-        text = text_of(record)
-        if len(sample) < _SAMPLE:
-            sample += text[:10_000]
-        records += bool(record.get("_last", True))
-        characters += len(text)
-        read += _raw_size(record, source["name"])
-        if size > _COUNT_ALL and read > _COUNT_ALL:
-            break
-    scripts = {name: round(share, 3) for name, share in script_shares(sample).items()}
-    scale = size / read if size > _COUNT_ALL else 1.0
-    return {
-        "records": max(1, round(records * scale)),
-        "characters": round(characters * scale),
-        "estimated": size > _COUNT_ALL,
-        "scripts": scripts,
-    }
+    return chain.from_iterable(map(reader.read, reader.splits()))
 
 
 def _raw_size(record: Record, form: str) -> int:

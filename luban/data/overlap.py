@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -12,15 +13,17 @@ import numpy as np
 from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.data.dataset import Data
-from luban.data.records import text_of
+from luban.data.records import parts_of, text_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
+Part: TypeAlias = tuple[str, int]  #: a field and the hash of its value
 
 SHINGLE = 50  #: characters of a passage that is looked for verbatim
 STRIDE = 25  #: a held-out passage starts every so many characters
 _MOST = 2_000_000  #: records and passages looked for in a split: bounds memory
 _BATCH = 1 << 18  #: characters of train looked through at once
 _SHOWN = 5
+_REPEATED = 20  #: a field whose values stand in more records than this is a label or the like
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _BITS = 24
 
@@ -35,6 +38,8 @@ class Overlap:
         passages: Passages of ``SHINGLE`` characters looked for.
         copied: Those that occur verbatim in train.
         examples: Where the first ones stand, and how they begin.
+        parts: Of records made of several texts (question and context, source and target): for
+            how many of them train holds the same text in the same field.
     """
 
     records: int = 0
@@ -42,6 +47,7 @@ class Overlap:
     passages: int = 0
     copied: int = 0
     examples: list[str] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
 
     @property
     def record_share(self) -> float:
@@ -61,12 +67,13 @@ def overlap(data: Data) -> dict[str, Overlap]:
     """
     wanted = {s: _Wanted(data.records(s)) for s in data.available_splits() if s != "train"}
     if wanted:
-        for texts in _batches(text_of(record) for record in data.records("train")):
+        for records, texts in _batches(data.records("train")):
             identities = {_identity(text) for text in texts}
+            parts = {part for record in records for part in _parts(record)}
             # A character that text does not hold keeps passages from running across records.
             hashes = _rolling("\0".join(texts))
             for split in wanted.values():
-                split.strike(identities, hashes)
+                split.strike(identities, parts, hashes)
     return {name: split.result() for name, split in wanted.items()}
 
 
@@ -95,16 +102,19 @@ class _Wanted:
         wheres: list[str] = []
         passages: list[Array] = []
         held = 0
+        self._parts = Counter[Part]()
         for record in records:
             text = text_of(record)
             if len(identities) < _MOST:
                 identities.append(_identity(text))
+                self._parts.update(_parts(record))
                 wheres.append(f"{record.get('_where', '')}: {text.strip()[:60]!r}")
             if held < _MOST:
                 passages.append(_rolling(text)[::STRIDE])
                 held += len(passages[-1])
         self._identities, self._wheres = np.array(identities, np.uint64), wheres
         self._same = set[int]()
+        self._same_parts = set[Part]()
         self._known = set(identities)
         joined = np.concatenate(passages) if passages else np.zeros(0, np.uint64)
         self._passages, self._times = np.unique(joined, return_counts=True)
@@ -113,9 +123,10 @@ class _Wanted:
         self._maybe = np.zeros(1 << _BITS, bool)
         self._maybe[_short(self._passages)] = True
 
-    def strike(self, identities: set[int], hashes: Array) -> None:
+    def strike(self, identities: set[int], parts: set[Part], hashes: Array) -> None:
         """Note what some training records hold."""
         self._same |= identities & self._known
+        self._same_parts |= parts & self._parts.keys()
         likely = hashes[self._maybe[_short(hashes)]]
         if len(likely) and len(self._passages):
             places = np.minimum(np.searchsorted(self._passages, likely), len(self._passages) - 1)
@@ -130,25 +141,42 @@ class _Wanted:
             passages=int(self._times.sum()),
             copied=int(self._times[self._copied].sum()),
             examples=[self._wheres[index] for index in np.flatnonzero(same)[:_SHOWN]],
+            parts=self._shared(),
         )
 
+    def _shared(self) -> dict[str, int]:
+        """Return how many records share each field, but for fields of few values (labels)."""
+        distinct = Counter(name for name, _ in self._parts)
+        shared = {name: 0 for name, n in distinct.items() if n * _REPEATED >= len(self._identities)}
+        for name, value in self._same_parts:
+            if name in shared:
+                shared[name] += self._parts[name, value]
+        return shared
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
+
+def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[str]]]:
+    """Yield some records at a time, with their texts."""
+    batch, texts, size = list[Record](), list[str](), 0
+    for record in records:
+        batch.append(record)
+        texts.append(text_of(record))
+        size += len(texts[-1])
         if size >= _BATCH:
-            yield batch
-            batch, size = [], 0
-    yield batch
+            yield batch, texts
+            batch, texts, size = [], [], 0
+    yield batch, texts
+
+
+def _parts(record: Record) -> Iterator[Part]:
+    return ((name, _identity(value)) for name, value in parts_of(record).items())
 
 
 def _identity(text: str) -> int:
     """Return a hash of a text that ignores case and the amount of blank space."""
     plain = " ".join(text.casefold().split())
-    return int.from_bytes(blake2b(plain.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(
+        blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
 
 
 def _rolling(text: str) -> Array:

@@ -85,6 +85,14 @@ def text_of(record: Record) -> str:
     )
 
 
+def parts_of(record: Record) -> dict[str, str]:
+    """Return the strings of which a record is made, if it is made of several: not if of a text."""
+    if isinstance(record.get("text"), str) or "tokens" in record:
+        return {}
+    fields = own_fields(record).items()
+    return {name: value for name, value in fields if name != "id" and isinstance(value, str)}
+
+
 def own_fields(record: Record) -> dict[str, Any]:
     """Return the data's own fields, without those that start with ``_``."""
     return {key: value for key, value in record.items() if not key.startswith("_")}

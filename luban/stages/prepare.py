@@ -99,5 +99,8 @@ class Prepare(Stage):
             claims[f"{split} found in train/passages"] = Claim(
                 part.passage_share, n=part.passages, note="50 characters, verbatim"
             )
+            for name, times in part.parts.items():
+                share = times / max(1, part.records)
+                claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
         return Report("prepare", claims, details=details)

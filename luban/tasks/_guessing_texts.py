@@ -50,6 +50,8 @@ def guess_translation(sample: Sequence[Record]) -> Guess | None:
         confidence, why = 0.9 if near else 0.4, f"{source!r} is beside {target!r}"
     else:
         return None
+    if not all(isinstance(record[source], str) for record in sample):
+        return None
     chinese = _is_chinese(sample, target)
     return Guess(
         confidence=confidence,
@@ -66,13 +68,16 @@ def guess_summaries(sample: Sequence[Record]) -> Guess | None:
     sizes = _sizes(sample)
     document = _named(sizes, _DOCUMENTS)
     summary = _named({n: s for n, s in sizes.items() if n != document}, _SUMMARIES)
-    if document is None or summary is None or sizes[summary] > _SHORT * sizes[document]:
+    if document is None or summary is None:
+        return None
+    lines = any(isinstance(record[document], list) for record in sample)
+    if not lines and sizes[summary] > _SHORT * sizes[document]:
         return None
     chinese = _is_chinese(sample, summary)
     plain = summary.lower() in ("summary", "highlights", "summaries", "tldr")
     return Guess(
         confidence=0.9 if plain else 0.5,
-        fields=_renamed({"document": document, "summary": summary}),
+        fields=_renamed({"document": f"{{{document}}}" if lines else document, "summary": summary}),
         task={"tokenizer": {"name": "bpe", "vocab_size": 6000}, "max_source_length": 512}
         | ({"tokenize": "characters"} if chinese else {}),
         model={"name": "seq2seq", "dropout": 0.2},

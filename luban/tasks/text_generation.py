@@ -16,6 +16,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Guess,
     Metric,
     Ports,
     Record,
@@ -35,6 +36,7 @@ from luban.metrics.memorisation import Memorisation
 from luban.metrics.perplexity import Perplexity
 from luban.metrics.repetition import Repetition
 from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._guessing_prose import guess_prose
 
 #: The memorisation check looks at this many training tokens, to bound memory and time.
 SEARCHED_TOKENS = 20_000_000
@@ -68,6 +70,11 @@ class TextGeneration(Task):
         """Return vocabulary size, window length and special tokens."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
         return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end)
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read anything that has text."""
+        return guess_prose(sample)
 
     def encode(self, record: Record) -> Example:
         """Return the ids of a document, closed by the end token."""

@@ -228,6 +228,8 @@ SETS: dict[str, tuple[dict[str, int], str, int, dict[str, Any]]] = {
             "gold": 1,
         },
     ),
+    "instruct-demo": ({"train": 1_999}, "input instruction output", 0, {}),
+    "winograd-wsc": ({"train": 273}, "context_options continuation gold", 0, {"gold": 0}),
     "openbook-qa": ({"train": 500}, "choices gold query", 0, {"gold": 1}),
 }
 
@@ -246,7 +248,7 @@ def test_every_set_is_read_as_its_task_wants_it(
     last = records[found.splits()[-1]]
     own = " ".join(sorted(own_fields(last[0])))
     assert own == fields or (name == "songci" and "text" in own)
-    assert last[0] | known == last[0]
+    assert {**last[0], **known} == last[0]
     named = {
         label
         for record in records["train"]

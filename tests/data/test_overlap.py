@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from luban.core.contracts import Cleaner, Tally
 from luban.core.errors import DataError
 from luban.data.dataset import Data
 from luban.data.overlap import SHINGLE, STRIDE, _rolling, check_overlap, overlap
@@ -76,3 +77,47 @@ def test_songci_overlap_is_found(luban_data: Path) -> None:
     assert overlap(data)["test"].same == 4
     clean = data.replace(cleaners=("exact-duplicates",))
     assert overlap(clean)["test"].same == 0
+
+
+def rows_by_split(folder: Path, **splits: list[dict[str, Any]]) -> Data:
+    path = {}
+    for split, rows in splits.items():
+        file = folder / f"{split}.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+        path[split] = str(file)
+    return Data.from_dict(
+        {"source": {"name": "jsonl", "path": path}, "split": {"validation": 0.0, "test": 0.0}}
+    )
+
+
+def test_a_context_shared_between_splits_is_reported(tmp_path: Path) -> None:
+    def question(text: str, context: str, number: int) -> dict[str, Any]:
+        answers = [{"text": context[:3], "start": 0}]
+        return {"id": str(number), "question": text, "context": context, "answers": answers}
+
+    train = [question(f"what {i}?", f"passage {i // 4}", i) for i in range(40)]
+    test = [question(f"why {i}?", f"passage {i}", i) for i in range(8, 12)]
+    found = overlap(rows_by_split(tmp_path, train=train, test=test))["test"]
+    assert (found.records, found.same) == (4, 0)
+    assert found.parts == {"question": 0, "context": 2}
+    again = overlap(rows_by_split(tmp_path, train=train, test=[{**train[0], "id": "new"}]))["test"]
+    assert (again.same, again.parts) == (1, {"question": 1, "context": 1})
+
+
+@pytest.mark.parametrize(
+    ("kept", "other"),
+    [
+        ({"tokens": ["a", "b"], "tags": ["O", "O"]}, {"tokens": ["a", "c"], "tags": ["O", "O"]}),
+        ({"source": "a", "target": "b"}, {"source": "a", "target": "c"}),
+        ({"messages": [{"role": "user", "content": "a"}]}, {"messages": [{"role": "user"}]}),
+        ({"query": "a", "choices": ["b", "c"]}, {"query": "a", "choices": ["b", "d"]}),
+    ],
+)
+def test_records_without_text_are_told_apart(
+    tmp_path: Path, kept: dict[str, Any], other: dict[str, Any]
+) -> None:
+    found = overlap(rows_by_split(tmp_path, train=[kept], test=[kept, other]))["test"]
+    assert (found.records, found.same) == (2, 1)
+    cleaner = Cleaner.from_dict("exact-duplicates")
+    tally = Tally()
+    assert list(cleaner.clean(iter([kept, other, kept]), tally)) == [kept, other]

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
 from luban.cli import target
-from luban.core.contracts import Example, Record, Task
+from luban.core.contracts import Record, Task
 from luban.core.errors import CapacityError, DataError, LubanError
+from luban.data.held import Held
 from luban.recipe import Recipe
 
 #: Records looked at; the first ones of each split.
@@ -55,7 +55,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     rows = {split: _encoded(task, split, records) for split, records in looked.items()}
     module = recipe.model.resolve().build(task.ports())
     train = recipe.stage("train")
-    view = task.view(_InMemory(rows["train"]), 0, recipe.seed)
+    view = task.view(Held(rows["train"]), 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
     parameters = sum(p.numel() for p in module.parameters())
     memory = _memory(parameters, batch, getattr(train, "batch_size", 1), task)
@@ -112,25 +112,6 @@ def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
             fix="mend or drop these rows.",
         )
     return good
-
-
-class _InMemory:
-    """A few examples as ``core.contracts.Examples``."""
-
-    def __init__(self, examples: list[Example]) -> None:
-        self._examples = examples
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitem__(self, index: int, /) -> Example:
-        return self._examples[index]
-
-    def flat(self, name: str) -> np.ndarray[Any, Any]:
-        return np.concatenate([np.atleast_1d(example[name]) for example in self._examples])
-
-    def lengths(self, name: str) -> np.ndarray[Any, Any]:
-        return np.array([example[name].size for example in self._examples])
 
 
 def _memory(parameters: int, batch: Any, batch_size: int, task: Task) -> int:

@@ -1,0 +1,68 @@
+"""Which field of unknown records holds running text, and what model suits how much of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from luban.core.contracts import Guess, Record
+from luban.data.records import own_fields
+from luban.data.scripts import script_shares
+
+_TEXTS = ("text", "content", "body", "sentence", "article", "document")
+#: From so many characters on a text is large.
+_LARGE = 2_000_000
+
+
+def guess_prose(sample: Sequence[Record]) -> Guess | None:
+    """Return the guess of a language model: any text will do, and other tasks are likelier."""
+    sizes = _sizes(sample)
+    text = next((name for name in _TEXTS if sizes.get(name)), "")
+    text = text or max(sizes, key=lambda name: sizes[name], default="")
+    if not sizes.get(text):
+        return None
+    texts = [_joined(record.get(text)) for record in sample]
+    large = sizes[text] >= _LARGE
+    chinese = script_shares("".join(texts)[:_LARGE])["cjk"] > 0.3
+    tokenizer: Any = "char"
+    if large or chinese:
+        tokenizer = {"name": "bpe", "vocab_size": 16_000 if large else 6_000}
+    lists = any(isinstance(record.get(text), list) for record in sample)
+    alone = all(set(own_fields(record)) == {"text"} for record in sample)
+    hidden, layers, heads, batch, steps = (256, 6, 4, 32, 4000) if large else (128, 4, 2, 16, 1500)
+    return Guess(
+        confidence=0.5 if alone else 0.2,
+        fields={"text": f"{{{text}}}"} if lists else {"text": text} if text != "text" else {},
+        task={"context": 256, "tokenizer": tokenizer},
+        model={
+            "name": "gpt",
+            "hidden_size": hidden,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "zero_init_output": True,
+        },
+        train={
+            "max_steps": steps,
+            "batch_size": batch,
+            "optimizer": {"name": "muon", "learning_rate": 0.02},
+            "schedule": "warmup-stable-decay",
+            "eval_steps": max(50, steps // 10),
+        },
+        why="any text can be continued" if alone else f"{text!r} holds most text",
+    )
+
+
+def _sizes(sample: Sequence[Record]) -> dict[str, int]:
+    """Return the characters of each field that is a text, or lines of one, wherever it is."""
+    sizes: dict[str, int] = {}
+    for record in sample:
+        for name, value in own_fields(record).items():
+            if isinstance(value, str) or (isinstance(value, list) and _joined(value)):
+                sizes[name] = sizes.get(name, 0) + len(_joined(value))
+    return sizes
+
+
+def _joined(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "\n".join(value)
+    return value if isinstance(value, str) else ""

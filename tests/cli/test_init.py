@@ -1,0 +1,201 @@
+"""First recipes: for data of every kind, recognised by the tasks alone, valid and runnable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luban.cli.verbs import init
+from luban.core import registry
+from luban.data import forms, guess
+from luban.recipe import Recipe
+from tests.life import done, luban
+
+TEXT = "the cat sat on a mat and saw one small dog run home again today"
+WORDS = TEXT.split()
+
+
+def sentence(number: int) -> str:
+    return " ".join(WORDS[(number * k) % len(WORDS)] for k in range(3, 11)) + f" {number}"
+
+
+def lines(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def labelled(number: int) -> str:
+    return ("good", "bad")[number % 2]
+
+
+def messages(number: int) -> list[dict[str, str]]:
+    asked = {"role": "user", "content": sentence(number)}
+    return [asked, {"role": "assistant", "content": sentence(number + 1)}]
+
+
+def question(number: int) -> dict[str, Any]:
+    context = sentence(number)
+    answers = [{"text": context[:3], "answer_start": 0}]
+    qas = [{"id": str(number), "question": f"what {number}?", "answers": answers}]
+    return {"context": context, "qas": qas}
+
+
+COUNT = range(60)
+#: What is written, by file name; and the task that reads it.
+DATA: dict[str, tuple[Callable[[], dict[str, str]], str]] = {
+    "text": (lambda: {"x.txt": "\n\n".join(map(sentence, range(200)))}, "text-generation"),
+    "csv": (
+        lambda: {
+            "x.csv": "sentiment,review\r\n"
+            + "".join(f"{labelled(i)},{sentence(i)}\r\n" for i in COUNT)
+        },
+        "text-classification",
+    ),
+    "tsv": (
+        lambda: {"x.tsv": "".join(f'{sentence(i)} "\t{i % 3}\n' for i in COUNT)},
+        "text-classification",
+    ),
+    "labelled lines": (
+        lambda: {"x.train": "".join(f"{i % 2} {sentence(i)}\n" for i in COUNT)},
+        "text-classification",
+    ),
+    "folders": (
+        lambda: {f"x/{labelled(i)}/{i}.txt": sentence(i) for i in COUNT},
+        "text-classification",
+    ),
+    "values": (
+        lambda: {"x.jsonl": lines(*({"text": sentence(i), "score": i * i / 7} for i in COUNT))},
+        "text-regression",
+    ),
+    "columns": (
+        lambda: {
+            "x.conll": "\n\n".join(
+                "\n".join(f"{w} {'B-ANI' if w in ('cat', 'dog') else 'O'}" for w in s.split())
+                for s in map(sentence, COUNT)
+            )
+        },
+        "token-classification",
+    ),
+    "parallel": (
+        lambda: {
+            f"x/train.{side}": "".join(f"{side} {sentence(i)}\n" for i in COUNT)
+            for side in ("de", "en")
+        },
+        "translation",
+    ),
+    "summaries": (
+        lambda: {
+            "x.jsonl": lines(
+                *({"document": sentence(i) * 9, "summary": sentence(i)} for i in COUNT)
+            )
+        },
+        "summarization",
+    ),
+    "questions": (
+        lambda: {"x.json": json.dumps({"data": [{"paragraphs": [question(i) for i in COUNT]}]})},
+        "question-answering",
+    ),
+    "messages": (
+        lambda: {"x.jsonl": lines(*({"messages": messages(i)} for i in COUNT))},
+        "instruction-tuning",
+    ),
+    "prompts": (
+        lambda: {
+            "x.jsonl": lines(*({"prompt": sentence(i), "completion": sentence(i)} for i in COUNT))
+        },
+        "instruction-tuning",
+    ),
+    "choices": (
+        lambda: {
+            "x.jsonl": lines(
+                *(
+                    {"query": sentence(i), "choices": ["yes", f"no {i}"], "gold": i % 2}
+                    for i in COUNT
+                )
+            )
+        },
+        "multiple-choice",
+    ),
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(files: dict[str, str]) -> str:
+    """Write files below the working directory; return the path to give to ``luban init``."""
+    for name, content in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode())
+    return next(iter(files)).split("/")[0]
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_a_recipe_for_data_of_every_kind(kind: str, here: Path) -> None:
+    make, task = DATA[kind]
+    said = done("init", write(make()), "--json").json
+    assert said["task"] == task
+    recipe = Path(said["recipe"])
+    text = recipe.read_text()
+    assert len(text.splitlines()) < 30
+    assert Recipe.read(recipe).task.name == task
+    assert done("validate", str(recipe), "data.split={validation: 0.2, test: 0.2}").code == 0
+
+
+def test_every_task_is_recognised_by_some_data() -> None:
+    # Fill-mask reads any text, and so never comes first.
+    assert set(registry.names("tasks")) - {task for _, task in DATA.values()} == {"fill-mask"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "columns"])
+def test_the_recipe_runs(kind: str, here: Path) -> None:
+    said = done("init", write(DATA[kind][0]()), "--json").json
+    short = ["train.num_train_epochs=1", "data.split={validation: 0.2, test: 0.2}"]
+    assert done("run", said["recipe"], *short).code == 0
+
+
+def test_what_was_taken_for_what_and_what_else_it_could_be(here: Path) -> None:
+    path = write(DATA["csv"][0]())
+    said = luban("init", path)
+    assert "text-classification: 'sentiment' has 2 values beside the text 'review'" in said.out
+    assert "review as text" in said.out
+    assert "--task text-generation: 'review' holds most text" in said.out
+    assert "it could also be text-generation" in Path("x.yaml").read_text()
+    other = done("init", path, "--task", "text-generation", "-o", "other.yaml", "--json").json
+    assert (other["task"], other["source"]["fields"]) == ("text-generation", {"text": "review"})
+    assert done("validate", "other.yaml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "said"),
+    [
+        ({"x.txt": ""}, [], "there is no text"),
+        ({"x.jsonl": '{"n": 1}\n'}, [], "there is no text"),
+        ({"x.jsonl": '{"text": \n'}, [], "x.jsonl:1"),
+        ({"x.json": "[1"}, [], "x.json:1"),
+        ({"x.csv": "a,b\n1\n"}, [], "x.csv:2"),
+        ({"x.txt": "some text"}, ["--task", "translation"], "cannot tell which fields"),
+        ({"x.txt": "some text"}, ["--task", "text-genration"], "did you mean 'text-generation'"),
+        ({"x.jsonl": '{"a": ["b"], "n": [["c"]]}\n'}, ["--task", "summarization"], "cannot tell"),
+    ],
+)
+def test_bad_data_are_refused(
+    files: dict[str, str], arguments: list[str], said: str, here: Path
+) -> None:
+    ran = luban("init", write(files), *arguments)
+    assert ran.code == 2
+    assert said in ran.err
+    assert not Path("x.yaml").exists()
+
+
+def test_init_knows_no_task_by_name() -> None:
+    for part in (init, guess, forms):
+        text = Path(str(part.__file__)).read_text()
+        assert not [name for name in registry.names("tasks") if name in text]
