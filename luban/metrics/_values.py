@@ -16,9 +16,9 @@ def pair(prediction: Any, target: Any) -> Row:
 
 def correlation(rows: np.ndarray[Any, Any]) -> float:
     """Return Pearson's correlation of the two columns; 0 where one of them is constant."""
-    centred = rows - rows.mean(0)
-    spread, size = np.abs(centred).max(0), np.abs(rows).max(0)
-    if (spread <= np.finfo(np.float64).eps * size).any():  # only rounding moves it
+    size = np.abs(rows).max(0)
+    if ((rows.max(0) - rows.min(0)) <= np.finfo(np.float64).eps * size).any():  # mere rounding
         return 0.0
-    x, y = (centred / spread).T  # no square of it overflows
+    centred = rows - rows.mean(0)
+    x, y = (centred / np.abs(centred).max(0)).T  # no square of it overflows
     return float(np.clip((x @ y) / np.sqrt((x @ x) * (y @ y)), -1.0, 1.0))
