@@ -151,7 +151,8 @@ def _attend_by_products(
     else:
         scores = torch.bmm(q, k.mT * head_dim**-0.5)
         if mask is not None:
-            scores = scores.unflatten(0, (batch, heads)).masked_fill(~mask, -math.inf).flatten(0, 1)
+            scores = scores.view(batch, heads, *scores.shape[1:]).masked_fill(~mask, -math.inf)
+            scores = scores.flatten(0, 1)
     weights = scores.softmax(-1)
     if dropout:
         weights = F.dropout(weights, dropout)

@@ -134,7 +134,7 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
         {
             "messages": [
                 {"role": role, "content": content}
-                for role, content in zip(["user", "assistant"] * 2, said.split("|"))
+                for role, content in zip(["user", "assistant"] * 2, said.split("|"), strict=False)
             ],
             "_where": f"i:{row}",
         }
