@@ -11,20 +11,20 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from luban.core.contracts import Example, Examples, Ports, Record, Supervision, Task, Tokenizer
+from luban.core.contracts import Example, Examples, Ports, Record, Supervision
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.records import own_fields
 from luban.data.rows import SPECIALS, encoder_inputs, encoder_row
 from luban.tasks._learned import read_learned
+from luban.tasks._tokenized import TokenizedTask
 
 _FILE = "texts.json"
 
 
-class PairTask(Task, ABC):
+class PairTask(TokenizedTask, ABC):
     """A task that reads ``text``, and ``text_pair`` if the training records have one."""
 
-    tokenizer: Tokenizer
     max_length: int = Field(
         default=128, ge=4, description="Tokens kept of an example; of two texts the longer is cut."
     )
@@ -81,12 +81,12 @@ class PairTask(Task, ABC):
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and whether there are two texts."""
-        self.tokenizer.save(folder)
+        super().save(folder)
         write_json(folder / _FILE, {"pairs": self._pairs})
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        task = self.model_copy(update={"tokenizer": self.tokenizer.load(folder)})
+        task = super().load(folder)
         (task._pairs,) = read_learned(folder / _FILE, "pairs")
         return task
 

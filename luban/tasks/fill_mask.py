@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -21,8 +20,6 @@ from luban.core.contracts import (
     Ports,
     Record,
     Supervision,
-    Task,
-    Tokenizer,
 )
 from luban.core.errors import ContractError, DataError
 from luban.data.lm import Unigram
@@ -33,19 +30,19 @@ from luban.metrics.loss import Loss
 from luban.metrics.masked_accuracy import MaskedAccuracy
 from luban.metrics.perplexity import Perplexity
 from luban.nn.losses import cross_entropy
+from luban.tasks._tokenized import TokenizedTask
 
 _MASK = "[MASK]"
 _SPELLED = re.compile(r"\[MASK\]|<mask>")  #: how users write a hidden token
 
 
-class FillMask(Task):
+class FillMask(TokenizedTask):
     """Masked language modelling (Devlin et al. 2018), without next-sentence prediction.
 
     A row is a window of the joined text, or a record. What is hidden is drawn anew in every
     epoch, and fixed for evaluation.
     """
 
-    tokenizer: Tokenizer
     max_length: int = Field(default=128, ge=4, description="Tokens of a row, specials included.")
     line_by_line: bool = Field(
         default=False, description="One record is one row; otherwise all text is joined."
@@ -67,15 +64,7 @@ class FillMask(Task):
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with a vocabulary learned from the training text."""
-        return self._with(self.tokenizer.learn(map(_text, records), SPECIALS))
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer."""
-        self.tokenizer.save(folder)
-
-    def load(self, folder: Path) -> Self:
-        """Return this task with the tokenizer in ``folder``."""
-        return self._with(self.tokenizer.load(folder))
+        return self._reading_with(self.tokenizer.learn(map(_text, records), SPECIALS))
 
     def ports(self) -> Ports:
         """Return vocabulary size, length of a row and special tokens."""
@@ -255,9 +244,6 @@ class FillMask(Task):
         if found is None:
             raise ContractError(f"the tokenizer has no {role} token.")
         return found
-
-    def _with(self, tokenizer: Tokenizer) -> Self:
-        return self.model_copy(update={"tokenizer": tokenizer})
 
 
 def _text(record: Record) -> str:

@@ -22,7 +22,6 @@ from luban.core.contracts import (
     Ports,
     Record,
     Supervision,
-    Task,
     Tokenizer,
 )
 from luban.core.errors import DataError, RecipeError, RequestError
@@ -48,18 +47,18 @@ from luban.tasks._conversations import (
     guess_conversations,
     messages_in,
 )
+from luban.tasks._tokenized import TokenizedTask
 
 Array = np.ndarray[Any, Any]
 
 
-class InstructionTuning(Task):
+class InstructionTuning(TokenizedTask):
     """Conversations: ``messages``, or ``prompt`` and ``completion``.
 
     Only answers carry a loss, each with the token that ends it. In training, several short
     conversations share a window, and none sees another.
     """
 
-    tokenizer: Tokenizer
     context: int = Field(
         default=512, ge=4, description="Tokens of a window; a longer conversation is cut."
     )
@@ -90,7 +89,7 @@ class InstructionTuning(Task):
         """
         source, own = self._source()
         tokenizer = self.tokenizer.learn(self._texts(records), () if own else tokens_named(source))
-        task = self._with(tokenizer)
+        task = self._reading_with(tokenizer)
         with tempfile.TemporaryDirectory() as folder:
             tokenizer.save(Path(folder))
             if source:
@@ -99,13 +98,13 @@ class InstructionTuning(Task):
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and the chat template."""
-        self.tokenizer.save(folder)
+        super().save(folder)
         if self._chat is not None:
             write_template(folder, self._chat.source)
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        task = self._with(self.tokenizer.load(folder))
+        task = super().load(folder)
         if self.format == "chat":
             task._chat = ChatTemplate(read_template(folder), folder)
         return task
@@ -240,7 +239,7 @@ class InstructionTuning(Task):
     def _end(self) -> int:
         return self.tokenizer.end if self._chat is None else self._chat.end
 
-    def _with(self, tokenizer: Tokenizer) -> Self:
+    def _reading_with(self, tokenizer: Tokenizer) -> Self:
         task = self.model_copy(update={"tokenizer": tokenizer})
         task._bytes = tokenizer.token_bytes()
         return task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, TypeGuard
 
 import numpy as np
@@ -21,20 +20,19 @@ from luban.core.contracts import (
     Ports,
     Record,
     Supervision,
-    Task,
-    Tokenizer,
 )
 from luban.core.errors import DataError
 from luban.data.records import own_fields
 from luban.data.rows import padded
 from luban.metrics.choice_accuracy import ChoiceAccuracy
 from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._tokenized import TokenizedTask
 
 Array = np.ndarray[Any, Any]
 _FORMS = "query and choices, or context_options and continuation"
 
 
-class MultipleChoice(Task):
+class MultipleChoice(TokenizedTask):
     """Questions with choices, scored by the likelihood of each choice after the question.
 
     Records have ``query``, ``choices`` and ``gold`` (the place of the right one, from 0); or
@@ -42,7 +40,6 @@ class MultipleChoice(Task):
     Training raises the likelihood of the right continuation.
     """
 
-    tokenizer: Tokenizer
     context: int = Field(
         default=256, ge=4, description="Tokens read; the beginning of a longer query goes."
     )
@@ -52,15 +49,7 @@ class MultipleChoice(Task):
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with a vocabulary learned from queries and choices."""
-        return self._with(self.tokenizer.learn(self._texts(records)))
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer."""
-        self.tokenizer.save(folder)
-
-    def load(self, folder: Path) -> Self:
-        """Return this task with the tokenizer in ``folder``."""
-        return self._with(self.tokenizer.load(folder))
+        return self._reading_with(self.tokenizer.learn(self._texts(records)))
 
     def ports(self) -> Ports:
         """Return vocabulary size, longest sequence and special tokens."""
@@ -213,9 +202,6 @@ class MultipleChoice(Task):
             return {"choice": np.flatnonzero(example["sizes"] == example["sizes"].max()).tolist()}
 
         return {"chance": chance, "longest": longest}
-
-    def _with(self, tokenizer: Tokenizer) -> Self:
-        return self.model_copy(update={"tokenizer": tokenizer})
 
     def _texts(self, records: Iterable[Record]) -> Iterator[str]:
         for record in records:

@@ -22,8 +22,6 @@ from luban.core.contracts import (
     Ports,
     Record,
     Supervision,
-    Task,
-    Tokenizer,
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
@@ -43,6 +41,7 @@ from luban.tasks._questions import (
     places_of,
     text_in,
 )
+from luban.tasks._tokenized import TokenizedTask
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "answers.json"
@@ -50,7 +49,7 @@ _LOOKED_AT = 100_000  #: characters of contexts that tell the language
 _NEVER = -1e9  #: the score of what is no answer
 
 
-class QuestionAnswering(Task):
+class QuestionAnswering(TokenizedTask):
     """Extractive answers, as in SQuAD: the span of the ``context`` that answers a ``question``.
 
     ``answers`` are ``{text, start}``; an empty list says that the context has none. A long context
@@ -58,7 +57,6 @@ class QuestionAnswering(Task):
     the probability among all spans and "no answer".
     """
 
-    tokenizer: Tokenizer
     max_length: int = Field(default=384, ge=8, description="Tokens of question and window.")
     doc_stride: int = Field(
         default=128, ge=0, description="Tokens that neighbouring windows of a context share."
@@ -105,17 +103,17 @@ class QuestionAnswering(Task):
         chinese = script_shares(looked)["cjk"] > 0.3
         found: Literal["en", "zh"] = "zh" if chinese else "en"
         task._written = found if self.language == "auto" else self.language
-        return task._with(tokenizer)
+        return task._reading_with(tokenizer)
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the language, and when to say that there is no answer."""
-        self.tokenizer.save(folder)
+        super().save(folder)
         facts = (self._written, self._unanswerable, self._threshold)
         write_json(folder / _FILE, dict(zip(_FACTS, facts, strict=True)))
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        task = self._with(self.tokenizer.load(folder))
+        task = super().load(folder)
         found = read_learned(folder / _FILE, *_FACTS)
         task._written, task._unanswerable, task._threshold = found
         return task
@@ -322,9 +320,6 @@ class QuestionAnswering(Task):
     @property
     def _cutter(self) -> Cutter:
         return Cutter(self.tokenizer, self.max_length, self.doc_stride)
-
-    def _with(self, tokenizer: Tokenizer) -> Self:
-        return self.model_copy(update={"tokenizer": tokenizer})
 
 
 _FACTS = ("language", "unanswerable", "threshold")

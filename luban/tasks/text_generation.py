@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -21,8 +20,6 @@ from luban.core.contracts import (
     Ports,
     Record,
     Supervision,
-    Task,
-    Tokenizer,
 )
 from luban.core.errors import DataError
 from luban.data.lm import KneserNey, Unigram
@@ -37,34 +34,26 @@ from luban.metrics.perplexity import Perplexity
 from luban.metrics.repetition import Repetition
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._guessing_prose import guess_prose
+from luban.tasks._tokenized import TokenizedTask
 
 #: The memorisation check looks at this many training tokens, to bound memory and time.
 SEARCHED_TOKENS = 20_000_000
 
 
-class TextGeneration(Task):
+class TextGeneration(TokenizedTask):
     """Causal language modelling over windows of a token stream.
 
     Documents are joined end to end, each closed by the end token. One example is one window of
     ``context`` tokens; each epoch shifts the windows by another offset.
     """
 
-    tokenizer: Tokenizer
     context: int = Field(default=256, ge=2, description="Tokens a window sees.")
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     sample_tokens: int = Field(default=300, ge=1, description="Length of samples in the report.")
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with a vocabulary learned from the training text."""
-        return self._with(self.tokenizer.learn(_text(record) for record in records))
-
-    def save(self, folder: Path) -> None:
-        """Write the tokenizer."""
-        self.tokenizer.save(folder)
-
-    def load(self, folder: Path) -> Self:
-        """Return this task with the tokenizer in ``folder``."""
-        return self._with(self.tokenizer.load(folder))
+        return self._reading_with(self.tokenizer.learn(_text(record) for record in records))
 
     def ports(self) -> Ports:
         """Return vocabulary size, window length and special tokens."""
@@ -182,9 +171,6 @@ class TextGeneration(Task):
         """Return diversity, repetition and the longest verbatim overlap with training text."""
         text = self.tokenizer.decode(train.flat("input_ids")[:SEARCHED_TOKENS].tolist())
         return (Distinct(n=1), Distinct(n=2), Repetition(), Memorisation().against(text))
-
-    def _with(self, tokenizer: Tokenizer) -> Self:
-        return self.model_copy(update={"tokenizer": tokenizer})
 
 
 class _Counted:

@@ -21,7 +21,6 @@ from luban.core.contracts import (
     Ports,
     Record,
     Supervision,
-    Task,
     Tokenizer,
 )
 from luban.core.errors import DataError
@@ -44,20 +43,20 @@ from luban.tasks._tagged import (
     tags_in,
     words_in,
 )
+from luban.tasks._tokenized import TokenizedTask
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "tags.json"
 _NEVER = -1e9  #: the score of what the scheme forbids
 
 
-class TokenClassification(Task):
+class TokenClassification(TokenizedTask):
     """Named entities: ``tokens`` with ``tags``, or ``text`` with ``entities``.
 
     Tags of any scheme are read; the model learns those of ``scheme``, on the first sub-token of
     each word. What it predicts always is a valid sequence: the best one (Viterbi).
     """
 
-    tokenizer: Tokenizer
     max_length: int = Field(
         default=128, ge=4, description="Tokens kept of a text; entities beyond are not found."
     )
@@ -130,12 +129,12 @@ class TokenClassification(Task):
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the types and the scheme of the data."""
-        self.tokenizer.save(folder)
+        super().save(folder)
         write_json(folder / _FILE, {"types": self._types, "tags": self._written})
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        task = self.model_copy(update={"tokenizer": self.tokenizer.load(folder)})
+        task = super().load(folder)
         types, task._written = read_learned(folder / _FILE, "types", "tags")
         task._types = tuple(types)
         return task
