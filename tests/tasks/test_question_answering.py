@@ -330,7 +330,7 @@ def test_any_span_comes_back_from_its_tokens(name: str, data: st.DataObject) -> 
     end = data.draw(st.integers(start + 1, len(context)))
     if not context[start:end].strip():
         return
-    task = _learned()._with(_tokenizer(name))
+    task = _learned().model_copy(update={"tokenizer": _tokenizer(name)})
     record = {"question": "q", "context": context, "answers": [
         {"text": context[start:end], "start": start}
     ]}  # fmt: skip
