@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from luban.cli.verbs import init
 from luban.core import registry
@@ -193,6 +195,44 @@ def test_bad_data_are_refused(
     assert ran.code == 2
     assert said in ran.err
     assert not Path("x.yaml").exists()
+
+
+CLASSIFY = {"name": "text-classification", "tokenizer": "char"}
+PACKED = gzip.compress(lines(*({"text": sentence(i), "label": i % 2} for i in COUNT)).encode())
+SIDES = {"source": "x.en", "target": "x.de"}
+
+
+@pytest.mark.parametrize(
+    ("files", "source", "said"),
+    [
+        ({"x.jsonl.gz": PACKED[:-30]}, {"name": "jsonl", "path": "x.jsonl.gz"}, "gzip file is"),
+        ({"x.csv": "text,label\nfür,a\n".encode("latin-1")}, {"name": "csv"}, "not utf-8 text"),
+        ({"x.conll": "für O\n".encode("latin-1")}, {"name": "conll"}, "not utf-8 text"),
+        ({"x.jsonl": b""}, {"name": "jsonl"}, "is empty"),
+        ({"x.conll": b"\n\n"}, {"name": "conll"}, "is empty"),
+        ({"x.jsonl": b'{"text": "a"}\n' * 9}, {"name": "jsonl"}, "x.jsonl:1"),
+        ({"x.conll": b"a O\nb\n"}, {"name": "conll"}, "x.conll:2"),
+        (
+            {"x.en": b"1\n2\n", "x.de": b"1\n"},
+            {"name": "parallel", "path": SIDES},
+            "x.en: 2 lines, x.de: 1 lines",
+        ),
+        ({"x.json": b'{"data": [{"paragraphs": [{}]}]}'}, {"name": "squad"}, "not a SQuAD file"),
+    ],
+)
+def test_bad_files_are_the_users_fault(
+    files: dict[str, bytes], source: dict[str, Any], said: str, here: Path
+) -> None:
+    for name, content in files.items():
+        Path(name).write_bytes(content)
+    whole = {"validation": 0.0, "test": 0.0}
+    data = {"source": {"path": next(iter(files)), **source}, "split": whole}
+    recipe = {"name": "x", "data": data, "task": CLASSIFY, "model": "textcnn"}
+    Path("r.yaml").write_text(yaml.safe_dump(recipe))
+    ran = luban("validate", "r.yaml")
+    assert ran.code == 2
+    assert said in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_init_knows_no_task_by_name() -> None:

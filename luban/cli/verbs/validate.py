@@ -23,6 +23,8 @@ from luban.recipe import Recipe
 LOOK = 2000
 #: Training records that vocabulary and labels are learned from: a file may be sorted by label.
 LEARN = 50_000
+#: Bad records from which on no more are looked for.
+MANY = 50
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -84,15 +86,22 @@ def _look(recipe: Recipe, split: str, most: int) -> list[Record]:
 
 
 def _learned(task: Task, records: list[Record]) -> Task:
-    """Return the task learned from the good records; ``_encoded`` lists the bad ones."""
-    while True:
+    """Return the task learned from the good records; ``_encoded`` lists the bad ones.
+
+    Raises:
+        DataError: the first one, if there are many: then it is not the rows that are wrong.
+    """
+    first: DataError | None = None
+    for _ in range(MANY):
         try:
             return task.learn(records)
         except DataError as error:
+            first = first or error
             good = [record for record in records if record.get("_where") != error.where]
             if not good or len(good) == len(records):
-                raise
+                break
             records = good
+    raise first or DataError("there is nothing to learn from.", where="data")
 
 
 def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
