@@ -34,11 +34,14 @@ def draw_loss(run: Run) -> None:
         _draw_validation(axes[1], lines, headline, _BLUE, best=best)
         axes[1].set(ylabel=f"{metric.label} {metric.unit}".strip())
     axes[-1].set(xlabel="step")
-    for part in axes:
+    rises = apart and metric.higher_is_better
+    # Named corners: finding the best one is slow, and matplotlib warns of it.
+    corners = ["upper right", "lower right" if rises else "upper right"]
+    for part, corner in zip(axes, corners, strict=False):
         part.spines[["top", "right"]].set_visible(False)
         part.grid(alpha=0.25)
         if part.get_legend_handles_labels()[0]:
-            part.legend(frameon=False, loc="upper right")  # "best" looks at every point
+            part.legend(frameon=False, loc=corner)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     write_atomic(run.path / "figures" / "loss.png", buffer.getvalue())
