@@ -167,7 +167,7 @@ def no_reports() -> None:
 REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     "the data": (edit_data, "changed since they were prepared"),
     "no curve": (no_curve, "metrics.jsonl: the log of training holds no loss"),
-    "other weights": (other_weights, "the weights do not fit the recipe"),
+    "other weights": (other_weights, "the weights do not fit the model"),
     "half the weights": (half_the_weights, "the file of weights is damaged"),
     "no weights": (no_weights, "there is no trained model"),
     "no reports": (no_reports, "there are no reports"),
