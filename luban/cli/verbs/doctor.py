@@ -28,6 +28,8 @@ PURPOSE = {
     "tensorboard": "curves in TensorBoard",
     "mlflow": "curves in MLflow",
     "wandb": "curves in Weights & Biases",
+    "text": "scores of translations and summaries",
+    "peft": "LoRA and other adapters",
 }
 
 
