@@ -13,7 +13,7 @@ import numpy as np
 from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.data.dataset import Data
-from luban.data.records import parts_of, text_of
+from luban.data.records import identity_of, parts_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Part: TypeAlias = tuple[str, int]  #: a field and the hash of its value
@@ -104,7 +104,7 @@ class _Wanted:
         held = 0
         self._parts = Counter[Part]()
         for record in records:
-            text = text_of(record)
+            text = identity_of(record)
             if len(identities) < _MOST:
                 identities.append(_identity(text))
                 self._parts.update(_parts(record))
@@ -159,7 +159,7 @@ def _batches(records: Iterable[Record]) -> Iterator[tuple[list[Record], list[str
     batch, texts, size = list[Record](), list[str](), 0
     for record in records:
         batch.append(record)
-        texts.append(text_of(record))
+        texts.append(identity_of(record))
         size += len(texts[-1])
         if size >= _BATCH:
             yield batch, texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
@@ -83,6 +84,12 @@ def text_of(record: Record) -> str:
         if name != "id"
         for string in _strings(value)
     )
+
+
+def identity_of(record: Record) -> str:
+    """Return what makes a record the same as another: what it says, or all it holds."""
+    own = {name: value for name, value in own_fields(record).items() if name != "id"}
+    return text_of(record) or json.dumps(own, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def parts_of(record: Record) -> dict[str, str]:

@@ -121,3 +121,14 @@ def test_records_without_text_are_told_apart(
     cleaner = Cleaner.from_dict("exact-duplicates")
     tally = Tally()
     assert list(cleaner.clean(iter([kept, other, kept]), tally)) == [kept, other]
+
+
+def test_records_of_numbers_are_told_apart(tmp_path: Path) -> None:
+    for split, first in (("train", 0), ("test", 5)):
+        rows = [json.dumps({"wave": [n, n + 1], "id": split}) for n in range(first, first + 10)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(rows))
+    path = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "test")}
+    found = overlap(
+        Data.from_dict({"source": {"name": "jsonl", "path": path}, "split": {"validation": 0.0}})
+    )
+    assert found["test"].record_share == 0.5

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.data.records import text_of
+from luban.data.records import identity_of
 
 
 class ExactDuplicates(Cleaner):
@@ -23,7 +23,7 @@ class ExactDuplicates(Cleaner):
         """Yield the first record of each text."""
         seen: set[bytes] = set()
         for record in records:
-            text = " ".join(text_of(record).split())
+            text = " ".join(identity_of(record).split())
             plain = text.casefold() if self.ignore_case else text
             key = blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if key in seen:
