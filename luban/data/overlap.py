@@ -23,6 +23,7 @@ STRIDE = 25  #: a held-out passage starts every so many characters
 _MOST = 2_000_000  #: records and passages looked for in a split: bounds memory
 _BATCH = 1 << 18  #: characters of train looked through at once
 _SHOWN = 5
+_DOCUMENTS = 5  #: held-out records up to which passages decide
 _REPEATED = 20  #: a field whose values stand in more records than this is a label or the like
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _BITS = 24
@@ -81,9 +82,18 @@ def check_overlap(data: Data, found: dict[str, Overlap]) -> None:
     """Refuse held-out splits that repeat too much of train.
 
     Raises:
-        DataError: if the share of repeated records is above ``data.max_overlap``.
+        DataError: if the share of repeated records is above ``data.max_overlap``, or most of a
+            few long documents stands in train, where no whole record need be the same.
     """
     for name, split in found.items():
+        most = max(0.5, data.max_overlap)
+        if split.records <= _DOCUMENTS and split.passage_share > most:
+            raise DataError(
+                f"{split.copied:,} of {split.passages:,} {name} passages are in train too.",
+                expected=f"a share of at most {most:g} (data.max_overlap, if that is more)",
+                got=f"{split.passage_share:.3g}",
+                fix="hold out another text.",
+            )
         if split.record_share > data.max_overlap:
             raise DataError(
                 f"{split.same:,} of {split.records:,} {name} records are in train too.",
