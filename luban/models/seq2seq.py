@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from luban.core.contracts import Model, Ports
 from luban.core.errors import RecipeError
 from luban.models._pegasus import config_of, fields_of, from_pegasus, to_pegasus
-from luban.models._pretrained import load_pretrained, locate, read_config, read_weights
+from luban.models._pretrained import (
+    load_pretrained,
+    locate,
+    read_config,
+    read_weights,
+    resolved,
+)
 from luban.nn.encoder_decoder import EncoderDecoder, Halves
 from luban.nn.shape import Shape
 
@@ -121,19 +127,7 @@ class Seq2seq(Model):
         if self.pretrained is None:
             return self
         folder = locate(self.pretrained)
-        fields = fields_of(read_config(folder), folder)
-        theirs = type(self).from_dict({"name": self.name, **fields}, where=str(folder))
-        filled = {name: getattr(theirs, name) for name in fields}
-        for name in sorted(fields.keys() & self.model_fields_set):
-            if getattr(self, name) not in (None, filled[name]):
-                raise RecipeError(
-                    f"{name} contradicts the pretrained model.",
-                    where=f"model.{name}",
-                    expected=filled[name],
-                    got=getattr(self, name),
-                    fix="remove the field: it is read from config.json.",
-                )
-        return self.replace(**filled)
+        return resolved(self, fields_of(read_config(folder), folder), folder)
 
     def start(self, module: nn.Module) -> tuple[str, ...]:
         """Load the pretrained weights, if there are any; none stays fresh."""
