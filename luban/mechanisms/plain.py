@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import nn
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Mechanism, Pool
 from luban.core.errors import DataError
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
 
 #: Steps whose examples are sorted by length together.
 WINDOW = 32
@@ -26,7 +29,7 @@ class Plain(Mechanism):
         default=True,
         description=(
             "Let a step see examples of about one length, so that little is padded: the examples "
-            "of 32 steps are sorted by length, then those steps are shuffled."
+            "of up to 32 steps of an epoch are sorted by length, then those steps are shuffled."
         ),
     )
     balanced: bool = Field(
@@ -46,25 +49,21 @@ class Plain(Mechanism):
         Raises:
             DataError: if ``balanced`` is asked of examples that have no groups.
         """
-        if pool.lengths is None or not self.group_by_length:
-            return self._in_order(range(step * batch_size, (step + 1) * batch_size), pool, seed)
-        window, place = divmod(step, WINDOW)
-        first = window * WINDOW * batch_size
-        drawn = self._in_order(range(first, first + WINDOW * batch_size), pool, seed)
-        by_length = np.argsort(pool.lengths[[index for _, index in drawn]], kind="stable")
-        turn = int(np.random.default_rng([seed, window, 1]).permutation(WINDOW)[place])
-        return [drawn[at] for at in by_length[turn * batch_size : (turn + 1) * batch_size]]
-
-    def _in_order(self, positions: range, pool: Pool, seed: int) -> list[tuple[int, int]]:
-        """Return what stands at some positions of all epochs, joined end to end."""
+        first, end = step * batch_size, (step + 1) * batch_size
         drawn: list[tuple[int, int]] = []
-        for epoch in range(positions.start // pool.size, (positions.stop - 1) // pool.size + 1):
+        for epoch in range(first // pool.size, (end - 1) // pool.size + 1):
             start = epoch * pool.size
-            slots = slice(max(0, positions.start - start), positions.stop - start)
-            drawn += [(epoch, index) for index in self._epoch(seed, epoch, pool)[slots].tolist()]
+            slots = slice(max(0, first - start), min(pool.size, end - start))
+            order = self._epoch(seed, epoch, pool)
+            if pool.lengths is None or not self.group_by_length:
+                indices = order[slots]
+            else:
+                steps = _Steps(order, pool.lengths, -start % batch_size, batch_size)
+                indices = steps.at(slots, [seed, epoch])
+            drawn += [(epoch, index) for index in indices.tolist()]
         return drawn
 
-    def _epoch(self, seed: int, epoch: int, pool: Pool) -> np.ndarray[Any, Any]:
+    def _epoch(self, seed: int, epoch: int, pool: Pool) -> Array:
         if not self.balanced:
             return _permutation(seed, epoch, pool.size)
         if pool.groups is None:
@@ -95,13 +94,52 @@ class Plain(Mechanism):
         torch._foreach_div_([p.grad for p in parameters if p.grad is not None], count)
 
 
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """An epoch whose whole steps each see examples of about one length.
+
+    Attributes:
+        order: The examples of the epoch, shuffled.
+        lengths: Positions of each example.
+        head: Examples that complete a step begun in the epoch before.
+        size: Examples of a step.
+    """
+
+    order: Array
+    lengths: Array
+    head: int
+    size: int
+
+    def at(self, slots: slice, key: list[int]) -> Array:
+        """Return the part of one step that lies in this epoch.
+
+        Examples only change places within a window of whole steps, so an epoch stays complete.
+
+        Args:
+            slots: Where in the epoch the step stands.
+            key: Seeds the order of the steps in a window.
+        """
+        if slots.start < self.head:
+            return self.order[slots]
+        window, place = divmod((slots.start - self.head) // self.size, WINDOW)
+        begin = self.head + window * WINDOW * self.size
+        held = self.order[begin : begin + WINDOW * self.size]
+        steps = len(held) // self.size
+        if place == steps:  # the epoch ends within this step
+            return held[steps * self.size :]
+        held = held[: steps * self.size]
+        by_length = held[np.argsort(self.lengths[held], kind="stable")]
+        turn = int(np.random.default_rng([*key, window, 1]).permutation(steps)[place])
+        return by_length[turn * self.size : (turn + 1) * self.size]
+
+
 @lru_cache(maxsize=8)
-def _permutation(seed: int, epoch: int, size: int) -> np.ndarray[Any, Any]:
+def _permutation(seed: int, epoch: int, size: int) -> Array:
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
 @lru_cache(maxsize=8)
-def _balanced(seed: int, epoch: int, groups: bytes, dtype: str) -> np.ndarray[Any, Any]:
+def _balanced(seed: int, epoch: int, groups: bytes, dtype: str) -> Array:
     """Return as many indices as there are examples, every group as likely as any other."""
     _, group, counts = np.unique(
         np.frombuffer(groups, dtype), return_inverse=True, return_counts=True
