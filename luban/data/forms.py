@@ -147,14 +147,25 @@ def is_table(lines: Sequence[str]) -> bool:
 
 
 def has_quotes(lines: Sequence[str]) -> bool:
-    """Return whether quotes in tabbed lines stand around fields, rather than in the text."""
-    cells = [cell for line in lines for cell in line.split("\t") if '"' in cell]
+    """Return whether quotes in tabbed lines stand around fields, rather than in the text.
+
+    They do if all rows so read have one width and no field swallows a tab; it may go on over line
+    ends. The lines may end within such a field: they are the head of a file.
+    """
+    quoted = any(cell.startswith('"') for line in lines for cell in line.split("\t"))
+    if not quoted:
+        return not any('"' in line for line in lines)
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter="\t", strict=True)
+    widths, read = set[int](), 0
     try:
-        return all(len(next(csv.reader([cell], strict=True))) > 0 for cell in cells) and all(
-            cell[0] == cell[-1] == '"' and len(cell) > 1 for cell in cells
-        )
+        for row in reader:
+            widths |= {len(row)} if row else set()
+            if any("\t" in cell for cell in row):
+                return False
+            read = reader.line_num
     except csv.Error:
-        return False
+        return len(widths) == 1 and read >= 0.9 * len(lines)
+    return len(widths) == 1
 
 
 def is_labelled(lines: Sequence[str]) -> bool:

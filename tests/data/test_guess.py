@@ -88,6 +88,12 @@ def test_forms_are_told_by_content(tmp_path: Path) -> None:
             {"name": "csv", "delimiter": "\t", "quoting": False, "columns": ["column1", "column2"]},
         ),
         ('a\t"b"\nc\t"d"\n', {"name": "csv", "delimiter": "\t"}),
+        (  # a quoted field goes on over a line end; quotes in others are characters
+            "a\tb\tx\n" * 50 + 'y\t"c\nd ""e"""\tf\n' + 'g "h" i\tj\tx\n',
+            {"name": "csv", "delimiter": "\t"},
+        ),
+        ("a\tb\n" * 9 + '"c" d\te\n', {"name": "csv", "delimiter": "\t", "quoting": False}),
+        ('a\tb\n"e\tf\n' + "c\td\n" * 9, {"name": "csv", "delimiter": "\t", "quoting": False}),
         (
             "1 good film\n0 bad one\n1 fine\n",
             {"name": "lines", "pattern": r"(?P<label>\S+)\s+(?P<text>.*)"},
