@@ -105,6 +105,17 @@ def own_fields(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.items() if not key.startswith("_")}
 
 
+def opened(record: Record) -> Record:
+    """Return the record with tables opened: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
+    found: Record = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping) and not name.startswith("_"):
+            found |= {f"{name}.{key}": item for key, item in opened(dict(value)).items()}
+        else:
+            found[name] = value
+    return found
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value

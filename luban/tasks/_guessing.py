@@ -11,9 +11,19 @@ from luban.data.records import own_fields
 from luban.data.scripts import script_shares
 from luban.tasks._labels import label_of
 
-_TEXTS = ("text", "sentence", "content", "review", "title", "body", "comment", "query", "premise")
+_TEXTS = ("text", "sentence", "content", "review", "body", "comment", "title", "query", "premise")
 _SECONDS = ("text_pair", "sentence2", "hypothesis", "text2", "sentence_2", "text_b")
-_LABELS = ("label", "labels", "class", "category", "sentiment", "topic", "intent", "polarity")
+_LABELS = (
+    "label",
+    "labels",
+    "tags",
+    "class",
+    "category",
+    "sentiment",
+    "topic",
+    "intent",
+    "polarity",
+)
 _VALUES = ("value", "score", "rating", "stars", "similarity", "label", "target", "price")
 
 
@@ -22,7 +32,7 @@ def guess_labels(sample: Sequence[Record]) -> Guess | None:
     fields = _columns(sample)
     found = [(name, k) for name, column in fields.items() if (k := _classes(column))]
     text = _text(fields)
-    named = [item for item in found if item[0].lower() in _LABELS]
+    named = [item for item in found if _last(item[0]) in _LABELS]
     if text is None or not (named or found):
         return None
     label, classes = min(named or found, key=lambda item: item[1])
@@ -39,7 +49,7 @@ def guess_values(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a regression: a text beside a number that takes many values."""
     fields = _columns(sample)
     found = [name for name, column in fields.items() if _is_measure(column)]
-    named = [name for name in found if name.lower() in _VALUES]
+    named = [name for name in found if _last(name) in _VALUES]
     text = _text(fields)
     if text is None or not (named or len(found) == 1):
         return None
@@ -67,10 +77,15 @@ def _text(fields: dict[str, list[Any]]) -> str | None:
         for name, column in fields.items()
         if all(isinstance(value, str) for value in column) and len(set(column)) > len(column) / 2
     }
-    known = [name for name in _TEXTS for field in sizes if field.lower() == name]
+    known = [field for name in _TEXTS for field in sizes if _last(field) == name]
     if known:
-        return next(field for field in sizes if field.lower() == known[0])
+        return known[0]
     return max(sizes, key=lambda name: sizes[name]) if sizes else None
+
+
+def _last(name: str) -> str:
+    """Return what a field is called in the table that holds it: ``meta.Tags`` is ``tags``."""
+    return name.rpartition(".")[2].lower()
 
 
 def _classes(column: list[Any]) -> int:

@@ -104,6 +104,22 @@ DATA: dict[str, tuple[Callable[[], dict[str, str]], str]] = {
         lambda: {"x.jsonl": lines(*({"messages": messages(i)} for i in COUNT))},
         "instruction-tuning",
     ),
+    "nested": (
+        lambda: {
+            "x.json": json.dumps(
+                {
+                    "items": [
+                        {
+                            "article": {"title": f"No {i}", "body": sentence(i)},
+                            "meta": {"tags": ["even", "some"][i % 2 :], "by": "x"},
+                        }
+                        for i in COUNT
+                    ]
+                }
+            )
+        },
+        "text-classification",
+    ),
     "prompts": (
         lambda: {
             "x.jsonl": lines(*({"prompt": sentence(i), "completion": sentence(i)} for i in COUNT))
@@ -173,6 +189,11 @@ def test_what_was_taken_for_what_and_what_else_it_could_be(here: Path) -> None:
     other = done("init", path, "--task", "text-generation", "-o", "other.yaml", "--json").json
     assert (other["task"], other["source"]["fields"]) == ("text-generation", {"text": "review"})
     assert done("validate", "other.yaml").code == 0
+
+
+def test_fields_in_tables_are_found_by_their_path(here: Path) -> None:
+    said = done("init", write(DATA["nested"][0]()), "--json").json
+    assert said["source"]["fields"] == {"text": "article.body", "label": "meta.tags"}
 
 
 @pytest.mark.parametrize(

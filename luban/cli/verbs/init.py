@@ -14,10 +14,11 @@ from rich.console import Console
 
 from luban.core import registry
 from luban.core.component import Component
-from luban.core.contracts import Guess, Model, Source, Stage, Task
+from luban.core.contracts import Guess, Model, Record, Source, Stage, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
 from luban.data.guess import Found, guess
+from luban.data.records import opened, own_fields
 
 _WIDTH = 100
 #: What a training does unless the task knows better.
@@ -73,12 +74,24 @@ def perform(args: argparse.Namespace) -> int:
 def recognised(found: Found) -> dict[str, Guess]:
     """Return what each task makes of the data, the most confident first.
 
-    A task that would need other field names than the source can give is left out.
+    A task that would need other field names than the source can give is left out. What a task
+    sees only in tables within the records comes after all that is seen without opening them.
     """
+    guesses = _asked(found, found.sample)
+    if any(isinstance(value, dict) for value in own_fields(found.sample[0]).values()):
+        guesses |= {
+            name: made
+            for name, made in _asked(found, list(map(opened, found.sample))).items()
+            if name not in guesses
+        }
+    return guesses
+
+
+def _asked(found: Found, sample: list[Record]) -> dict[str, Guess]:
     guesses = {
         name: made
         for name in registry.names("tasks")
-        if (made := registry.load("tasks", name, Task).recognise(found.sample))  # type: ignore[type-abstract]
+        if (made := registry.load("tasks", name, Task).recognise(sample))  # type: ignore[type-abstract]
         and (not made.fields or _renamed(found.source, made.fields) != found.source)
     }
     return dict(sorted(guesses.items(), key=lambda item: -item[1].confidence))
@@ -142,7 +155,7 @@ def _chosen(asked: str | None, guesses: Mapping[str, Guess], found: Found) -> st
             fix=registry.nearest(asked, names),
         )
     if (asked and asked not in guesses) or not guesses:
-        fields = ", ".join(found.facts.get("fields", ["text"]))
+        fields = ", ".join(own_fields(opened(found.sample[0])))
         raise DataError(
             f"the task {asked} cannot tell which fields to take."
             if asked
