@@ -5,6 +5,9 @@ Shapes: B examples, T positions, D width of the features.
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -93,8 +96,13 @@ class MultiTask(Objective):
         tokenizer = getattr(main, "tokenizer", None)
         if tokenizer is None or not hasattr(self.task, "tokenizer"):
             raise RecipeError("a task without a tokenizer cannot share one.", where=f"{_HERE}.task")
-        learned = self.task.learn(self.source.read("train"))
-        second = learned.model_copy(update={"tokenizer": tokenizer})
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.task.learn(self.source.read("train")).save(folder)
+            tokenizer.save(folder)
+            # Loaded, not just replaced: what else depends on a tokenizer (a chat template, say)
+            # is made anew.
+            second = self.task.model_copy(update={"tokenizer": tokenizer}).load(folder)
         if second.ports().produces == "tokens" and tokenizer.special("mask") is None:
             raise RecipeError(
                 "the main task's tokenizer has no token that hides another.",

@@ -78,6 +78,18 @@ def test_the_second_task_reads_with_the_first_tokenizer(other: Path) -> None:
     assert all(text in "to question that benobler to be" for text in texts)
 
 
+def test_a_second_conversation_is_written_with_the_first_tokenizer(tmp_path: Path) -> None:
+    chat = {"name": "instruction-tuning", "tokenizer": "char", "context": 64}
+    task = Task.from_dict(chat).learn([{"prompt": "a quiz", "completion": "be not lot hot"}])
+    row = {"prompt": "to be", "completion": "or not"}
+    (tmp_path / "chat.jsonl").write_text(json.dumps(row))
+    source = {"name": "jsonl", "path": str(tmp_path / "chat.jsonl")}
+    made = Objective.from_dict({"name": "multi-task", "task": chat, "source": source})
+    second = made._learned(task)  # type: ignore[attr-defined]
+    for name, ids in task.encode(row).items():
+        assert second.encode(row)[name].tolist() == ids.tolist()
+
+
 def test_a_label_comes_from_the_mean_over_real_positions() -> None:
     torch.manual_seed(0)
     ports = ports_of("label")
