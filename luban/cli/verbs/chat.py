@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from luban.cli.console import Terminal
+from luban.cli.sampling import sampling_options, sampling_params
 from luban.core.errors import RequestError, RunError
 from luban.inference.chat import Conversation
 from luban.inference.sampling import SamplingParams
@@ -23,14 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("target", metavar="RUN", help="a run of instruction-tuning")
     parser.add_argument("--system", default="", help="a message that stands before all others")
-    parser.add_argument("--max-tokens", type=int, default=512, help="of one answer")
-    parser.add_argument("--temperature", type=float, default=0.7, help="0: always the likeliest")
-    parser.add_argument("--top-k", type=int, default=0, help="0: no bound")
-    parser.add_argument("--top-p", type=float, default=0.95)
-    parser.add_argument("--min-p", type=float, default=0.0)
-    parser.add_argument("--repetition-penalty", type=float, default=1.0)
-    parser.add_argument("--stop", action="append", default=[], help="end here; may be repeated")
-    parser.add_argument("--seed", type=int, default=None)
+    sampling_options(parser, max_tokens=512, temperature=0.7, top_p=0.95)
 
 
 def perform(args: argparse.Namespace) -> int:
@@ -51,16 +45,7 @@ def perform(args: argparse.Namespace) -> int:
             if isinstance(generator, TextGenerator)
             else f"luban predict {run.path}.",
         )
-    params = SamplingParams(
-        max_tokens=args.max_tokens,
-        temperature=args.temperature,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        min_p=args.min_p,
-        repetition_penalty=args.repetition_penalty,
-        stop=tuple(args.stop),
-        seed=args.seed,
-    )
+    params = sampling_params(args)
     conversation, code = Conversation(generator, args.system), 0
     if sys.stdin.isatty():
         terminal.say(_HELP)

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from luban.cli.console import Terminal
+from luban.cli.sampling import sampling_options, sampling_params
 from luban.core.errors import RunError
-from luban.inference.sampling import SamplingParams
 from luban.run import Run
 from luban.trained import load_trained
 
@@ -19,14 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("target", metavar="RUN", help="a run directory")
     parser.add_argument("--prompt", default="", help="text to continue; - reads standard input")
-    parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest")
-    parser.add_argument("--top-k", type=int, default=0, help="0: no bound")
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--min-p", type=float, default=0.0)
-    parser.add_argument("--repetition-penalty", type=float, default=1.0)
-    parser.add_argument("--stop", action="append", default=[], help="end here; may be repeated")
-    parser.add_argument("--seed", type=int, default=None)
+    sampling_options(parser, max_tokens=256, temperature=1.0, top_p=1.0)
     parser.add_argument("-n", type=int, default=1, help="number of continuations")
 
 
@@ -42,16 +35,7 @@ def perform(args: argparse.Namespace) -> int:
             fix=f"luban predict {run.path} --text TEXT.",
         )
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt.replace("\\n", "\n")
-    params = SamplingParams(
-        max_tokens=args.max_tokens,
-        temperature=args.temperature,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        min_p=args.min_p,
-        repetition_penalty=args.repetition_penalty,
-        stop=tuple(args.stop),
-        seed=args.seed,
-    )
+    params = sampling_params(args)
     if args.json:
         answers = [asdict(answer) for answer in generator.generate(prompt, params, args.n)]
         print(json.dumps(answers, ensure_ascii=False))
