@@ -132,7 +132,7 @@ class TextClassification(PairTask):
         logits, labels = model(**batch.inputs), batch.targets["labels"]
         smoothing = self.label_smoothing if model.training else 0.0
         found, gamma = self._labels.weights(self.class_weights), self.focal_gamma
-        weight = None if found is None else logits.new_tensor(found)
+        weight = None if found is None else torch.tensor(found, device=logits.device)  # not in bf16
         if self._labels.several:
             return binary_cross_entropy(
                 logits, labels, label_smoothing=smoothing, pos_weight=weight, focal_gamma=gamma
