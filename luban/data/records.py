@@ -107,7 +107,7 @@ def own_fields(record: Record) -> dict[str, Any]:
 
 def opened(record: Record) -> Record:
     """Return the record with tables opened: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
-    found: Record = {}
+    found: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, Mapping) and not name.startswith("_"):
             found |= {f"{name}.{key}": item for key, item in opened(dict(value)).items()}

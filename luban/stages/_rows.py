@@ -63,10 +63,11 @@ def model_rows(
         where = mine[start : start + batch_size] or [0]  # no share: only learn how wide rows are
         chunk = [examples[i] for i in where]
         predictions = measuring.predict(module, task.collate(chunk).to(device))
+        targets = [task.target(example) for example in chunk]
         for metric in metrics:
             rows = [
-                metric.row(prediction, task.target(example))
-                for prediction, example in zip(predictions, chunk, strict=True)
+                metric.row(prediction, target)
+                for prediction, target in zip(predictions, targets, strict=True)
             ]
             table = tables.setdefault(metric.label, np.zeros((len(examples), len(rows[0]))))
             if mine:
