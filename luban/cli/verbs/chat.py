@@ -22,7 +22,7 @@ _HELP = "/reset forgets the conversation, /exit (or Ctrl-D) ends it."
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("target", metavar="RUN", help="a run of instruction-tuning")
+    parser.add_argument("target", metavar="RUN", help="a run that has learned to answer")
     parser.add_argument("--system", default="", help="a message that stands before all others")
     sampling_options(parser, max_tokens=512, temperature=0.7, top_p=0.95)
 
@@ -40,7 +40,7 @@ def perform(args: argparse.Namespace) -> int:
         raise RunError(
             f"a run of {task.name} cannot chat: it has no chat template.",
             where=run.path,
-            expected="a run of instruction-tuning with format: chat",
+            expected="a run with a chat template",
             fix=f"luban generate {run.path} --prompt TEXT."
             if isinstance(generator, TextGenerator)
             else f"luban predict {run.path}.",
