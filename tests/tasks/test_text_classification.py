@@ -346,52 +346,6 @@ def test_balanced_sampling_knows_the_classes() -> None:
 # Recognition
 
 
-def rows(size: int = 60, **columns: Any) -> list[Record]:
-    return [{name: make(i) for name, make in columns.items()} for i in range(size)]
-
-
-def text(i: int) -> str:
-    return f"a sentence with number {i} in it"
-
-
-def test_a_text_beside_few_values_is_recognised() -> None:
-    found = TextClassification.recognise(rows(review=text, stars=lambda i: str(i % 2)))
-    assert found is not None
-    assert found.fields == {"text": "review", "label": "stars"}
-    named = TextClassification.recognise(
-        rows(text=text, source=lambda i: i % 3, label=lambda i: "ab"[i % 2])
-    )
-    assert named is not None
-    assert named.fields == {}
-    assert named.confidence > found.confidence
-    assert named.task["tokenizer"] == "bpe"
-    pairs = TextClassification.recognise(
-        rows(sentence1=text, hypothesis=text, label=lambda i: i % 3)
-    )
-    assert pairs is not None
-    assert pairs.fields["text_pair"] == "hypothesis"
-    chinese = TextClassification.recognise(
-        rows(text=lambda i: f"第{i}条新闻标题", label=lambda i: i % 3)
-    )
-    assert chinese is not None
-    assert chinese.task == {"tokenizer": "char", "max_length": 64}
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"text": text},
-        {"text": text, "id": lambda i: i},
-        {"text": text, "summary": lambda i: f"the {i}th summary of it all"},
-        {"label": lambda i: i % 2},
-        {"text": text, "label": lambda i: 0},
-    ],
-)
-def test_other_records_are_not(columns: dict[str, Any]) -> None:
-    assert TextClassification.recognise(rows(**columns)) is None
-    assert TextClassification.recognise([]) is None
-
-
 def test_damaged_labels_are_told(tmp_path: Path) -> None:
     task().learn(ONE).save(tmp_path)
     (tmp_path / "labels.json").write_text("{")
