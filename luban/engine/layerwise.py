@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from torch import nn
 from torch.optim import Optimizer
 
@@ -10,8 +12,9 @@ def decay_by_layer(optimizer: Optimizer, module: nn.Module, decay: float) -> Non
     """Split an optimizer's groups so that each layer has its own ``initial_lr``, in place.
 
     With L blocks the head keeps the full rate, the last block gets ``decay`` times it, the first
-    one ``decay ** L``, the stem ``decay ** (L + 1)`` (ELECTRA's layer-wise decay, Clark et al.
-    2020, 2003.10555, appendix A). Parameters that belong to none of these keep the full rate.
+    one ``decay ** L``, all that the module has before it (embeddings of tokens, positions and
+    segments, their norm) ``decay ** (L + 1)`` (ELECTRA's layer-wise decay, Clark et al. 2020,
+    2003.10555, appendix A). What comes after the last block keeps the full rate.
 
     Args:
         optimizer: Any whose groups have ``initial_lr`` and ``param_names``.
@@ -39,9 +42,11 @@ def decay_by_layer(optimizer: Optimizer, module: nn.Module, decay: float) -> Non
 def _scales(module: nn.Module, decay: float) -> dict[int, float]:
     """Return the factor of each parameter by its identity."""
     blocks = list(getattr(module, "blocks", ()))
-    scales: dict[int, float] = {}
-    for parameter in module.get_submodule("stem").parameters():
-        scales[id(parameter)] = decay ** (len(blocks) + 1)
+    inside = {id(parameter) for block in blocks for parameter in block.parameters()}
+    below = [id(parameter) for parameter in module.get_submodule("stem").parameters()]
+    if blocks:  # parameters come in the order in which their modules were made
+        below += takewhile(lambda each: each not in inside, map(id, module.parameters()))
+    scales = dict.fromkeys(below, decay ** (len(blocks) + 1))
     for index, block in enumerate(blocks):
         for parameter in block.parameters():
             scales[id(parameter)] = decay ** (len(blocks) - index)

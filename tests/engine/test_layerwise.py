@@ -23,6 +23,7 @@ DECAY, BLOCKS, RATE = 0.5, 3, 0.01
 #: What each part of the model below gets of the full rate.
 SHARES = {
     "stem": DECAY ** (BLOCKS + 1),
+    "places": DECAY ** (BLOCKS + 1),
     "blocks.0": DECAY**3,
     "blocks.1": DECAY**2,
     "blocks.2": DECAY,
@@ -32,17 +33,18 @@ SHARES = {
 
 
 class Deep(nn.Module):
-    """A stem, blocks of a matrix and a vector, a norm, a head."""
+    """A stem and positions, blocks of a matrix and a vector, a norm, a head."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Embedding(7, 4)
+        self.places = nn.Embedding(9, 4)
         self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(BLOCKS))
         self.norm = nn.LayerNorm(4)
         self.head = nn.Linear(4, 7)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        x = self.stem(input_ids)
+        x = self.stem(input_ids) + self.places.weight[: input_ids.shape[-1]]
         for block in self.blocks:
             x = x + block(x).tanh()
         out: Tensor = self.head(self.norm(x))
