@@ -25,7 +25,7 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
-from luban.data.rows import SPECIALS, as_bytes, as_text, padded
+from luban.data.rows import SPECIALS, as_bytes, as_text, ids_type, padded
 from luban.data.scripts import script_shares
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
@@ -175,7 +175,7 @@ class QuestionAnswering(TokenizedTask):
                     got=record["context"],
                 )
         questions = self.tokenizer.encode_batch([text_in(record, "question") for record in records])
-        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        dtype = ids_type(self.tokenizer)
         return [
             {
                 "question_ids": np.array(question[: self.max_question_length], dtype),
@@ -367,5 +367,6 @@ def _best_threshold(rows: Array) -> float:
     spans = np.concatenate([[0.0], np.cumsum(rows[:, 1])])
     none = np.concatenate([np.cumsum(rows[::-1, 2])[::-1], [0.0]])
     chances = np.concatenate([[0.0], rows[:, 0], [1.0]])
-    at = int((spans + none).argmax())
+    total = np.where(chances[1:] > chances[:-1], spans + none, -1.0)  # equal ones stay together
+    at = int(total.argmax())
     return float(chances[at : at + 2].mean())
