@@ -100,6 +100,26 @@ def parts_of(record: Record) -> dict[str, str]:
     return {name: value for name, value in fields if name != "id" and isinstance(value, str)}
 
 
+def unusable(record: Record, field: str, form: str, *, also: str = "") -> DataError:
+    """Return the error for a record whose field is absent, or is not what a task needs.
+
+    Args:
+        record: The row, with ``_where``.
+        field: Our name of the field.
+        form: What the field must be: ``that is a string``, say.
+        also: What else would help where the field is absent.
+    """
+    found = record.get(field)
+    name = f"name the field with data.source.fields: {{{field}: YOURS}}{also}."
+    return DataError(
+        f"the record has no {field}.",
+        where=record.get("_where", ""),
+        expected=f"a field {field!r}{'' if form.startswith(',') else ' '}{form}",
+        got=f"fields: {', '.join(own_fields(record))}" if found is None else found,
+        fix=name if found is None else "mend or drop this row.",
+    )
+
+
 def own_fields(record: Record) -> dict[str, Any]:
     """Return the data's own fields, without those that start with ``_``."""
     return {key: value for key, value in record.items() if not key.startswith("_")}

@@ -39,6 +39,11 @@ def kept(rows: Sequence[Array]) -> Tensor:
     return padded([np.ones(len(row), np.int64) for row in rows], 0)
 
 
+def ids_type(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:
+    """Return the smallest type of array that holds every id."""
+    return np.uint16 if tokenizer.size <= 2**16 else np.uint32
+
+
 def encoder_row(
     tokenizer: Tokenizer, first: Sequence[int], second: Sequence[int] | None, max_length: int
 ) -> tuple[Example, bool]:
@@ -56,7 +61,7 @@ def encoder_row(
         ``input_ids`` and, for pairs, ``token_type_ids``.
     """
     start, separator = tokenizer.special("start"), tokenizer.special("separator")
-    dtype = np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    dtype = ids_type(tokenizer)
     one, two = list(first), list(second or ())
     room = max_length - (2 if second is None else 3)
     cut = len(one) + len(two) > room

@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr
 from luban.core.contracts import Example, Examples, Ports, Record, Supervision
 from luban.core.errors import DataError
 from luban.core.files import write_json
-from luban.data.records import own_fields
+from luban.data.records import unusable
 from luban.data.rows import SPECIALS, encoder_inputs, encoder_row
 from luban.tasks._learned import read_learned
 from luban.tasks._tokenized import TokenizedTask
@@ -123,8 +123,15 @@ class PairTask(TokenizedTask, ABC):
         return self.encode_batch([record])[0]
 
     def encode_input(self, record: Record) -> Example:
-        """Return the same without ``label``."""
-        return self._inputs([record])[0]
+        """Return the same without ``label``.
+
+        Raises:
+            DataError: for a record without text.
+        """
+        example = self._inputs([record])[0]
+        if not self.supervision(example).count:
+            raise unusable(record, "text", ", a string that is not blank")
+        return example
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode many records, their texts on all cores."""
@@ -168,24 +175,12 @@ def text_of(record: Record, field: str = "text") -> str:
     text = record.get(field)
     if isinstance(text, str):
         return text
-    raise missing(record, field, "that is a string", text)
+    raise unusable(record, field, "that is a string")
 
 
 def pair_of(record: Record) -> str | None:
     """Return the second text of a record, if it has one."""
     return None if record.get("text_pair") is None else text_of(record, "text_pair")
-
-
-def missing(record: Record, field: str, form: str, got: Any = None) -> DataError:
-    """Return the error for a record whose field is absent or of the wrong type."""
-    fields = ", ".join(own_fields(record))
-    return DataError(
-        f"the record has no {field}.",
-        where=record.get("_where", ""),
-        expected=f"a field {field!r} {form}",
-        got=f"fields: {fields}" if got is None else got,
-        fix=f"name the field with data.source.fields: {{{field}: YOURS}}.",
-    )
 
 
 def _pair_needed(record: Record) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from luban.core.contracts import Example, Examples, Record, Tokenizer
 from luban.core.errors import DataError
-from luban.data.records import own_fields
+from luban.data.records import unusable
 from luban.data.rows import as_text, encoder_row
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -31,13 +31,7 @@ def text_in(record: Record, field: str) -> str:
     value = record.get(field)
     if isinstance(value, str) and value.strip():
         return value
-    raise DataError(
-        f"the record has no {field}.",
-        where=record.get("_where", ""),
-        expected=f"a field {field!r}, a string that is not blank",
-        got=f"fields: {', '.join(own_fields(record))}" if value is None else value,
-        fix=f"name the field with data.source.fields: {{{field}: YOURS}}.",
-    )
+    raise unusable(record, field, ", a string that is not blank")
 
 
 def answers_in(record: Record) -> list[Answer]:
@@ -59,13 +53,8 @@ def answers_in(record: Record) -> list[Answer]:
         answers = [_answer(item) for item in found]
         if None not in answers:
             return [answer for answer in answers if answer and answer[0].strip()]
-    raise DataError(
-        "the record has no answers.",
-        where=record.get("_where", ""),
-        expected="a field 'answers', a list of {text, start}, empty if there is no answer",
-        got=f"fields: {', '.join(own_fields(record))}" if found is None else found,
-        fix="name the field with data.source.fields: {answers: YOURS}.",
-    )
+    form = ", a list of {text, start}, empty if there is no answer"
+    raise unusable(record, "answers", form)
 
 
 def places_of(record: Record, answers: Sequence[Answer], context: str, spans: Array) -> Array:

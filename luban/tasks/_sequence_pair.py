@@ -28,14 +28,15 @@ from luban.core.contracts import (
     Tokenizer,
 )
 from luban.core.files import write_json
-from luban.data.rows import as_bytes, as_text, kept, padded
+from luban.data.records import unusable
+from luban.data.rows import as_bytes, as_text, ids_type, kept, padded
 from luban.inference.beam import BeamParams, beam_search
 from luban.inference.engine import Answer, answers
 from luban.inference.sampling import SamplingParams
 from luban.metrics.loss import Loss
 from luban.metrics.perplexity import Perplexity
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._pairs import missing, text_of
+from luban.tasks._pairs import text_of
 
 #: Between the references of an example: a byte that no UTF-8 text holds.
 _BETWEEN = b"\xff"
@@ -150,8 +151,15 @@ class SequencePair(Task, ABC):
         return self.encode_batch([record])[0]
 
     def encode_input(self, record: Record) -> Example:
-        """Return ``input_ids``."""
-        return {"input_ids": self._encoded([text_of(record, self.reads)])[0]}
+        """Return ``input_ids``.
+
+        Raises:
+            DataError: for a record without text.
+        """
+        text = text_of(record, self.reads)
+        if not text.strip():
+            raise unusable(record, self.reads, ", a string that is not blank")
+        return {"input_ids": self._encoded([text])[0]}
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode many records on all cores."""
@@ -287,7 +295,7 @@ class SequencePair(Task, ABC):
     def _encoded(self, texts: Sequence[str]) -> list[np.ndarray[Any, Any]]:
         length = self.max_source_length
         return [
-            np.append(ids[: length - 1], self.tokenizer.end).astype(_dtype(self.tokenizer))
+            np.append(ids[: length - 1], self.tokenizer.end).astype(ids_type(self.tokenizer))
             for ids in self.tokenizer.encode_batch(texts)
         ]
 
@@ -297,7 +305,7 @@ class SequencePair(Task, ABC):
         several = found if isinstance(found, list | tuple) else [found]
         texts = [answer for answer in several if isinstance(answer, str)]
         if not texts or len(texts) < len(several):
-            raise missing(record, self.writes, "that is a string, or a list of them", found)
+            raise unusable(record, self.writes, "that is a string, or a list of them")
         return [text_of(record, self.reads), *texts]
 
     def _with(self, tokenizer: Tokenizer, target: Tokenizer | None) -> Self:
@@ -306,11 +314,7 @@ class SequencePair(Task, ABC):
 
 def _closed(tokenizer: Tokenizer, ids: list[int], longest: int) -> np.ndarray[Any, Any]:
     """Return the ids and the end token; if that is too long, a cut answer without an end."""
-    return np.array([*ids, tokenizer.end][:longest], _dtype(tokenizer))
-
-
-def _dtype(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:
-    return np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    return np.array([*ids, tokenizer.end][:longest], ids_type(tokenizer))
 
 
 def _closing(saved: Any, end: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from luban.core.contracts import Example, Examples, Record
 from luban.core.errors import DataError
-from luban.data.records import own_fields
+from luban.data.records import own_fields, unusable
 from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, mended, parsed
 from luban.data.words import Span, joined, words_of
 
@@ -141,14 +141,8 @@ def tags_in(record: Record, words: Words) -> list[str]:
     """
     tags = record.get("tags")
     if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
-        raise DataError(
-            "the record has no tags.",
-            where=record.get("_where", ""),
-            expected="a field 'tags', a list of strings such as B-person",
-            got=f"fields: {', '.join(own_fields(record))}" if tags is None else tags,
-            fix="name the field with data.source.fields: {tags: YOURS}; numbers get names with "
-            "data.source.values.",
-        )
+        also = "; numbers get names with data.source.values"
+        raise unusable(record, "tags", ", a list of strings such as B-person", also=also)
     if len(tags) != len(words.spans):
         raise DataError(
             "there is not one tag for each token.",
@@ -184,13 +178,7 @@ def _word_ids(example: Example) -> Iterator[tuple[int, ...]]:
 def _spanned(record: Record, words: Words) -> list[Entity]:
     entities = record.get("entities")
     if not isinstance(entities, list | tuple) or not all(map(_is_entity, entities)):
-        raise DataError(
-            "the record has no entities.",
-            where=record.get("_where", ""),
-            expected="a field 'entities', a list of {start, end, type}, in characters",
-            got=f"fields: {', '.join(own_fields(record))}" if entities is None else entities,
-            fix="name the field with data.source.fields: {entities: YOURS}.",
-        )
+        raise unusable(record, "entities", ", a list of {start, end, type}, in characters")
     found = sorted((_type(e), e["start"], e["end"]) for e in entities)
     found.sort(key=lambda entity: entity[1:])
     _check(found, words, str(record.get("_where", "")))

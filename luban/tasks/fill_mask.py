@@ -24,8 +24,8 @@ from luban.core.contracts import (
 from luban.core.errors import ContractError, DataError
 from luban.data.lm import Unigram
 from luban.data.masking import SEEN, MaskedRows, Masking
-from luban.data.records import own_fields
-from luban.data.rows import SPECIALS, encoder_inputs, encoder_row, padded
+from luban.data.records import unusable
+from luban.data.rows import SPECIALS, encoder_inputs, encoder_row, ids_type, padded
 from luban.metrics.loss import Loss
 from luban.metrics.masked_accuracy import MaskedAccuracy
 from luban.metrics.perplexity import Perplexity
@@ -95,7 +95,7 @@ class FillMask(TokenizedTask):
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode texts on all cores; a piece of a longer text gets no separator."""
         lists = self.tokenizer.encode_batch([_text(record) for record in records])
-        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        dtype = ids_type(self.tokenizer)
         end = self._special("separator")
         examples: list[Example] = []
         for ids, record in zip(lists, records, strict=True):
@@ -249,11 +249,5 @@ class FillMask(TokenizedTask):
 def _text(record: Record) -> str:
     text = record.get("text")
     if not isinstance(text, str):
-        raise DataError(
-            "the record has no text.",
-            where=record.get("_where", ""),
-            expected="a field 'text' that is a string",
-            got=f"fields: {', '.join(own_fields(record))}" if text is None else text,
-            fix="name the field with data.source.fields: {text: YOURS}, or build it by template.",
-        )
+        raise unusable(record, "text", "that is a string", also=", or build it by template")
     return text

@@ -34,7 +34,7 @@ from luban.data.chat.template import (
 )
 from luban.data.lm import Unigram
 from luban.data.packing import Packed, positions_of
-from luban.data.rows import padded
+from luban.data.rows import ids_type, padded
 from luban.inference.text import TextGenerator
 from luban.metrics.bits_per_byte import BitsPerByte
 from luban.metrics.loss import Loss
@@ -136,7 +136,7 @@ class InstructionTuning(TokenizedTask):
         answers = np.zeros(len(ids), np.uint8)
         for first, last in spans:
             answers[first:last] = 1
-        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        dtype = ids_type(self.tokenizer)
         return {
             "input_ids": np.array(ids, dtype),
             "answers": answers,

@@ -23,7 +23,7 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.data.records import own_fields
-from luban.data.rows import padded
+from luban.data.rows import ids_type, padded
 from luban.metrics.choice_accuracy import ChoiceAccuracy
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._tokenized import TokenizedTask
@@ -97,7 +97,7 @@ class MultipleChoice(TokenizedTask):
             context = (context or [self.tokenizer.end])[-room:]
             rows.append([*context, *choice])
             asked.append(len(context))
-        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        dtype = ids_type(self.tokenizer)
         return {
             "input_ids": np.concatenate([np.array(row, dtype) for row in rows]),
             "lengths": np.array([len(row) for row in rows], np.uint32),

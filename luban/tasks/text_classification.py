@@ -17,6 +17,7 @@ from luban.core.batch import Batch, Losses
 from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
 from luban.core.files import write_json
 from luban.data.bayes import NaiveBayes
+from luban.data.records import unusable
 from luban.metrics.accuracy import Accuracy
 from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError
@@ -26,7 +27,7 @@ from luban.nn.losses import binary_cross_entropy, cross_entropy
 from luban.tasks._guessing import guess_labels
 from luban.tasks._labels import Answer, Labels, label_of
 from luban.tasks._learned import read_learned
-from luban.tasks._pairs import PairTask, missing
+from luban.tasks._pairs import PairTask
 
 _FILE = "labels.json"
 
@@ -78,7 +79,7 @@ class TextClassification(PairTask):
     def _name(self, record: Record, value: Any) -> str:
         name = label_of(value)
         if name is None:
-            raise missing(record, "label", "that is a string or a whole number", value)
+            raise unusable(record, "label", "that is a string or a whole number")
         return name
 
     def learn_answers(self, answers: Counter[Any]) -> Self:

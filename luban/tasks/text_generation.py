@@ -23,6 +23,8 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.data.lm import KneserNey, Unigram
+from luban.data.records import unusable
+from luban.data.rows import ids_type
 from luban.data.windows import Windows
 from luban.inference.sampling import SamplingParams
 from luban.inference.text import TextGenerator
@@ -72,7 +74,7 @@ class TextGeneration(TokenizedTask):
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode documents on all cores; a piece of a longer document gets no end token."""
         lists = self.tokenizer.encode_batch([_text(record) for record in records])
-        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        dtype = ids_type(self.tokenizer)
         end = self.tokenizer.end
         return [
             {"input_ids": np.array([*ids, end] if record.get("_last", True) else ids, dtype=dtype)}
@@ -186,12 +188,5 @@ class _Counted:
 def _text(record: Record) -> str:
     text = record.get("text")
     if not isinstance(text, str):
-        fields = ", ".join(key for key in record if not key.startswith("_"))
-        raise DataError(
-            "the record has no text.",
-            where=record.get("_where", ""),
-            expected="a field 'text' that is a string",
-            got=f"fields: {fields}" if text is None else text,
-            fix="name the field with data.source.fields: {text: YOURS}, or build it by template.",
-        )
+        raise unusable(record, "text", "that is a string", also=", or build it by template")
     return text

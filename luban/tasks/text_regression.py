@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
 from luban.core.files import write_json
+from luban.data.records import unusable
 from luban.metrics.pearson import Pearson
 from luban.metrics.rmse import Rmse
 from luban.metrics.spearman import Spearman
 from luban.nn.losses import mean_squared_error
 from luban.tasks._guessing import guess_values
 from luban.tasks._learned import read_learned
-from luban.tasks._pairs import PairTask, missing
+from luban.tasks._pairs import PairTask
 
 _FILE = "scale.json"
 
@@ -49,7 +50,7 @@ class TextRegression(PairTask):
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
-            raise missing(record, "value", "that is a finite number", value)
+            raise unusable(record, "value", "that is a finite number")
         return number
 
     def learn_answers(self, answers: Counter[Any]) -> Self:

@@ -26,7 +26,7 @@ from luban.core.contracts import (
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.core.registry import nearest
-from luban.data.rows import SPECIALS, as_bytes, as_text, encoder_inputs, padded
+from luban.data.rows import SPECIALS, as_bytes, as_text, encoder_inputs, ids_type, padded
 from luban.data.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
 from luban.data.words import encode_words
 from luban.metrics.entity_f1 import EntityF1
@@ -210,7 +210,7 @@ class TokenClassification(TokenizedTask):
             firsts.append(len(ids))
             ids += word
         ids = [*ids[: self.max_length - 1], _id(self.tokenizer, "separator")]
-        dtype = np.uint16 if self.tokenizer.size <= 2**16 else np.uint32
+        dtype = ids_type(self.tokenizer)
         return {
             "input_ids": np.array(ids, dtype),
             "firsts": np.array(firsts, np.int32),
