@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from luban.core.component import Component
 from luban.core.data_contracts import (
+    Augmentation,
     Cleaner,
+    Draw,
     Example,
     Examples,
     Guess,
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from luban.core.report import Report
 
 __all__ = [
-    "Adapter", "Baseline", "Cleaner", "Example", "Examples", "Exporter", "Guess", "Mechanism",
+    "Adapter", "Augmentation", "Baseline", "Cleaner", "Draw", "Example", "Examples", "Exporter",
+    "Guess", "Mechanism",
     "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Record", "Row", "Schedule",
     "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
@@ -26,7 +26,12 @@ PRODUCTS = {
     "tokens": "the token at every position, looking both ways: (B, T, outputs)",
     "span": "whether an answer begins and ends at every position: (B, T, 2)",
     "sequence": "the token after every position of a second sequence: (B, U, outputs)",
+    "alignment": "a token, or none, for every few positions, by CTC: (B, S, outputs)",
+    "boxes": "the classes and the box of every place of a pyramid: (B, P, outputs + 5)",
+    "image": "the loss of each image, (B,); and images, made of noise",
 }
+#: What a model may read, and what one position of it is called.
+POSITIONS = {"tokens": "tokens", "pixels": "images", "frames": "recordings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Ports:
         labels: Names of the outputs, if they have names.
         problem: What ``config.json`` calls ``problem_type``, where there is a choice.
         chain: Whether neighbouring tags are scored together: the module needs ``transitions``.
+        size: Height and width of images.
     """
 
     accepts: str
@@ -62,6 +68,12 @@ class Ports:
     labels: tuple[str, ...] = ()
     problem: str = ""
     chain: bool = False
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def unit(self) -> str:
+        """What one position is called: what ``Batch.positions`` counts."""
+        return POSITIONS.get(self.accepts, "examples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +194,35 @@ class Cleaner(Component, ABC):
     @abstractmethod
     def clean(self, records: Iterable[Record], tally: Tally) -> Iterator[Record]:
         """Yield the records that stay, changed or not, and count the rest in ``tally``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The dice of one example in one epoch: a pure function of (seed, epoch, example).
+
+    Attributes:
+        rng: The generator.
+        other: Returns another stored training example, drawn by ``rng``: what mixes are made of.
+    """
+
+    rng: np.random.Generator
+    other: Callable[[], Example]
+
+
+class Augmentation(Component, ABC):
+    """Changes training examples at random, so that no epoch sees quite the same ones."""
+
+    kind: ClassVar[str] = "augmentations"
+    #: What it changes: the field of an example, ``pixels`` or ``samples``, say.
+    changes: ClassVar[str]
+
+    @abstractmethod
+    def apply(self, example: Example, draw: Draw) -> Example:
+        """Return the example changed; its arrays may be views of a file and are not written to.
+
+        All chance comes from ``draw.rng``, and what is drawn does not depend on the pixels or
+        samples. What goes with them (boxes) is changed along.
+        """
 
 
 class Tokenizer(Component, ABC):

@@ -5,6 +5,7 @@
   - RegistryError    no component goes by that name
   - ContractError    a component broke the promise of its kind
   - DataError        a record, a file or a split cannot be used
+    - UnreadableError  an image or a recording is damaged: it is set apart
   - CapacityError    memory, disk or time is not enough
   - RunError         the run directory is not what the verb needs
   - CheckpointError  a checkpoint cannot be read or does not fit
@@ -76,6 +77,10 @@ class ContractError(LubanError, TypeError):
 
 class DataError(LubanError, ValueError):
     """A record, a file or a split cannot be used."""
+
+
+class UnreadableError(DataError):
+    """An image or a recording is damaged: it is set apart, and counted."""
 
 
 class CapacityError(LubanError, MemoryError):

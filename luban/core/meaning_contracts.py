@@ -128,6 +128,21 @@ class Task(Component, ABC):
         """
         return self
 
+    def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
+        """Draw an example with its prediction on matplotlib axes; False: there is nothing to see.
+
+        Args:
+            axes: Empty axes, without ticks.
+            example: As encoded; empty for what a generative model made.
+            prediction: What ``predict`` gave for it, or one of ``samples``.
+            target: What ``target`` gave; None where the answer is not known.
+        """
+        return False
+
+    def mistake(self, prediction: Any, target: Any) -> float:
+        """Return how wrong a prediction is, 0 for right: the worst are shown in the card."""
+        return 0.0
+
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return trivial predictors learned from training examples, by name."""
         return {}
@@ -243,7 +258,10 @@ class Model(Component, ABC):
         return dict(tensors)
 
     def flops_per_token(self, ports: Ports, parameters: int) -> float:
-        """Return training FLOP per position: 6 per parameter (Kaplan et al. 2020, 2001.08361)."""
+        """Return training FLOP per position: a token, or a whole example that has none.
+
+        Six per parameter (Kaplan et al. 2020, 2001.08361) unless weights are used many times.
+        """
         return 6.0 * parameters
 
 
@@ -266,6 +284,10 @@ class Metric(Component, ABC):
     @abstractmethod
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the metric of rows (N, K), N >= 1, float64."""
+
+    def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
+        """Draw rows (N, K) on matplotlib axes for the card; False: there is nothing to see."""
+        return False
 
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Return how the value of these rows was got, where that is not plain."""

@@ -26,6 +26,7 @@ _ROOT = Path(__file__).parents[1]
 _FOLDERS = {
     "sources": "data/sources",
     "cleaners": "data/cleaners",
+    "augmentations": "data/augmentations",
     "tokenizers": "data/tokenizers",
     "optimizers": "engine/optimizers",
     "schedules": "engine/schedules",

@@ -14,7 +14,10 @@ from luban.data import store
 from luban.data.dataset import Data
 from luban.data.store import Progress, Store
 
-_HELPERS = ("catalogue.yaml", "files.py", "records.py", "scripts.py", "store.py")
+_HELPERS = (
+    "catalogue.yaml", "files.py", "media.py", "records.py", "scripts.py",
+    "store.py",
+)  # fmt: skip
 
 
 def cache_root() -> Path:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.core.registry import nearest
+from luban.data.media import content_of, holds_media
 
 #: A field to what stands for each of its values, written as text.
 Values: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -87,14 +88,18 @@ def text_of(record: Record) -> str:
 
 
 def identity_of(record: Record) -> str:
-    """Return what makes a record the same as another: what it says, or all it holds."""
+    """Return what makes a record the same as another: its files, what it says, or all it holds."""
     own = {name: value for name, value in own_fields(record).items() if name != "id"}
+    if files := [value for _, value in sorted(own.items()) if holds_media(value)]:
+        return json.dumps(files, default=content_of)
     return text_of(record) or json.dumps(own, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def parts_of(record: Record) -> dict[str, str]:
     """Return the strings of which a record is made, if it is made of several: not if of a text."""
     if isinstance(record.get("text"), str) or "tokens" in record:
+        return {}
+    if any(holds_media(value) for value in record.values()):
         return {}
     fields = own_fields(record).items()
     return {name: value for name, value in fields if name != "id" and isinstance(value, str)}

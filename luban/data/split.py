@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from luban.core.component import Settings
 from luban.core.contracts import Record
 from luban.core.errors import DataError
+from luban.data.media import content_of
 from luban.data.records import own_fields, value_at
 
 By: TypeAlias = Literal["position", "record", "file", "group", "order", "stride", "given"]
@@ -215,7 +216,7 @@ def _identity(record: Record, by: By, key: str, file: str) -> str:
         return Path(file).name
     if "_id" in record or "_document" in record:
         return str(record.get("_id", record.get("_document")))
-    return json.dumps(own_fields(record), sort_keys=True, ensure_ascii=False, default=str)
+    return json.dumps(own_fields(record), sort_keys=True, ensure_ascii=False, default=content_of)
 
 
 def _matches(file: str, globs: tuple[str, ...]) -> bool:

@@ -19,8 +19,9 @@ from typing import IO, Any, Self, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Example, Record, Task
-from luban.core.errors import ContractError, DataError
+from luban.core.errors import ContractError, DataError, UnreadableError
 from luban.core.files import folder_atomic, write_json
+from luban.data.media import holds_media, media_size
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: Called with records and characters encoded so far.
@@ -71,6 +72,11 @@ class Store:
         """Return the length of one field in every example, int64 (N,); scalars have 1."""
         offsets = self._arrays[name][1]
         return np.ones(len(self), np.int64) if offsets is None else np.diff(offsets)
+
+    @property
+    def apart(self) -> list[str]:
+        """Where the records lie that could not be read, and why: no example is made of them."""
+        return list(self.meta.get("apart", ()))
 
     def where(self, index: int) -> str:
         """Return where an example came from: ``file:row``."""
@@ -123,20 +129,22 @@ def build(
     """
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done = [0, 0]
-        for batch, examples in _encoded(task, records):
-            writer.add(examples, [str(record.get("_where", "")) for record in batch])
+        apart: list[str] = []
+        for batch, examples in _encoded(task, records, apart):
+            if examples:
+                writer.add(examples, [str(record.get("_where", "")) for record in batch])
             done[0] += len(batch)
             done[1] += _size(batch)
             if progress is not None:
                 progress(*done)
-        writer.finish(key, characters=done[1])
+        writer.finish(key, apart, characters=done[1])
     return Store(folder)
 
 
 def _encoded(
-    task: Task, records: Iterable[Record]
+    task: Task, records: Iterable[Record], apart: list[str]
 ) -> Iterator[tuple[Sequence[Record], list[Example]]]:
-    """Yield batches with their examples, in order.
+    """Yield batches with their examples, in order; what is unreadable goes to ``apart``.
 
     Two jobs run ahead in threads: tokenizers release the lock, so that one encodes on all
     cores while the other turns lists into arrays and this one reads and writes.
@@ -147,18 +155,18 @@ def _encoded(
             for batch in _batches(records):
                 waiting.append((batch, pool.submit(task.encode_batch, batch)))
                 if len(waiting) > 2:
-                    yield _done(task, *waiting.pop(0))
+                    yield _done(task, *waiting.pop(0), apart)
             while waiting:
-                yield _done(task, *waiting.pop(0))
+                yield _done(task, *waiting.pop(0), apart)
         finally:
             for _, future in waiting:
                 future.cancel()
 
 
 def _done(
-    task: Task, batch: Sequence[Record], future: Future[list[Example]]
+    task: Task, batch: Sequence[Record], future: Future[list[Example]], apart: list[str]
 ) -> tuple[Sequence[Record], list[Example]]:
-    """Return a batch with its examples.
+    """Return a batch with its examples, without the records that cannot be read.
 
     Raises:
         DataError: naming the row of the one record that cannot be encoded.
@@ -166,15 +174,21 @@ def _done(
     try:
         return batch, future.result()
     except DataError:
+        good, examples = list[Record](), list[Example]()
         for record in batch:
+            row = str(record.get("_where", ""))
             try:
-                task.encode(record)
+                examples.append(task.encode(record))
+                good.append(record)
+            except UnreadableError as error:
+                apart.append(f"{row}: {error.what}")
             except DataError as error:
-                row = str(record.get("_where", ""))
                 if row not in str(error.where):
                     error.where = f"{row}: {error.where}" if error.where else row
                 raise
-        raise
+        if len(good) == len(batch):
+            raise
+        return good, examples
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -193,10 +207,10 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def _size(records: Sequence[Record]) -> int:
     """Return how many characters, bytes and list items records hold."""
     return sum(
-        len(value)
+        len(value) if isinstance(value, str | list) else media_size(value)
         for record in records
         for name, value in record.items()
-        if isinstance(value, str | bytes | list) and not name.startswith("_")
+        if not name.startswith("_") and (isinstance(value, str | list) or holds_media(value))
     )
 
 
@@ -243,11 +257,12 @@ class _Writer:
         name, row = (name, row) if row.isdecimal() else (where, "-1")
         return self._prefixes.setdefault(name, len(self._prefixes)), int(row)
 
-    def finish(self, key: str, **totals: int) -> None:
+    def finish(self, key: str, apart: Sequence[str] = (), **totals: int) -> None:
         if not self._rows.count:
             raise DataError(
                 "there is no record to encode: this split is empty.",
                 where="data.split",
+                got=f"{len(apart):,} unreadable, {apart[0]} the first" if apart else None,
                 fix="give it a larger share, or loosen the cleaners.",
             )
         for file in (self._rows, *self._fields.values(), *self._offsets.values()):
@@ -258,6 +273,7 @@ class _Writer:
             "count": self._rows.count,
             "fields": {name: name not in self._offsets for name in self._fields},
             "totals": totals,
+            "apart": list(apart),
             "sizes": {path.name: path.stat().st_size for path in self._folder.glob("*.npy")},
             "prefixes": list(self._prefixes),
         }

@@ -41,7 +41,7 @@ class State:
         tokens: Positions (or examples) that carried a loss, over all processes.
         positions: Tokens the model has read, padding included, over all processes.
         seconds: Time spent training; validation and saving do not count.
-        ema: Averaged weights by parameter name, if the plan asks for them.
+        ema: Averaged weights and statistics by name, if the plan asks for them.
         best: The weights to keep in the end, if the caller chose some, by name.
         guard: What the divergence guard remembers.
         scaler: fp16 only.
@@ -143,7 +143,7 @@ def fit(
     if state.scaler is None:
         state.scaler = plan.precision.scaler()
     if plan.ema_decay and state.ema is None:
-        state.ema = {n: p.detach().clone() for n, p in state.model.named_parameters()}
+        state.ema = {n: tensor.clone() for n, tensor in averaged(state.model).items()}
     while (progress := plan.progress(state)) < 1:
         start = time.perf_counter()
         state.model.train()
@@ -174,6 +174,15 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed torch's generators for one step of one process."""
     mixed = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
     torch.manual_seed(int(mixed[0]))
+
+
+def averaged(model: nn.Module) -> dict[str, Tensor]:
+    """Return, by name, what averaging is about: weights and running statistics, tied ones once."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.is_floating_point() and all(tensor is not known for known in found.values()):
+            found[name] = tensor
+    return {name: tensor.detach() for name, tensor in found.items()}
 
 
 def _set_learning_rate(state: State, factor: float) -> float:
@@ -238,11 +247,11 @@ def _update(state: State, plan: Plan, loss_sum: float, count: float) -> tuple[fl
 def _average(state: State, decay: float) -> None:
     """Move the averaged weights towards the weights, faster while training is young."""
     young = (1 + state.step) / (10 + state.step)
-    current = dict(state.model.named_parameters())
+    current = averaged(state.model)
     averages = state.ema or {}
     torch._foreach_lerp_(
         list(averages.values()),
-        [current[name].detach() for name in averages],
+        [current[name] for name in averages],
         1 - min(decay, young),
     )
 

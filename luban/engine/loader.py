@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from luban.core.batch import Batch
 from luban.core.contracts import Example, Mechanism, Pool
@@ -34,6 +36,7 @@ class Loader:
         world: The processes that share each step.
         lengths: Positions of each example, if they differ.
         groups: What each example counts as in balanced sampling, if anything.
+        workers: Processes that prepare steps ahead; none: a thread of this one does.
     """
 
     view: Callable[[int], Sequence[Example]]
@@ -45,6 +48,7 @@ class Loader:
     world: World = field(default_factory=World)
     lengths: np.ndarray[Any, Any] | None = None
     groups: np.ndarray[Any, Any] | None = None
+    workers: int = 0
     _views: dict[int, Sequence[Example]] = field(default_factory=dict, init=False)
 
     @property
@@ -70,13 +74,27 @@ class Loader:
         return [self.collate(mine[a:b]) for a, b in pairwise(cuts)]
 
     def batches(self, start: int = 0) -> Generator[list[Batch], None, None]:
-        """Yield the micro-batches of each step from ``start`` on, one step prepared ahead."""
+        """Yield the micro-batches of each step from ``start`` on, some prepared ahead."""
+        if self.workers:
+            yield from self._from_workers(start)
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="luban-loader") as worker:
             following = worker.submit(self.step, start)
             while True:
                 start += 1
                 ready, following = following, worker.submit(self.step, start)
                 yield ready.result()
+
+    def _from_workers(self, start: int) -> Iterator[list[Batch]]:
+        """Yield steps that other processes prepare; torch hands them over in order."""
+        yield from DataLoader(
+            _Steps(self),
+            batch_size=None,
+            sampler=count(start),
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # the global one belongs to training
+        )
 
     def _view(self, epoch: int) -> Sequence[Example]:
         if epoch not in self._views:
@@ -87,3 +105,17 @@ class Loader:
         """Let go of old epochs; one that is drawn from once more is made anew."""
         for epoch in [epoch for epoch in self._views if epoch < before]:
             del self._views[epoch]
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps(Dataset[list[Batch]]):
+    """Steps by their number, for torch's own loader."""
+
+    loader: Loader
+
+    def __getitem__(self, index: int) -> list[Batch]:
+        return self.loader.step(index)
+
+
+def _as_it_is(batches: list[Batch]) -> list[Batch]:
+    return batches

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
 import io
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from luban.core.contracts import Example, Metric, Row, Task
 from luban.core.files import write_atomic
 from luban.run import Run
 
+#: An example, its prediction and its target.
+Seen: TypeAlias = tuple[Example, Any, Any]
+
+SHOWN = 16  #: examples on a sheet
 _GREY, _RED, _BLUE = "#9aa5b1", "#b3261e", "#1f5fa8"
 
 
@@ -42,9 +53,80 @@ def draw_loss(run: Run) -> None:
         part.grid(alpha=0.25)
         if part.get_legend_handles_labels()[0]:
             part.legend(frameon=False, loc=corner)
+    _save(run, figure, "loss")
+
+
+def draw_rows(run: Run, metric: Metric, rows: Sequence[Row]) -> list[str]:
+    """Draw what a metric makes of its rows, if it draws; return the file's place in the run."""
+    if type(metric).draw is Metric.draw:
+        return []
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    if not metric.draw(figure.subplots(), np.asarray(rows, dtype=np.float64)):
+        return []
+    return [_save(run, figure, metric.label)]
+
+
+def draw_things(run: Run, name: str, task: Task, things: Sequence[Seen]) -> list[str]:
+    """Draw examples with their predictions on one sheet, if the task draws any."""
+    if type(task).show is Task.show:
+        return []
+    from matplotlib.figure import Figure
+
+    columns = max(1, math.ceil(math.sqrt(len(things))))
+    lines = max(1, math.ceil(len(things) / columns))
+    figure = Figure(figsize=(2.6 * columns, 2.8 * lines), layout="constrained")
+    places = figure.subplots(lines, columns, squeeze=False).flat
+    for axes in places:
+        axes.set(xticks=[], yticks=[])
+    drawn = [task.show(axes, *thing) for axes, thing in zip(places, things, strict=False)]
+    for axes in list(places)[len(things) :]:
+        axes.set_axis_off()
+    return [_save(run, figure, name)] if any(drawn) else []
+
+
+@dataclass(slots=True)
+class Gallery:
+    """What a card shows of a split: some examples by chance, and the worst mistakes.
+
+    Attributes:
+        mistake: How wrong a prediction is; more is worse.
+        chosen: Numbers of the examples shown by chance.
+    """
+
+    mistake: Callable[[Any, Any], float]
+    chosen: frozenset[int]
+    some: dict[int, Seen] = field(default_factory=dict)
+    _worst: list[tuple[float, int, Seen]] = field(default_factory=list)
+
+    def see(self, index: int, example: Example, prediction: Any, target: Any) -> None:
+        """Look at one example."""
+        if index in self.chosen:
+            self.some[index] = (example, prediction, target)
+        degree = self.mistake(prediction, target)
+        if degree > 0:
+            heapq.heappush(self._worst, (degree, -index, (example, prediction, target)))
+            if len(self._worst) > SHOWN:
+                heapq.heappop(self._worst)
+
+    @property
+    def worst(self) -> list[Seen]:
+        """The worst mistakes, the worst one first."""
+        return [seen for _, _, seen in sorted(self._worst, key=lambda item: item[:2])[::-1]]
+
+
+def gallery(mistake: Callable[[Any, Any], float], size: int, seed: int) -> Gallery:
+    """Return an empty gallery for a split of ``size`` examples."""
+    chosen = np.random.default_rng(seed).permutation(size)[:SHOWN]
+    return Gallery(mistake, frozenset(chosen.tolist()))
+
+
+def _save(run: Run, figure: Any, name: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
-    write_atomic(run.path / "figures" / "loss.png", buffer.getvalue())
+    write_atomic(run.path / "figures" / f"{name}.png", buffer.getvalue())
+    return f"figures/{name}.png"
 
 
 def _draw_validation(

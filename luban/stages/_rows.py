@@ -15,6 +15,8 @@ from luban.core.contracts import Baseline, Example, Metric, Row, Task
 from luban.engine.world import World
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+#: Called with number, example, prediction and target.
+See: TypeAlias = Callable[[int, Example, Any, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,15 @@ class Measuring:
 
 
 @torch.inference_mode()
-def model_rows(
+def model_rows(  # noqa: PLR0913
     measuring: Measuring,
     examples: Sequence[Example],
     *,
     batch_size: int,
     world: World | None = None,
     progress: Callable[[int], None] | None = None,
+    lengths: np.ndarray[Any, Any] | None = None,
+    see: See | None = None,
 ) -> dict[str, list[Row]]:
     """Return the rows of each metric, one per example, on every rank.
 
@@ -51,19 +55,26 @@ def model_rows(
         batch_size: Examples predicted at once; those of about one length go together.
         world: The ranks that share the work.
         progress: Called with the number of examples done.
+        lengths: Positions of each example, (N,), if they differ.
+        see: Shown each example of this process, its prediction and its target.
     """
     task, metrics, module = measuring.task, measuring.metrics, measuring.module
     was_training = module.training
     module.eval()
     rank, ranks = (world.rank, world.size) if world else (0, 1)
     device = next(module.parameters()).device
-    mine = sorted(range(rank, len(examples), ranks), key=lambda i: _size(examples[i]))
+    mine = list(range(rank, len(examples), ranks))
+    if lengths is not None:
+        mine.sort(key=lambda i: int(lengths[i]))
     tables: dict[str, Table] = {}
     for start in range(0, max(1, len(mine)), batch_size):
         where = mine[start : start + batch_size] or [0]  # no share: only learn how wide rows are
         chunk = [examples[i] for i in where]
         predictions = measuring.predict(module, task.collate(chunk).to(device))
         targets = [task.target(example) for example in chunk]
+        if see and mine:
+            for seen in zip(where, chunk, predictions, targets, strict=True):
+                see(*seen)
         for metric in metrics:
             rows = [
                 metric.row(prediction, target)
@@ -78,10 +89,6 @@ def model_rows(
     if world:  # each rank filled its own rows and left zeros elsewhere: a sum gathers them
         world.sum_([torch.from_numpy(tables[metric.label]) for metric in metrics])
     return {label: [tuple(row) for row in table.tolist()] for label, table in tables.items()}
-
-
-def _size(example: Example) -> int:
-    return max(array.size for array in example.values())
 
 
 def baseline_rows(

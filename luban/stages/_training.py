@@ -23,7 +23,7 @@ from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, eager_seconds, time_step
 from luban.engine.cost import EnergyMeter, peak_flops
-from luban.engine.fit import Plan, State, Step, fit
+from luban.engine.fit import Plan, State, Step, averaged, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.engine.loader import Loader
 from luban.engine.precision import Precision
@@ -56,6 +56,7 @@ class Training:
         self.validation: Sequence[Example] = (
             self.task.view(validation, None, recipe.seed) if validation else ()
         )
+        self.lengths = self.task.lengths(validation) if validation else None
         self.precision = Precision.resolve(options.precision, self.world.device)
         torch.manual_seed(recipe.seed)
         module = self._module()
@@ -73,6 +74,7 @@ class Training:
             world=self.world,
             lengths=self.task.lengths(self.train),
             groups=self.task.groups(self.train),
+            workers=options.dataloader_num_workers,
         )
         loss: LossFn = self.task.loss
         for objective in options.objectives:
@@ -92,6 +94,7 @@ class Training:
         )
         self.meter = EnergyMeter()
         self.flop_per_token = recipe.model.flops_per_token(self.task.ports(), self.parameters)
+        self.unit = self.task.ports().unit
         self.peak = peak_flops(self.world.device, self.precision.name) * self.world.size
 
     def _module(self) -> nn.Module:
@@ -193,6 +196,7 @@ class Training:
 
     def _save(self) -> None:
         """Save, with the energy used so far: a resumed run adds to it."""
+        self._share_statistics()
         energy = self.meter.read()
         whole = energy.method.startswith("measured")  # one process a machine speaks for all
         counts = not whole or os.environ.get("LOCAL_RANK", "0") == "0"
@@ -202,15 +206,20 @@ class Training:
         self.meter = EnergyMeter()
         self.checkpoints.save(self.state)
 
+    def _share_statistics(self) -> None:
+        """Let all processes have the running statistics of the first one."""
+        buffers = [buffer for buffer in self.state.model.buffers() if buffer.is_floating_point()]
+        if self.world.size > 1 and buffers:
+            self.world.copy_main_(buffers)
+
     def _utilisation(self, positions: int, seconds: float) -> float:
         return positions * self.flop_per_token / max(seconds, 1e-9) / self.peak
 
     def _show(self, step: Step) -> None:
-        speed = self.state.tokens / max(self.state.seconds, 1e-9)
+        speed = self.state.positions / max(self.state.seconds, 1e-9)
         share = self._utilisation(self.state.positions, self.state.seconds)
-        facts = (
-            f"step {step.index:,}  loss {step.loss:.4f}  {speed:,.0f} tokens/s  {share:.0%} of peak"
-        )
+        facts = f"step {step.index:,}  loss {step.loss:.4f}  {speed:,.0f} {self.unit}/s"
+        facts += f"  {share:.0%} of peak"
         if best := self.state.memo.get("best"):
             facts += f"  best {best['metric']} {best['value']:.4f}"
         done = min(step.progress, 1.0)
@@ -218,12 +227,14 @@ class Training:
 
     def _validate(self, step: int, trackers: Sequence[Tracker]) -> None:
         module, metrics = self.state.model, self.task.validation_metrics()
+        self._share_statistics()
         with self._averaged(), self.precision.autocast():
             rows = model_rows(
                 Measuring(self.task, self.task.validate_batch, metrics, module),
                 self.validation,
                 batch_size=self.options.eval_batch_size,
                 world=self.world,
+                lengths=self.lengths,
             )
             found = {m.label: measured(m, rows[m.label], rounds=200) for m in metrics}
             headline, value = metrics[0], float(found[metrics[0].label].value)
@@ -353,11 +364,11 @@ class Training:
 
 @torch.no_grad()
 def _swap(state: State) -> None:
-    parameters = dict(state.model.named_parameters())
+    current = averaged(state.model)
     averages: dict[str, Tensor] = state.ema or {}
     for name, average in averages.items():
-        held = parameters[name].detach().clone()
-        parameters[name].copy_(average)
+        held = current[name].clone()
+        current[name].copy_(average)
         average.copy_(held)
 
 

@@ -12,6 +12,7 @@ from luban.core.interval import measured
 from luban.core.report import Claim, Report
 from luban.data.store import Store
 from luban.run import Run
+from luban.stages._figures import draw_rows, draw_things, gallery
 from luban.stages._prepared import held_out_split, open_store
 from luban.stages._rows import Measuring, baseline_rows, model_rows
 from luban.trained import load_trained
@@ -41,17 +42,31 @@ class Evaluate(Stage):
             run.console.progress(f"evaluate {split}", done, len(examples))
 
         claims: dict[str, Claim] = {}
+        figures: list[str] = []
+        seen = gallery(task.mistake, len(examples), run.recipe.seed)
         ways = [(task.predict, task.metrics())]
         if task.validation_metrics() != task.metrics():
             ways.append((task.validate_batch, task.validation_metrics()))
         for predict, metrics in ways:
             measuring = Measuring(task, predict, metrics, module)
-            rows = model_rows(measuring, examples, batch_size=self.batch_size, progress=progress)
+            rows = model_rows(
+                measuring,
+                examples,
+                batch_size=self.batch_size,
+                progress=progress,
+                lengths=task.lengths(held_out),
+                see=seen.see if metrics == task.metrics() else None,
+            )
             claims |= self._claims(metrics, rows, f"{split}/")
+            figures += [f for m in metrics for f in draw_rows(run, m, rows[m.label])]
+        some = [thing for _, thing in sorted(seen.some.items())]
+        for name, things in (("examples", some), ("worst", seen.worst)):
+            figures += draw_things(run, name, task, things) if things else []
         for name, baseline in task.baselines(train).items() if self.baselines else ():
             rows = baseline_rows(task, baseline, examples)
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
         more, details = self._samples(run, task, module, train, held_out)
+        details["figures"] = figures + details.get("figures", [])
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
     def _claims(
@@ -76,4 +91,5 @@ class Evaluate(Stage):
             }
             claims |= self._claims(metrics, rows, prefix)
         shown = [thing for thing in made[:3] if isinstance(thing, str)]
-        return claims, {"samples": shown}
+        figures = draw_things(run, "samples", task, [({}, thing, None) for thing in made[:64]])
+        return claims, {"samples": shown, "figures": figures}

@@ -8,13 +8,17 @@ from pydantic import Field
 
 from luban.core.component import digest_of
 from luban.core.contracts import Stage
+from luban.core.errors import DataError
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
 from luban.data.audit import audit
 from luban.data.cache import encoded
 from luban.data.overlap import check_overlap, overlap
+from luban.data.store import Store
 from luban.run import Run, environment
 from luban.stages._prepared import describe, open_store, refuse_other_data
+
+_SHOWN = 10  #: unreadable records that are named
 
 
 class Prepare(Stage):
@@ -25,6 +29,12 @@ class Prepare(Stage):
     )
     max_truncated: float = Field(
         default=0.1, ge=0, le=1, description="Share of rows with a cut answer that is bearable."
+    )
+    max_unreadable: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of damaged images or recordings, set apart, that is bearable.",
     )
     always: ClassVar[bool] = True
 
@@ -49,6 +59,7 @@ class Prepare(Stage):
 
             store = encoded(task, data, split, progress)
             run.say(f"prepare: {split}: {len(store):,} examples")
+            self._check_apart(run, split, store)
             stores[split] = store
         prepared = describe(task, data, stores)
         refuse_other_data(run, prepared)
@@ -66,6 +77,23 @@ class Prepare(Stage):
             },
         )
 
+    def _check_apart(self, run: Run, split: str, store: Store) -> None:
+        """Tell what was set apart.
+
+        Raises:
+            DataError: if it is too much.
+        """
+        apart = store.apart
+        for line in apart[:_SHOWN]:
+            run.say(f"prepare: {split}: set apart: {line}")
+        if len(apart) > self.max_unreadable * (len(apart) + len(store)):
+            raise DataError(
+                f"{len(apart):,} of {len(apart) + len(store):,} {split} records are unreadable.",
+                where="; ".join(apart[:3]),
+                expected=f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
+                fix="mend or remove these files, or raise the bound.",
+            )
+
     def measure(self, run: Run) -> Report:
         """Count what is there, audit what it teaches and how much the splits share.
 
@@ -78,6 +106,9 @@ class Prepare(Stage):
         for split in data.available_splits():
             store = open_store(run, split)
             found = audit(task, store, max_empty=self.max_empty, max_truncated=self.max_truncated)
+            if store.apart:
+                claims[f"{split}/unreadable"] = Claim(len(store.apart), note="set apart")
+                details[f"{split}/unreadable"] = store.apart[:_SHOWN]
             claims |= {
                 f"{split}/examples": Claim(len(store)),
                 f"{split}/characters": Claim(int(store.meta["totals"]["characters"])),

@@ -51,6 +51,11 @@ class Train(Stage):
         default=32, ge=1, description="Examples per step, over all processes and micro-batches."
     )
     gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per step.")
+    dataloader_num_workers: int = Field(
+        default=0,
+        ge=0,
+        description="Processes that prepare batches ahead; 0: a thread. The order stays the same.",
+    )
     optimizer: Optimizer = Field(default="adamw", validate_default=True)
     schedule: Schedule = Field(default="cosine", validate_default=True)
     mechanism: Mechanism = Field(default="plain", validate_default=True)
@@ -85,7 +90,7 @@ class Train(Stage):
     trackers: tuple[Tracker, ...] = ()
     needs: ClassVar[tuple[str, ...]] = ("prepare",)
     harmless: ClassVar[frozenset[str]] = frozenset(
-        {"logging_steps", "save_steps", "save_total_limit", "trackers"}
+        {"dataloader_num_workers", "logging_steps", "save_steps", "save_total_limit", "trackers"}
     )
     always: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
@@ -106,16 +111,17 @@ class Train(Stage):
             return Report("train", _untrained(weights), details={"text": [_UNTRAINED]})
         last = _last(run, log, "loss", "tokens", "positions", "seconds")
         flop = summary["flop_per_token"] * last["positions"]
+        unit = run.task().ports().unit
         claims = {
             "steps": Claim(last["step"], "steps"),
-            "tokens": Claim(last["tokens"], "tokens", note="positions that carried a loss"),
-            "positions": Claim(last["positions"], "tokens", note="read, padding included"),
+            "tokens": Claim(last["tokens"], note="places or examples that carried a loss"),
+            "positions": Claim(last["positions"], unit, note="read, padding included"),
             "training time": Claim(
                 last["seconds"] / 60, "minutes", note="validation and saving not counted"
             ),
-            "speed": Claim(last["positions"] / max(last["seconds"], 1e-9), "tokens/s"),
+            "speed": Claim(last["positions"] / max(last["seconds"], 1e-9), f"{unit}/s"),
             "parameters": Claim(stored_parameters(weights), note="in model/, tied ones once"),
-            "compute": Claim(flop, "FLOP", note="6 per parameter and token, plus attention"),
+            "compute": Claim(flop, "FLOP", note="of training, by the model's formula"),
             "utilisation": Claim(
                 flop / max(last["seconds"], 1e-9) / summary["peak_flop_per_second"],
                 note="share of the fastest matrix product measured on this machine",

@@ -10,6 +10,7 @@ every registered component.
 from luban.testing._law import law
 from luban.testing.around import check_adapter, check_objective
 from luban.testing.data import (
+    check_augmentation,
     check_cleaner,
     check_component,
     check_source,
@@ -27,6 +28,7 @@ from luban.testing.training import (
 
 __all__ = [
     "check_adapter",
+    "check_augmentation",
     "check_cleaner",
     "check_component",
     "check_mechanism",

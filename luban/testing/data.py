@@ -13,7 +13,18 @@ import numpy as np
 
 from luban.core import registry
 from luban.core.component import Component
-from luban.core.contracts import Cleaner, Record, Source, Stage, Tally, Tokenizer
+from luban.core.contracts import (
+    Augmentation,
+    Cleaner,
+    Draw,
+    Example,
+    Record,
+    Source,
+    Stage,
+    Tally,
+    Tokenizer,
+)
+from luban.data.media import content_of
 from luban.testing._law import law, refuses
 
 
@@ -40,11 +51,41 @@ def check_source(source: Source) -> None:
     law("train" in source.splits(), source, "there is a train split")
     first, second = (list(source.read("train")) for _ in range(2))
     law(len(first) > 0, source, "the train split has records")
-    law(first == second, source, "two readings give the same records")
+    law(same_records(first, second), source, "two readings give the same records")
     law(all(record.get("_where") for record in first), source, "each record has _where")
     for split in source.splits():
         law(next(source.read(split), None) is not None, source, f"the split {split} has records")
     law(all(path.is_file() for path in source.files()), source, "files() lists files that exist")
+
+
+def check_augmentation(augmentation: Augmentation, examples: Sequence[Example]) -> None:
+    """The dice alone decide, what is stored stays as it is, and fields keep their types.
+
+    Args:
+        augmentation: The augmentation.
+        examples: At least two that it can change.
+    """
+    check_component(augmentation)
+
+    def apply(index: int, seed: int) -> Example:
+        rng = np.random.default_rng(seed)
+        return augmentation.apply(
+            examples[index], Draw(rng, lambda: examples[int(rng.integers(len(examples)))])
+        )
+
+    before = copy.deepcopy(list(examples))
+    for index, example in enumerate(examples):
+        for seed in range(5):
+            found, again = apply(index, seed), apply(index, seed)
+            law(_equal(found, again), augmentation, "the same dice, the same example")
+            kept = found.keys() >= example.keys()
+            law(kept, augmentation, "an example keeps its fields")
+            name = augmentation.changes
+            kind = found[name].dtype.kind == example[name].dtype.kind
+            law(kind, augmentation, "numbers stay whole or real")
+        law(_equal(example, before[index]), augmentation, "stored arrays are not written to")
+    changed = (not _equal(apply(0, seed), examples[0]) for seed in range(50))
+    law(any(changed), augmentation, "some dice change something")
 
 
 def check_cleaner(cleaner: Cleaner, records: Sequence[Record]) -> None:
@@ -124,3 +165,13 @@ def check_stage(stage: Stage) -> None:
 
 def _needed(component: type[Component]) -> list[str]:
     return [name for name, field in component.model_fields.items() if field.is_required()]
+
+
+def same_records(a: Sequence[Record], b: Sequence[Record]) -> bool:
+    """Whether records hold the same; files are compared by content."""
+    one, two = (json.dumps([dict(r) for r in rows], default=content_of) for rows in (a, b))
+    return one == two
+
+
+def _equal(a: Example, b: Example) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)

@@ -132,7 +132,11 @@ def check_model(model: Model, ports: Ports, batch: Batch) -> None:
     module = model.build(ports).eval()
     logits: Tensor = module(**batch.inputs)
     law(logits.shape[0] == len(batch), model, "the first axis of the output is the example")
-    law(logits.shape[-1] == ports.outputs, model, "the last axis of the output is ports.outputs")
+    if ports.produces == "image":
+        law(logits.shape == (len(batch),), model, "the output is one loss per example")
+    else:
+        width = ports.outputs + (5 if ports.produces == "boxes" else 0)
+        law(logits.shape[-1] == width, model, "the last axis of the output is as wide as asked")
     law(isinstance(module.get_submodule("stem"), nn.Module), model, "the module names its stem")
     torch.manual_seed(0)
     twin = model.build(ports).eval()

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from luban.core.batch import Batch
 from luban.core.component import Component
 from luban.core.contracts import (
     Adapter,
+    Augmentation,
     Cleaner,
     Mechanism,
     Metric,
@@ -30,6 +32,7 @@ from luban.core.contracts import (
 )
 from luban.testing import (
     check_adapter,
+    check_augmentation,
     check_cleaner,
     check_component,
     check_mechanism,
@@ -95,6 +98,32 @@ DIRTY = [
 def test_cleaners(kind: str, name: str, fields: Any, texts: list[str], samples: Path) -> None:
     records = [{"text": text, "_where": f"a:{row}"} for row, text in enumerate(texts)]
     check_cleaner(make(Cleaner, name, fields, samples), records)
+
+
+#: What augmentations change, by field: two examples each.
+CHANGED: dict[str, list[dict[str, Any]]] = {
+    "pixels": [
+        {
+            "pixels": np.random.default_rng(seed).integers(0, 256, (12, 10, 3)).astype(np.uint8),
+            "label": np.int64(seed),
+        }
+        for seed in (0, 1)
+    ],
+    "samples": [
+        {"samples": np.random.default_rng(seed).normal(0, 5000, 4000).astype(np.int16)}
+        for seed in (0, 1)
+    ],
+    "features": [
+        {"features": np.random.default_rng(seed).normal(size=(60, 20)).astype(np.float32)}
+        for seed in (0, 1)
+    ],
+}
+
+
+@cases(("kind", "name", "fields"), variants("augmentations"))
+def test_augmentations(kind: str, name: str, fields: Any, samples: Path) -> None:
+    augmentation = make(Augmentation, name, fields, samples)
+    check_augmentation(augmentation, CHANGED[augmentation.changes])
 
 
 @cases("texts", [ENGLISH, CHINESE, EMOJI], ids=["english", "chinese", "emoji"])

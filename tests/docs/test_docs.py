@@ -6,6 +6,7 @@ import argparse
 import io
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -128,7 +129,7 @@ def test_every_page_is_on_the_map() -> None:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which the tutorial was done."""
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
@@ -140,8 +141,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("page", PERFORMED, ids=name_of)
-def test_page_does_what_it_says(page: Path, workspace: Path) -> None:
-    assert workspace == Path.cwd()
+def test_page_does_what_it_says(
+    page: Path, tutorial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "page"
+    shutil.copytree(tutorial, folder, ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(folder)
     perform_page(page)
 
 

@@ -13,8 +13,9 @@ from luban.core import registry
 from luban.recipe import json_schema
 
 KINDS = (
-    "sources", "cleaners", "tokenizers", "tasks", "models", "metrics", "optimizers", "schedules",
-    "mechanisms", "adapters", "objectives", "exporters", "trackers", "stages",
+    "sources", "cleaners", "augmentations", "tokenizers", "tasks", "models", "metrics",
+    "optimizers", "schedules", "mechanisms", "adapters", "objectives", "exporters", "trackers",
+    "stages",
 )  # fmt: skip
 
 

@@ -1,0 +1,86 @@
+"""Files of records: read from anywhere, known by content, set apart where they are damaged."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luban.core.contracts import Example, Record
+from luban.core.errors import DataError, UnreadableError
+from luban.data import store
+from luban.data.media import Media, media_in
+from luban.data.records import identity_of
+from luban.tasks.text_generation import TextGeneration
+
+
+def record(image: Any, **fields: Any) -> Record:
+    return {"image": image, "_where": "a.csv:3", **fields}
+
+
+def test_every_way_to_write_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"--abc--")
+    text = base64.b64encode(b"abc").decode()
+    for written in (
+        Media("a.bin", path, 2, 3), Media("x", b"abc"), b"abc", text,
+        f"data:image/png;base64,{text}", {"bytes": b"abc", "path": "x.png"},
+    ):  # fmt: skip
+        found = media_in(record(written), "image")
+        assert isinstance(found, Media)
+        assert found.read() == b"abc"
+        assert found.size == 3
+    array = np.zeros((2, 2), np.uint8)
+    assert media_in(record(array), "image") is array
+    assert media_in({}, "image") is None
+
+
+def test_text_never_names_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"secret")
+    with pytest.raises(DataError, match="not base64") as caught:
+        media_in(record(str(tmp_path / "a.png")), "image")
+    assert "data.source.files" in caught.value.fix
+    with pytest.raises(DataError, match="holds no file"):
+        media_in(record(7), "image")
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        Media("gone.png", tmp_path / "gone.png").read()
+
+
+def test_records_are_the_same_by_what_their_files_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"abc")
+    one, two = record(Media("a", path), label="x"), record(Media("b", b"abc"), label="y")
+    assert identity_of(one) == identity_of(two)
+    assert identity_of(one) != identity_of(record(b"abd", label="x"))
+    arrays = [np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8)]
+    assert identity_of(record(arrays[0])) != identity_of(record(arrays[1]))
+
+
+class Picky(TextGeneration):
+    """Cannot read what starts with a question mark."""
+
+    def encode_batch(self, records: Any) -> list[Example]:
+        return [self.encode(record) for record in records]
+
+    def encode(self, record: Record) -> Example:
+        if record["text"].startswith("?"):
+            raise UnreadableError("this is damaged.")
+        return {"input_ids": np.frombuffer(record["text"].encode(), np.uint8)}
+
+
+def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
+    task = Picky.model_validate({"tokenizer": "char"}, strict=False)
+    records = [{"text": t, "_where": f"a:{i}"} for i, t in enumerate(["ab", "?", "c", "?d"], 1)]
+    built = store.build(task, records, tmp_path / "store")
+    assert [built[i]["input_ids"].tobytes() for i in range(len(built))] == [b"ab", b"c"]
+    assert [built.where(i) for i in range(2)] == ["a:1", "a:3"]
+    assert built.apart == ["a:2: this is damaged.", "a:4: this is damaged."]
+    with pytest.raises(DataError, match="empty") as caught:
+        store.build(task, records[1:2], tmp_path / "none")
+    assert "1 unreadable" in str(caught.value.got)
