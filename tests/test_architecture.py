@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,9 +79,24 @@ def test_every_folder_has_a_floor() -> None:
 
 def test_components_of_a_kind_do_not_import_each_other() -> None:
     """A component is one file; what two of them share belongs to a lower floor."""
-    for kind in ("models", "tasks", "data/sources", "data/cleaners", "engine/optimizers"):
+    kinds = ("models", "tasks", "data/sources", "data/cleaners", "data/augmentations")
+    for kind in (*kinds, "engine/optimizers"):
         folder = ROOT / kind
         names = {f"luban.{kind.replace('/', '.')}.{p.stem}" for p in folder.glob("[!_]*.py")}
         for path in folder.glob("*.py"):
             found = {module for _, module in imports(ast.parse(path.read_text(encoding="utf-8")))}
             assert not found & names, f"{path} imports its siblings {found & names}"
+
+
+MODALITY = re.compile(r"image|pixel|picture|vision|audio|speech|sound|recording|waveform", re.I)
+NEUTRAL = [
+    *(ROOT / "stages").glob("*.py"),
+    *(ROOT / "engine").rglob("*.py"),
+    *(ROOT / "serving").glob("*.py"),  # routes are components: each may serve one thing
+]
+
+
+@pytest.mark.parametrize("path", NEUTRAL, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_stage_knows_what_the_numbers_mean(path: Path) -> None:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        assert not MODALITY.search(line), f"{path}:{number} names a modality: {line.strip()}"

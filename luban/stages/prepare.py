@@ -34,7 +34,7 @@ class Prepare(Stage):
         default=0.01,
         ge=0,
         le=1,
-        description="Share of damaged images or recordings, set apart, that is bearable.",
+        description="Share of damaged files, set apart, that is bearable.",
     )
     always: ClassVar[bool] = True
 
