@@ -148,7 +148,10 @@ class Task(Component, ABC):
         return {}
 
     def generator(self, model: nn.Module) -> Any:
-        """Return a ``luban.inference.text.TextGenerator`` if prompts can be continued, or None."""
+        """Return what makes things of prompts, or None if the task answers records.
+
+        A ``luban.inference.text.TextGenerator``, or a ``luban.inference.images.ImageMaker``.
+        """
         return None
 
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import DataError, RequestError
+from luban.inference.images import ImageMaker
 from luban.inference.text import TextGenerator
 
 
@@ -64,9 +65,9 @@ class Predictor:
         return [kind[i : i + step] for kind in kinds.values() for i in range(0, len(kind), step)]
 
 
-def servable(task: Task, module: nn.Module) -> TextGenerator | Predictor:
-    """Return what a trained model is used through: prompts continued, or records answered."""
-    generator: TextGenerator | None = task.generator(module)
+def servable(task: Task, module: nn.Module) -> TextGenerator | ImageMaker | Predictor:
+    """Return what a trained model is used through: what makes things of prompts, or answers."""
+    generator: TextGenerator | ImageMaker | None = task.generator(module)
     return Predictor(task, module) if generator is None else generator
 
 

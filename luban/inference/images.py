@@ -1,0 +1,65 @@
+"""Images made of a label, or of nothing: what `generate` and the server call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from luban.core.errors import RequestError
+from luban.core.registry import nearest
+
+#: Pixels, uint8 (H, W, C).
+Image: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMaker:
+    """What ``Task.generator`` returns where a model makes images.
+
+    Attributes:
+        labels: What may be asked for; empty if the model knows no labels.
+        size: Height and width of what it makes.
+        draw: Returns images of a label (None: of anything), given how many and a seed.
+        batch_size: Images made at once; the work can stop between two batches.
+    """
+
+    labels: tuple[str, ...]
+    size: tuple[int, int]
+    draw: Callable[[str | None, int, int], list[Image]]
+    batch_size: int = 8
+
+    def label_of(self, prompt: str) -> str | None:
+        """Return the label that a prompt asks for; None for an empty one: of anything.
+
+        Raises:
+            RequestError: if it is none of ``labels``; it names the nearest.
+        """
+        asked = prompt.strip()
+        if not asked or asked in self.labels:
+            return asked or None
+        alike = [label for label in self.labels if label.casefold() == asked.casefold()]
+        if len(alike) == 1:
+            return alike[0]
+        if not self.labels:
+            raise RequestError(
+                "this model makes images of nothing in particular.", got=prompt, fix="no prompt."
+            )
+        raise RequestError(
+            "this model does not know what that is.",
+            expected=f"one of {', '.join(self.labels[:50])}; or nothing, for any of them",
+            got=prompt,
+            fix=nearest(asked, self.labels),
+        )
+
+    def make(self, label: str | None, count: int, seed: int) -> Iterator[list[Image]]:
+        """Yield ``count`` images, a batch at a time; the same arguments give the same ones."""
+        seeds = np.random.SeedSequence(seed)
+        for start in range(0, count, self.batch_size):
+            [child] = seeds.spawn(1)
+            some = min(self.batch_size, count - start)
+            with torch.inference_mode():
+                yield self.draw(label, some, int(child.generate_state(1)[0]))
