@@ -60,6 +60,32 @@ def cross_entropy(  # noqa: PLR0913
     return Losses(sums, counts)
 
 
+def soft_cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    focal_gamma: float = 0.0,
+) -> Losses:
+    """Return what ``cross_entropy`` does, of targets that are shares of the classes.
+
+    Where all of a target is one class, both are equal.
+
+    Args:
+        logits: Shape (B, C).
+        targets: Shares that sum to 1, shape (B, C).
+        label_smoothing: Share of the target spread over all classes, 0 to 1.
+        weight: Of each class, positive, shape (C,) (None: 1).
+        focal_gamma: The focal exponent, at least 0.
+    """
+    weight = weight.to(logits.device, torch.float32) if weight is not None else None
+    each, shares = _of_classes(logits.float(), weight, focal_gamma), targets.float()
+    smooth = shares * (1 - label_smoothing) + label_smoothing / shares.shape[-1]
+    counts = shares if weight is None else shares * weight
+    return Losses((smooth * each).sum(-1), counts.sum(-1))
+
+
 def binary_cross_entropy(  # noqa: PLR0913
     logits: Tensor,
     targets: Tensor,
@@ -101,13 +127,18 @@ def _focal(
     logits: Tensor, targets: Tensor, smoothing: float, weight: Tensor | None, gamma: float
 ) -> Tensor:
     """Return the focal cross-entropy of each row of (N, C)."""
-    log_p = logits.log_softmax(-1)
-    # 1 - p from the logarithm, bounded: the power has no gradient at 0 for gamma below 1.
-    each = -((-torch.expm1(log_p)).clamp(min=1e-12) ** gamma) * log_p
-    if weight is not None:
-        each = each * weight
+    each = _of_classes(logits, weight, gamma)
     hit = each.gather(-1, targets[:, None]).squeeze(-1)
     return (1 - smoothing) * hit + smoothing * each.mean(-1)
+
+
+def _of_classes(logits: Tensor, weight: Tensor | None, gamma: float) -> Tensor:
+    """Return -w_c (1 - p_c)^g log p_c: what each class would add were it the target, (N, C)."""
+    each = -logits.log_softmax(-1)
+    if gamma:
+        # 1 - p from the logarithm, bounded: the power has no gradient at 0 for gamma below 1.
+        each = (-torch.expm1(-each)).clamp(min=1e-12) ** gamma * each
+    return each if weight is None else each * weight
 
 
 def mean_squared_error(

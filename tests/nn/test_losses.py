@@ -11,7 +11,13 @@ from torch import Tensor
 from torch.autograd import grad
 
 from luban.core.batch import Losses
-from luban.nn.losses import IGNORE, binary_cross_entropy, cross_entropy, mean_squared_error
+from luban.nn.losses import (
+    IGNORE,
+    binary_cross_entropy,
+    cross_entropy,
+    mean_squared_error,
+    soft_cross_entropy,
+)
 
 
 def randn(*shape: int) -> Tensor:
@@ -188,3 +194,32 @@ def test_binary_focal_loss_is_the_closed_form(smoothing: float) -> None:
         logits, targets, pos_weight=WEIGHT, focal_gamma=2.0, label_smoothing=smoothing
     )
     torch.testing.assert_close(losses.sums.double(), expected.sum(1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_whole_classes_soft_targets_are_hard_ones(
+    smoothing: float, gamma: float, weighted: bool
+) -> None:
+    logits, targets = LOGITS[:, 0], TARGETS[:, 0]
+    weight = randn(7).exp() if weighted else None
+    hard = cross_entropy(
+        logits, targets, label_smoothing=smoothing, weight=weight, focal_gamma=gamma
+    )
+    soft = soft_cross_entropy(
+        logits,
+        F.one_hot(targets, 7).float(),
+        label_smoothing=smoothing,
+        weight=weight,
+        focal_gamma=gamma,
+    )
+    torch.testing.assert_close(soft.sums, hard.sums)
+    torch.testing.assert_close(soft.counts, hard.counts)
+
+
+def test_soft_cross_entropy_is_torch_s_of_shares() -> None:
+    shares = randn(3, 7).softmax(-1)
+    found = soft_cross_entropy(LOGITS[:, 0], shares, label_smoothing=0.1)
+    expected = F.cross_entropy(LOGITS[:, 0], shares, label_smoothing=0.1)
+    torch.testing.assert_close(found.mean, expected)
