@@ -60,7 +60,8 @@ class Run:
         path: The directory.
         recipe: The resolved recipe.
         console: Where to show progress.
-        main: False on all ranks of a distributed job but the first: nothing is written there.
+        main: False where nothing is written or logged: on all ranks of a distributed job but the
+            first, and where a run is verified.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class Run:
         self.write_text("recipe.yaml", self.recipe.to_yaml())
 
     @classmethod
-    def open(cls, path: Path, console: Console | None = None) -> Self:
-        """Open an existing run directory.
+    def open(cls, path: Path, console: Console | None = None, *, main: bool = True) -> Self:
+        """Open an existing run directory; one that is not ``main`` is only read.
 
         Raises:
             RunError: if the directory holds no run.
@@ -100,7 +101,7 @@ class Run:
                 expected="a directory with recipe.yaml",
                 fix=f"runs beside it: {', '.join(known)}" if known else "luban run RECIPE",
             )
-        return cls(path, Recipe.read(path / "recipe.yaml"), console)
+        return cls(path, Recipe.read(path / "recipe.yaml"), console, main=main)
 
     # Files
 
@@ -108,6 +109,11 @@ class Run:
         """Write a text file of the run, atomically."""
         if self.main:
             write_atomic(self.path / name, text)
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write any file of the run, atomically."""
+        if self.main:
+            write_atomic(self.path / name, content)
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file of the run, atomically."""

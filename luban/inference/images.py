@@ -52,7 +52,7 @@ class ImageMaker:
             "this model does not know what that is.",
             expected=f"one of {', '.join(self.labels[:50])}; or nothing, for any of them",
             got=prompt,
-            fix=nearest(asked, self.labels),
+            fix=nearest(asked, list(self.labels)),
         )
 
     def make(self, label: str | None, count: int, seed: int) -> Iterator[list[Image]]:
@@ -62,4 +62,5 @@ class ImageMaker:
             [child] = seeds.spawn(1)
             some = min(self.batch_size, count - start)
             with torch.inference_mode():
-                yield self.draw(label, some, int(child.generate_state(1)[0]))
+                images = self.draw(label, some, int(child.generate_state(1)[0]))
+            yield images

@@ -1,22 +1,17 @@
-"""Figures of a run, drawn with matplotlib."""
+"""Figures of a run, drawn with matplotlib; nothing is drawn where a run is only read."""
 
 from __future__ import annotations
 
 import heapq
-import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from luban.core.contracts import Example, Metric, Row, Task
-from luban.core.files import write_atomic
+from luban.inference.pictures import Seen, plain_text, png_of, sheet
 from luban.run import Run
-
-#: An example, its prediction and its target.
-Seen: TypeAlias = tuple[Example, Any, Any]
 
 SHOWN = 16  #: examples on a sheet
 _GREY, _RED, _BLUE = "#9aa5b1", "#b3261e", "#1f5fa8"
@@ -53,37 +48,26 @@ def draw_loss(run: Run) -> None:
         part.grid(alpha=0.25)
         if part.get_legend_handles_labels()[0]:
             part.legend(frameon=False, loc=corner)
-    _save(run, figure, "loss")
+    _save(run, png_of(figure), "loss")
 
 
 def draw_rows(run: Run, metric: Metric, rows: Sequence[Row]) -> list[str]:
     """Draw what a metric makes of its rows, if it draws; return the file's place in the run."""
-    if type(metric).draw is Metric.draw:
+    if type(metric).draw is Metric.draw or not run.main:
         return []
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5.5), layout="constrained")
-    if not metric.draw(figure.subplots(), np.asarray(rows, dtype=np.float64)):
-        return []
-    return [_save(run, figure, metric.label)]
+    with plain_text():
+        figure = Figure(figsize=(6, 5.5), layout="constrained")
+        if not metric.draw(figure.subplots(), np.asarray(rows, dtype=np.float64)):
+            return []
+        return [_save(run, png_of(figure), metric.label)]
 
 
 def draw_things(run: Run, name: str, task: Task, things: Sequence[Seen]) -> list[str]:
     """Draw examples with their predictions on one sheet, if the task draws any."""
-    if type(task).show is Task.show:
-        return []
-    from matplotlib.figure import Figure
-
-    columns = max(1, math.ceil(math.sqrt(len(things))))
-    lines = max(1, math.ceil(len(things) / columns))
-    figure = Figure(figsize=(2.6 * columns, 2.8 * lines), layout="constrained")
-    places = figure.subplots(lines, columns, squeeze=False).flat
-    for axes in places:
-        axes.set(xticks=[], yticks=[])
-    drawn = [task.show(axes, *thing) for axes, thing in zip(places, things, strict=False)]
-    for axes in list(places)[len(things) :]:
-        axes.set_axis_off()
-    return [_save(run, figure, name)] if any(drawn) else []
+    picture = sheet(task, things) if things and run.main else None
+    return [_save(run, picture, name)] if picture else []
 
 
 @dataclass(slots=True)
@@ -122,10 +106,8 @@ def gallery(mistake: Callable[[Any, Any], float], size: int, seed: int) -> Galle
     return Gallery(mistake, frozenset(chosen.tolist()))
 
 
-def _save(run: Run, figure: Any, name: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    write_atomic(run.path / "figures" / f"{name}.png", buffer.getvalue())
+def _save(run: Run, picture: bytes, name: str) -> str:
+    run.write_bytes(f"figures/{name}.png", picture)
     return f"figures/{name}.png"
 
 

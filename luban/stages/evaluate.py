@@ -11,6 +11,7 @@ from luban.core.contracts import Metric, Row, Stage, Task
 from luban.core.interval import measured
 from luban.core.report import Claim, Report
 from luban.data.store import Store
+from luban.inference.pictures import draws
 from luban.run import Run
 from luban.stages._figures import draw_rows, draw_things, gallery
 from luban.stages._prepared import held_out_split, open_store
@@ -44,6 +45,7 @@ class Evaluate(Stage):
         claims: dict[str, Claim] = {}
         figures: list[str] = []
         seen = gallery(task.mistake, len(examples), run.recipe.seed)
+        looks = run.main and draws(task)
         ways = [(task.predict, task.metrics())]
         if task.validation_metrics() != task.metrics():
             ways.append((task.validate_batch, task.validation_metrics()))
@@ -55,18 +57,18 @@ class Evaluate(Stage):
                 batch_size=self.batch_size,
                 progress=progress,
                 lengths=task.lengths(held_out),
-                see=seen.see if metrics == task.metrics() else None,
+                see=seen.see if looks and metrics == task.metrics() else None,
             )
             claims |= self._claims(metrics, rows, f"{split}/")
             figures += [f for m in metrics for f in draw_rows(run, m, rows[m.label])]
         some = [thing for _, thing in sorted(seen.some.items())]
         for name, things in (("examples", some), ("worst", seen.worst)):
-            figures += draw_things(run, name, task, things) if things else []
+            figures += draw_things(run, name, task, things)
         for name, baseline in task.baselines(train).items() if self.baselines else ():
             rows = baseline_rows(task, baseline, examples)
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
         more, details = self._samples(run, task, module, train, held_out)
-        details["figures"] = figures + details.get("figures", [])
+        details["figures"] = list(dict.fromkeys([*figures, *details.get("figures", [])]))
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
     def _claims(

@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def perform(args: argparse.Namespace) -> int:
     """Recompute, compare and say what holds."""
-    run = Run.open(Path(args.target), Terminal())
+    run = Run.open(Path(args.target), Terminal(), main=False)
     if args.resume:
         result = prove_resume(run, steps=args.steps, kills=args.kills)
     else:

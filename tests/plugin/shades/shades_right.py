@@ -1,0 +1,26 @@
+"""How often the shade is right, and a picture of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+
+
+class ShadesRight(Metric):
+    """Right labels over all labels."""
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return 1 for a right label."""
+        return (float(prediction["label"] == target["label"]),)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the mean."""
+        return float(rows.mean())
+
+    def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
+        """Draw how many are right and wrong."""
+        axes.bar(["right", "wrong"], [rows.sum(), len(rows) - rows.sum()])
+        return True
