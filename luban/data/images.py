@@ -1,0 +1,254 @@
+"""Images as arrays: decoded in one way everywhere, brought to a size, written as PNG.
+
+Whatever the file, what comes out is upright ``uint8`` of shape (H, W, C): EXIF orientation is
+applied, palettes are looked up, what is transparent is laid over white, 16 bits become 8.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from luban.core.errors import DataError, MissingExtra, UnreadableError
+from luban.data.media import Array, Media
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Channels: TypeAlias = Literal[1, 3]
+How: TypeAlias = Literal["crop", "stretch", "pad"]
+
+# Above this a few kilobytes can be made to fill the memory (a "decompression bomb").
+PIXELS_LIMIT = 50_000_000
+PADDING = 128
+# Formats of photographs and drawings. What runs a program to be read (EPS) is not among them.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+
+def decode(value: Media | Array, channels: Channels, where: str = "") -> Array:
+    """Return the pixels of an image.
+
+    Args:
+        value: An encoded image; or an array (H, W), (H, W, C) or (C, H, W) with C of 1, 3 or 4:
+            bytes, 16-bit integers, booleans, or floats up to 1 (or up to 255).
+        channels: 1 for grey, 3 for red, green and blue.
+        where: For messages about arrays; encoded images have a name.
+
+    Returns:
+        uint8 (H, W, channels), upright.
+
+    Raises:
+        UnreadableError: if it is damaged, no image, or has more than ``PIXELS_LIMIT`` pixels.
+        MissingExtra: without pillow.
+    """
+    if isinstance(value, Media):
+        return _decoded(value, channels)
+    pixels = _bytes(_channels_last(value, where), where)
+    if pixels.shape[2] == channels:
+        return np.ascontiguousarray(pixels)
+    return _converted(_image(pixels), channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an image lies after ``fit``: ``new = old * scale + offset``, each as (y, x)."""
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def place(old: tuple[int, int], new: tuple[int, int], how: How) -> Placement:
+    """Return where ``fit`` puts an image of one (height, width) in another."""
+    ratios = (new[0] / old[0], new[1] / old[1])
+    if how == "stretch":
+        return Placement(ratios, (0.0, 0.0))
+    ratio = max(ratios) if how == "crop" else min(ratios)
+    if how == "crop":
+        return Placement(
+            (ratio, ratio), ((new[0] - old[0] * ratio) / 2, (new[1] - old[1] * ratio) / 2)
+        )
+    # Whole pixels, so that nothing is interpolated twice.
+    inner = tuple(max(1, round(side * ratio)) for side in old)
+    return Placement(
+        (inner[0] / old[0], inner[1] / old[1]),
+        (float((new[0] - inner[0]) // 2), float((new[1] - inner[1]) // 2)),
+    )
+
+
+def fit(pixels: Array, size: tuple[int, int], how: How = "crop") -> Array:
+    """Return an image at another size (bilinear, with antialiasing when it shrinks).
+
+    Args:
+        pixels: uint8 (H, W, C).
+        size: The new (height, width).
+        how: "crop" cuts the middle, "stretch" changes the proportions, "pad" surrounds with grey.
+
+    Returns:
+        uint8 (height, width, C); ``pixels`` themselves if they have that size.
+    """
+    height, width, channels = pixels.shape
+    if (height, width) == size:
+        return pixels
+    from_image = _image(pixels)
+    where = place((height, width), size, how)
+    if how == "pad":
+        inner = (round(height * where.scale[0]), round(width * where.scale[1]))
+        padded = np.full((*size, channels), PADDING, np.uint8)
+        top, left = (int(offset) for offset in where.offset)
+        padded[top : top + inner[0], left : left + inner[1]] = _resized(from_image, inner, channels)
+        return padded
+    top, left = (-offset / scale for offset, scale in zip(where.offset, where.scale, strict=True))
+    box = (max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top))
+    return _resized(from_image, size, channels, box)
+
+
+def to_png(pixels: Array) -> bytes:
+    """Return uint8 pixels (H, W, 1 or 3) as the bytes of a PNG file."""
+    file = io.BytesIO()
+    _image(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtra("pillow", "vision") from None
+    return Image
+
+
+def _decoded(media: Media, channels: Channels) -> Array:
+    pillow = _pillow()
+    data = media.read()
+    try:
+        with pillow.open(io.BytesIO(data), formats=_formats()) as image:
+            width, height = image.size
+            if width * height > PIXELS_LIMIT:
+                raise _too_large(media, f"{width} x {height} pixels")
+            image.load()
+            return _converted(_upright(image), channels)
+    except UnreadableError:
+        raise
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise _too_large(media, str(error)) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged file makes it stumble over.
+        raise UnreadableError(
+            "this image is damaged or not an image.",
+            where=media.name,
+            expected="JPEG, PNG, WebP, BMP, GIF, TIFF or PPM",
+            got=f"{len(data):,} bytes ({str(error).partition('<_io')[0].strip()})",
+        ) from None
+
+
+def _formats() -> tuple[str, ...]:
+    """Return those of the formats that this Pillow was built with."""
+    pillow = _pillow()
+    if "AVIF" not in pillow.OPEN:
+        pillow.init()
+    return tuple(name for name in FORMATS if name in pillow.OPEN)
+
+
+def _too_large(media: Media, got: str) -> UnreadableError:
+    return UnreadableError(
+        "this image has too many pixels.",
+        where=media.name,
+        expected=f"at most {PIXELS_LIMIT:,} pixels",
+        got=got,
+        fix="make it smaller before.",
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    pillow = _pillow()
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # Broken notes do not make the picture worse.
+        return image
+    turn = pillow.Transpose
+    turns = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
+
+
+def _converted(image: Image.Image, channels: Channels) -> Array:
+    if image.mode[0] in "IF":  # I;16, I, F: Pillow would cut at 255, not scale.
+        values = np.asarray(image)
+        values = values.astype(np.uint16) if image.mode != "F" else values
+        image = _image(_bytes(values[:, :, None], ""))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = _pillow().new("RGBA", image.size, "white")
+        image = _pillow().alpha_composite(white, image)
+    if channels == 1 and image.mode not in ("1", "L"):
+        image = image.convert("RGB")  # There is no direct way from some modes.
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _channels_last(array: Array, where: str) -> Array:
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        raise UnreadableError(
+            "this array is no image.",
+            where=where,
+            expected="(height, width), or these with 1, 3 or 4 channels before or after",
+            got=array.shape,
+        )
+    return array
+
+
+def _bytes(array: Array, where: str) -> Array:
+    """Return values as bytes: floats up to 1 and 16-bit integers are scaled to 255."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all() or array.min() < 0:
+        raise UnreadableError(
+            "this array is no image.",
+            where=where,
+            expected="finite values of at least 0",
+            got=f"{array.dtype} {array.shape}",
+        )
+    top = array.max()
+    scale = 255.0 if array.dtype.kind == "f" and top <= 1 else 1.0
+    if array.dtype == np.uint16 or (array.dtype.kind in "iu" and top > 255):
+        scale = 1 / 257
+    return np.asarray(np.clip(np.rint(array * scale), 0, 255), np.uint8)
+
+
+def _image(pixels: Array) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise DataError(
+            "these are no pixels.",
+            expected="uint8 (height, width, 1, 3 or 4)",
+            got=f"{pixels.dtype} {pixels.shape}",
+        )
+    array = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    image: Image.Image = _pillow().fromarray(np.ascontiguousarray(array))
+    return image
+
+
+def _resized(
+    image: Image.Image,
+    size: tuple[int, int],
+    channels: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> Array:
+    small = image.resize((size[1], size[0]), _pillow().Resampling.BILINEAR, box=box)
+    return np.array(small).reshape(*size, channels)
