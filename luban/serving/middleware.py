@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from luban.serving.errors import ApiError, api_error
-from luban.serving.route import Limits, Service
+from luban.serving.route import Service
 
 #: Open while draining and without a key: load balancers and Prometheus ask here.
 _UNGUARDED = ("/health", "/metrics")
@@ -39,7 +39,7 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         service, start = self._service, time.perf_counter()
-        body = _Body(receive, service.limits)
+        body = _Body(receive, service.body_bytes, service.limits.seconds)
         identity = f"req-{uuid.uuid4().hex}"
         status = _LEFT
 
@@ -87,16 +87,16 @@ class Doorkeeper:
                 headers={"www-authenticate": "Bearer"},
             )
         size = headers.get("content-length", "0")
-        if size.isdigit() and int(size) > service.limits.body_bytes:
-            return _too_large(service.limits)
+        if size.isdigit() and int(size) > service.body_bytes:
+            return _too_large(service.body_bytes)
         return None
 
 
 class _Body:
     """A request body that may be neither too large nor too slow."""
 
-    def __init__(self, receive: Receive, limits: Limits) -> None:
-        self._receive, self._limits = receive, limits
+    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
+        self._receive, self._most, self._seconds = receive, most, seconds
         self._size, self._complete = 0, False
 
     async def __call__(self) -> Message:
@@ -104,17 +104,17 @@ class _Body:
         if self._complete:
             return await self._receive()
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._seconds):
                 message = await self._next()
         except TimeoutError:
             raise ApiError(408, "The request body took too long to arrive.") from None
-        if self._size > self._limits.body_bytes:
-            raise _too_large(self._limits)
+        if self._size > self._most:
+            raise _too_large(self._most)
         return message
 
     async def drain(self) -> None:
         """Read what a refused client still sends: hanging up on it would lose the answer."""
-        bound = self._size + self._limits.body_bytes
+        bound = self._size + self._most
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER):
                 while not self._complete and self._size <= bound:
@@ -127,10 +127,10 @@ class _Body:
         return message
 
 
-def _too_large(limits: Limits) -> ApiError:
+def _too_large(most: int) -> ApiError:
     return ApiError(
         413,
-        f"The request body is larger than {limits.body_bytes:,} bytes.",
+        f"The request body is larger than {most:,} bytes.",
         headers={"connection": "close"},
     )
 

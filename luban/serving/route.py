@@ -25,6 +25,7 @@ class Limits:
 
     Attributes:
         body_bytes: Largest request body.
+        upload_bytes: Largest request body where requests hold images or recordings.
         prompt_tokens: Longest prompt (the model may allow less).
         max_tokens: Most tokens that may be asked for in one answer.
         choices: Most answers in one request: prompts times ``n``.
@@ -35,6 +36,7 @@ class Limits:
     """
 
     body_bytes: int = 1_048_576
+    upload_bytes: int = 16_777_216
     prompt_tokens: int = 32_768
     max_tokens: int = 4_096
     choices: int = 64
@@ -54,6 +56,7 @@ class Service:
         limits: What a client may ask.
         api_key: What ``Authorization: Bearer`` must carry; empty: ``LUBAN_API_KEY``, and if
             that is unset too, every client is welcome.
+        uploads: Set by a route whose requests hold files: bodies may be larger then.
         draining: Set when the server is about to stop: no new requests.
         in_flight: Requests being answered.
     """
@@ -64,6 +67,7 @@ class Service:
     api_key: str = ""
     created: int = field(default_factory=lambda: int(time.time()))
     metrics: Metrics = field(default_factory=Metrics)
+    uploads: bool = False
     draining: bool = False
     in_flight: int = 0
     schedulers: list[Scheduler[Any, Any]] = field(default_factory=list)
@@ -72,6 +76,11 @@ class Service:
     def __post_init__(self) -> None:
         self.api_key = self.api_key or os.environ.get("LUBAN_API_KEY", "")
         self.metrics.watch_waiting(lambda: sum(s.waiting for s in self.schedulers))
+
+    @property
+    def body_bytes(self) -> int:
+        """Largest request body."""
+        return self.limits.upload_bytes if self.uploads else self.limits.body_bytes
 
     def check_model(self, name: str) -> None:
         """Refuse requests for other models.

@@ -1,0 +1,110 @@
+"""What routes over a ``Predictor`` share: the queue, the schema of records, answers in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import jsonschema_rs
+from fastapi import Request
+from prometheus_client import Counter
+
+from luban.core.contracts import Record
+from luban.core.errors import DataError
+from luban.inference.predictor import Predictor
+from luban.serving.errors import ApiError
+from luban.serving.http import unless_disconnected
+from luban.serving.route import Service
+from luban.serving.routes._uploads import as_json, file_fields
+from luban.serving.scheduler import InOrder, Scheduler, Stream
+
+_SHOWN = 300  #: characters of a message that may quote a record
+
+
+class Records:
+    """The one queue of a served predictor.
+
+    Attributes:
+        task: The name of its task.
+        schema: Of a record, in JSON.
+        files: The fields of a record that hold files.
+    """
+
+    def __init__(self, service: Service) -> None:
+        if not isinstance(service.model, Predictor):
+            raise TypeError(f"{service.model!r} does not predict records")
+        predictor, self._limits = service.model, service.limits
+        self.task, self.schema = predictor.task.name, predictor.task.record_schema()
+        self.files = file_fields(self.schema)
+        self._check = jsonschema_rs.validator_for(self.schema)
+        self._scheduler: Scheduler[Sequence[Record], list[Any]] = service.add(
+            InOrder(lambda records: perform(predictor, records), self._limits.waiting)
+        )
+        registry = service.metrics.registry
+        self._counter = Counter("luban_records", "Records predicted.", registry=registry)
+
+    @classmethod
+    def of(cls, service: Service) -> Self:
+        """Return the one of a service: all routes queue for the same model."""
+        return service.shared(cls)
+
+    async def answer(
+        self, records: Sequence[Any], request: Request, *, several: bool = True
+    ) -> list[Any]:
+        """Return a prediction for each record, in order.
+
+        Args:
+            records: As the task's schema describes them; ``Media`` in place of base64.
+            request: Whose client may leave.
+            several: Whether messages number them.
+
+        Raises:
+            ApiError: 400, naming the record and the field.
+        """
+        check_records(records, self._check, self._limits.records, several=several)
+        with self._scheduler.submit(records, self._limits.seconds) as stream:
+            answers = await unless_disconnected(request, _gathered(stream))
+        for index, answer in enumerate(answers):
+            if isinstance(answer, DataError):
+                raise _bad(_place(index, several), str(answer))
+        self._counter.inc(len(answers))
+        return answers
+
+
+def perform(predictor: Predictor, records: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the answers to some records at a time, so that a client may leave in between."""
+    for start in range(0, len(records), predictor.batch_size):
+        yield predictor.predict(records[start : start + predictor.batch_size])
+
+
+def check_records(records: Sequence[Any], check: Any, most: int, *, several: bool) -> None:
+    """Refuse records that are too many, or not of the form that the task's schema asks for.
+
+    Raises:
+        ApiError: 400, naming the record and the field.
+    """
+    if not 1 <= len(records) <= most:
+        raise ApiError(
+            400, f"inputs: 1 to {most} records per request, not {len(records)}.", param="inputs"
+        )
+    for index, record in enumerate(records):
+        plain = as_json(record) if isinstance(record, Mapping) else record
+        try:
+            error = next(check.iter_errors(plain), None)
+        except UnicodeEncodeError:
+            raise _bad(_place(index, several), "a text holds half a character.") from None
+        if error is not None:
+            steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.instance_path)
+            raise _bad(_place(index, several) + "".join(steps), error.message)
+
+
+async def _gathered(stream: Stream[list[Any]]) -> list[Any]:
+    return [answer async for answers in stream for answer in answers]
+
+
+def _place(index: int, several: bool) -> str:
+    return f"inputs[{index}]" if several else "inputs"
+
+
+def _bad(place: str, why: str) -> ApiError:
+    return ApiError(400, f"{place}: {why[:_SHOWN]}", param=place)
