@@ -1,0 +1,96 @@
+"""Which detections of an image are right, and what precision they reach: COCO's rules.
+
+As in ``pycocotools``, whose figures these equal where no two scores are the same; there it
+depends on the order of the images which of equal scores comes first, here they count together.
+
+Shapes: D detections, G true boxes, T thresholds of the overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+#: IoU from which a detection is right: .5, .55, …, .95.
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+#: At these recalls precision is looked up.
+RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+def best_objects(objects: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+    """Return the objects with the best scores, best first; what has no score is sure."""
+    return sorted(objects, key=lambda found: -score_of(found))[:most]
+
+
+def score_of(found: Mapping[str, Any]) -> float:
+    """Return the score of a detection; 1 where it has none, as in a target."""
+    return float(found.get("score", 1.0))
+
+
+def hits(
+    found: Sequence[Mapping[str, Any]],
+    there: Sequence[Mapping[str, Any]],
+    thresholds: Array = OVERLAPS,
+) -> Array:
+    """Return which detections are right at which threshold, bool (T, D).
+
+    The best first, each takes the free box of its label with the largest overlap, if that
+    reaches the threshold; a box is taken once.
+
+    Args:
+        found: Detections, best first: ``label`` and ``box``.
+        there: True objects likewise.
+        thresholds: Smallest IoU, shape (T,).
+    """
+    right = np.zeros((len(thresholds), len(found)), bool)
+    if not found or not there:
+        return right
+    iou = box_overlaps([one["box"] for one in found], [one["box"] for one in there])
+    same = np.array([[one["label"] == other["label"] for other in there] for one in found])
+    iou = np.where(same, iou, -1.0)
+    for row, threshold in zip(right, thresholds, strict=True):
+        free = np.ones(len(there), bool)
+        for number, each in enumerate(iou):
+            open_ = np.where(free, each, -1.0)
+            best = len(open_) - 1 - int(open_[::-1].argmax())  # of equal ones the last, as there
+            if open_[best] >= min(threshold, 1 - 1e-10):
+                row[number], free[best] = True, False
+    return right
+
+
+def box_overlaps(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Array:
+    """Return the IoU of every pair of boxes, float64 (D, G)."""
+    a, b = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (one, other))
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    both = np.maximum(high - low, 0).prod(2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)]
+    union = areas[0][:, None] + areas[1][None] - both
+    shares: Array = both / np.maximum(union, np.finfo(np.float64).tiny)
+    return shares
+
+
+def precision_at_recalls(scores: Array, right: Array, there: int) -> Array:
+    """Return the best precision at each of ``RECALLS`` or beyond, (T, 101).
+
+    Args:
+        scores: Shape (D,), in any order.
+        right: Shape (T, D).
+        there: True objects, at least 1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, len(order) > 0))
+    true = right[:, order].cumsum(1)[:, ends]
+    recall = true / there
+    precision = true / (ends + 1)
+    precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+    found = np.zeros((len(right), len(RECALLS)))
+    for row, (reached, precise) in enumerate(zip(recall, precision, strict=True)):
+        at = np.searchsorted(reached, RECALLS, side="left")
+        inside = at < len(reached)
+        found[row, inside] = precise[at[inside]]
+    return found

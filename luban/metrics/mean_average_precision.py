@@ -1,0 +1,92 @@
+"""How well objects are found: the area under precision over recall, a mean over classes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._detections import (
+    OVERLAPS,
+    RECALLS,
+    best_objects,
+    hits,
+    precision_at_recalls,
+    score_of,
+)
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_KEPT = 3  #: numbers kept of a detection: score, class, and at which overlaps it is right
+
+
+class MeanAveragePrecision(Metric):
+    """COCO's mAP (Lin et al. 2014, 1405.0312): equal to ``pycocotools``, and its rows resample.
+
+    A detection is right if its overlap with a true box of its class, free so far, is large
+    enough: an IoU of .5, or each of .5, .55, … .95 in turn. Precision is looked up at 101
+    recalls; the mean is over these, the overlaps, and the classes that occur.
+    """
+
+    classes: tuple[str, ...]
+    overlap: Literal["50", "50-95"] = Field(default="50", description="IoU in percent.")
+    only: str | None = Field(default=None, description="The average precision of this class.")
+    max_detections: int = Field(default=100, ge=1, description="The best of an image that count.")
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """``map@50`` or ``map@50-95``; of one class ``ap@50/NAME``."""
+        return f"map@{self.overlap}" if self.only is None else f"ap@{self.overlap}-{self.only}"
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return score, class and right overlaps of each detection, and true boxes by class."""
+        known = {name: number for number, name in enumerate(self.classes)}
+        found = [one for one in prediction["objects"] if one["label"] in known]
+        found = best_objects(found, self.max_detections)
+        table = np.full((self.max_detections, _KEPT), -1.0)
+        if found:
+            bits = 2 ** np.arange(len(OVERLAPS)) @ hits(found, target["objects"])
+            kept = [(score_of(one), known[one["label"]]) for one in found]
+            table[: len(found)] = np.column_stack([np.array(kept), bits])
+        there = np.zeros(len(self.classes))
+        for one in target["objects"]:
+            there[known[one["label"]]] += 1
+        return (*table.ravel().tolist(), *there.tolist())
+
+    def reduce(self, rows: Array) -> float:
+        """Return the mean; 0 where no class occurs."""
+        curves = self._curves(rows, OVERLAPS[:1] if self.overlap == "50" else OVERLAPS)
+        if self.only is not None:
+            curves = {name: curve for name, curve in curves.items() if name == self.only}
+        return float(np.mean([curve.mean() for curve in curves.values()])) if curves else 0.0
+
+    def draw(self, axes: Any, rows: Array) -> bool:
+        """Draw precision over recall of each class, at an IoU of .5."""
+        if self.only is not None or self.overlap != "50":
+            return False
+        for name, curve in self._curves(rows, OVERLAPS[:1]).items():
+            axes.plot(RECALLS, curve[0], label=f"{name} ({curve[0].mean():.3f})")
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axes.set_title("precision over recall, overlap of 50 %")
+        axes.grid(alpha=0.25)
+        if len(self.classes) <= 20:
+            axes.legend(frameon=False, loc="lower left")
+        return True
+
+    def _curves(self, rows: Array, overlaps: Array) -> dict[str, Array]:
+        """Return precision at ``RECALLS`` for each class that occurs, (T, 101)."""
+        width = self.max_detections * _KEPT
+        found = rows[:, :width].reshape(-1, _KEPT)
+        found = found[found[:, 0] >= 0]
+        there = rows[:, width:].sum(0)
+        bits = found[:, 2].astype(np.int64)
+        right = (bits >> np.arange(len(overlaps))[:, None] & 1).astype(bool)
+        curves = {}
+        for number, name in enumerate(self.classes):
+            if there[number]:
+                mine = found[:, 1] == number
+                curves[name] = precision_at_recalls(found[mine, 0], right[:, mine], there[number])
+        return curves

@@ -1,0 +1,177 @@
+"""Average precision against pycocotools, and against what can be counted by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luban.core.interval import measured
+from luban.metrics._detections import box_overlaps
+from luban.metrics.mean_average_precision import MeanAveragePrecision
+
+NAMES = ("cat", "dog", "eel")
+BOX = [10.0, 10.0, 30.0, 40.0]
+
+
+def scenes(seed: int, count: int) -> tuple[list[Any], list[Any]]:
+    """Return predictions and targets: true boxes moved a little, missed, doubled, invented."""
+    rng = np.random.default_rng(seed)
+
+    def boxes(number: int) -> Any:
+        corner = rng.uniform(0, 80, (number, 2))
+        return np.concatenate([corner, corner + rng.uniform(5, 40, (number, 2))], 1)
+
+    predictions, targets = [], []
+    for _ in range(count):
+        true = boxes(int(rng.integers(0, 9)))
+        labels = rng.choice(NAMES[: 2 + seed % 2], len(true))
+        moved = np.repeat(true, 2, 0) + rng.normal(0, 3, (2 * len(true), 4))
+        extra = boxes(int(rng.integers(0, 6)))
+        said = np.concatenate([moved, extra])
+        said[:, 2:] = np.maximum(said[:, 2:], said[:, :2] + 1)
+        names = [*np.repeat(labels, 2), *rng.choice(NAMES, len(extra))]
+        scores = rng.permutation(len(said)) / len(said) + rng.uniform(0, 1e-3, len(said))
+        keep = rng.random(len(said)) < 0.7
+        predictions.append(
+            {
+                "objects": [
+                    {"label": str(n), "score": float(s), "box": b.tolist()}
+                    for n, s, b, k in zip(names, scores, said, keep, strict=True)
+                    if k
+                ]
+            }
+        )
+        targets.append(
+            {
+                "objects": [
+                    {"label": str(n), "box": b.tolist()} for n, b in zip(labels, true, strict=True)
+                ]
+            }
+        )
+    return predictions, targets
+
+
+def by_pycocotools(predictions: list[Any], targets: list[Any]) -> Any:
+    """Return precision at overlaps and recalls by class, -1 where a class does not occur."""
+    coco = pytest.importorskip("pycocotools.coco")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+
+    def entry(image: int, one: Any, **more: Any) -> dict[str, Any]:
+        x1, y1, x2, y2 = one["box"]
+        box = [x1, y1, x2 - x1, y2 - y1]
+        label = NAMES.index(one["label"])
+        return {"image_id": image, "category_id": label, "bbox": box, **more}
+
+    truth, found = [], []
+    for image, (said, target) in enumerate(zip(predictions, targets, strict=True)):
+        found += [entry(image, one, score=one["score"]) for one in said["objects"]]
+        for one in target["objects"]:
+            made = entry(image, one, id=len(truth) + 1, iscrowd=0)
+            truth.append({**made, "area": made["bbox"][2] * made["bbox"][3]})
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = coco.COCO()
+        known.dataset = {
+            "images": [{"id": image} for image in range(len(targets))],
+            "annotations": truth,
+            "categories": [{"id": number} for number in range(len(NAMES))],
+        }
+        known.createIndex()
+        evaluator = evaluation.COCOeval(known, known.loadRes(found), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator.eval["precision"][:, :, :, 0, 2]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_it_equals_pycocotools(seed: int) -> None:
+    predictions, targets = scenes(seed, 25)
+    theirs = by_pycocotools(predictions, targets)
+    known = theirs[theirs > -1]
+    assert 0.05 < known.mean() < 0.95
+    for overlap, expected in (("50", theirs[:1]), ("50-95", theirs)):
+        for only in (None, *NAMES):
+            metric = MeanAveragePrecision.from_dict(
+                {
+                    "name": "mean-average-precision",
+                    "classes": NAMES,
+                    "overlap": overlap,
+                    "only": only,
+                }
+            )
+            part = expected if only is None else expected[:, :, [NAMES.index(only)]]
+            part = part[part > -1]
+            rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
+            ours = metric.reduce(np.asarray(rows))
+            assert ours == pytest.approx(part.mean() if part.size else 0.0, abs=1e-9)
+
+
+def one_image(*objects: tuple[str, float, list[float]]) -> dict[str, Any]:
+    return {"objects": [{"label": n, "score": s, "box": b} for n, s, b in objects]}
+
+
+TARGET = {"objects": [{"label": "cat", "box": BOX}]}
+
+
+def value(prediction: Any, target: Any = TARGET, **fields: Any) -> float:
+    metric = MeanAveragePrecision(classes=NAMES, **fields)
+    return metric.reduce(np.asarray([metric.row(prediction, target)]))
+
+
+def test_what_can_be_counted_by_hand() -> None:
+    assert value(one_image(("cat", 0.3, BOX))) == 1
+    assert value(one_image(("dog", 0.3, BOX))) == 0
+    assert value(one_image()) == 0
+    assert value(one_image(("cat", 0.9, [0, 0, 5, 5]), ("cat", 0.8, BOX))) == 0.5
+    assert value(one_image(("cat", 0.9, BOX), ("cat", 0.8, BOX))) == 1  # the second comes too late
+    narrower = [10.0, 10.0, 30.0, 31.0]  # 21 / 30 = 0.7 of the box
+    assert value(one_image(("cat", 0.9, narrower)), overlap="50-95") == pytest.approx(0.5)
+
+
+def test_equal_scores_count_together_whatever_their_order() -> None:
+    one, other = ("cat", 0.5, BOX), ("cat", 0.5, [0, 0, 5, 5])
+    assert value(one_image(one, other)) == value(one_image(other, one)) == 0.5
+
+
+def test_only_the_best_detections_count() -> None:
+    noise = [("cat", 0.9, [0.0, 0.0, 5.0, 5.0])] * 3
+    assert value(one_image(*noise, ("cat", 0.5, BOX)), max_detections=3) == 0
+
+
+def test_images_without_objects_cost_precision_and_nothing_else() -> None:
+    metric = MeanAveragePrecision(classes=NAMES)
+    empty: dict[str, Any] = {"objects": []}
+    right = metric.row(one_image(("cat", 0.5, BOX)), TARGET)
+    rows = np.asarray([right, metric.row(empty, empty)])
+    assert metric.reduce(rows) == 1
+    wrong = metric.row(one_image(("cat", 0.9, BOX)), empty)
+    assert metric.reduce(np.asarray([right, wrong])) == 0.5
+    assert metric.reduce(np.asarray([wrong])) == 0
+
+
+def test_overlaps_of_boxes_that_touch_or_are_empty() -> None:
+    found = box_overlaps([[0, 0, 2, 2], [5, 5, 5, 9]], [[0, 0, 2, 2], [2, 0, 4, 2], [1, 0, 3, 2]])
+    np.testing.assert_allclose(found, [[1, 0, 1 / 3], [0, 0, 0]])
+
+
+def test_an_interval_holds_its_value() -> None:
+    metric = MeanAveragePrecision(classes=NAMES, overlap="50-95")
+    rows = [metric.row(p, t) for p, t in zip(*scenes(1, 40), strict=True)]
+    claim = measured(metric, rows, rounds=100)
+    assert claim.low is not None
+    assert claim.high is not None
+    assert claim.low < float(claim.value) < claim.high
+
+
+def test_the_curve_is_drawn_once() -> None:
+    from matplotlib.figure import Figure
+
+    metric = MeanAveragePrecision(classes=NAMES)
+    rows = np.asarray([metric.row(p, t) for p, t in zip(*scenes(1, 5), strict=True)])
+    axes = Figure().subplots()
+    assert metric.draw(axes, rows)
+    assert len(axes.get_lines()) == len(NAMES)
+    assert not metric.replace(only="cat").draw(axes, rows)
