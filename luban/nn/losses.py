@@ -5,6 +5,9 @@ Shapes: B examples, any further axes, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +15,31 @@ from torch import Tensor
 from luban.core.batch import Losses
 
 IGNORE = -100
+
+
+class WithAuxiliary(NamedTuple):
+    """What a module with an auxiliary classifier returns in training, in place of its logits.
+
+    Attributes:
+        logits: Shape (B, ..., C), as in evaluation.
+        auxiliary: What a head nearer to the input says of the same, of the same shape.
+        weight: Of the auxiliary loss.
+    """
+
+    logits: Tensor
+    auxiliary: Tensor
+    weight: float
+
+
+def with_auxiliary(output: Tensor | WithAuxiliary, loss: Callable[[Tensor], Losses]) -> Losses:
+    """Return the loss of the logits, plus that of auxiliary ones by their weight, by example.
+
+    Counts stay those of the logits (Szegedy et al. 2014, 1409.4842, section 5).
+    """
+    if not isinstance(output, WithAuxiliary):
+        return loss(output)
+    main = loss(output.logits)
+    return Losses(main.sums + output.weight * loss(output.auxiliary).sums, main.counts)
 
 
 def cross_entropy(  # noqa: PLR0913

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Ports
 from luban.core.errors import RecipeError
-from luban.nn.losses import IGNORE
+from luban.nn.losses import IGNORE, WithAuxiliary
 
 
 def added(main: Losses, extra: Losses, weight: float) -> Losses:
@@ -117,13 +117,22 @@ def features_of(module: nn.Module, batch: Batch) -> Tensor:
     return found
 
 
+def logits_of(module: nn.Module, batch: Batch) -> Tensor:
+    """Return the module's logits, without those of an auxiliary classifier."""
+    return _main(module(**batch.inputs))
+
+
+def _main(output: Tensor | WithAuxiliary) -> Tensor:
+    return output.logits if isinstance(output, WithAuxiliary) else output
+
+
 @contextmanager
 def outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Give the list that every output of the module goes into for a while."""
+    """Give the list that the logits of every call of the module go into for a while."""
     found: list[Tensor] = []
 
-    def keep(_: nn.Module, __: object, output: Tensor) -> None:
-        found.append(output)
+    def keep(_: nn.Module, __: object, output: Tensor | WithAuxiliary) -> None:
+        found.append(_main(output))
 
     handle = module.register_forward_hook(keep)
     try:

@@ -19,6 +19,7 @@ from luban.objectives._parts import (
     added,
     disturbed,
     divergence,
+    logits_of,
     outputs_of,
     real_positions,
     refuse_without_classes,
@@ -91,7 +92,7 @@ class Adversarial(Objective):
         dice = Dice.now()
         with disturbed(model) as stem, outputs_of(model) as outputs:
             main = loss(model, batch)
-        clean = outputs[0] if outputs else model(**batch.inputs)
+        clean = outputs[0] if outputs else logits_of(model, batch)
         seen = stem.outputs[: 2 if ports.produces == "sequence" else 1]  # calls of one pass
         radii = self._radii(seen, batch)
         found = [torch.randn_like(e) * _shaped(_real(batch, e, i), e) for i, e in enumerate(seen)]
@@ -99,10 +100,10 @@ class Adversarial(Objective):
             # Far enough that single precision sees a difference, near enough for a quadratic.
             probe = _wanting([0.1 * r for r in _scaled(found, radii)])
             with dice.again(), disturbed(model, probe) as stem:
-                moved = divergence(clean, model(**batch.inputs), batch, ports)
+                moved = divergence(clean, logits_of(model, batch), batch, ports)
             found = _slopes(moved.sums.sum(), stem.offsets[: len(seen)], batch)
         with dice.again(), disturbed(model, _scaled(found, radii)):
-            moved = divergence(clean, model(**batch.inputs), batch, ports)
+            moved = divergence(clean, logits_of(model, batch), batch, ports)
         return added(main, moved, self.weight)
 
     def _radii(self, outputs: list[Tensor], batch: Batch) -> list[Tensor]:

@@ -24,6 +24,7 @@ from luban.objectives._parts import (
     added,
     divergence,
     features_of,
+    logits_of,
     outputs_of,
     real_positions,
     refuse_without_classes,
@@ -73,7 +74,7 @@ class Distillation(Objective):
             with outputs_of(model) as outputs:
                 losses = loss(model, batch)
             if self.weight:
-                logits = outputs[0] if outputs else model(**batch.inputs)
+                logits = outputs[0] if outputs else logits_of(model, batch)
                 with torch.no_grad():
                     wanted: Tensor = teacher(**batch.inputs)
                 apart = divergence(wanted, logits, batch, ports, self.temperature)

@@ -24,7 +24,12 @@ from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.matthews import Matthews
-from luban.nn.losses import binary_cross_entropy, cross_entropy, soft_cross_entropy
+from luban.nn.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    soft_cross_entropy,
+    with_auxiliary,
+)
 from luban.tasks._labels import Answer, Labels, label_of
 from luban.tasks._learned import read_learned
 
@@ -123,16 +128,22 @@ class Classifier(Task, ABC):
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """Return the (weighted, focal) cross-entropy; of several labels the binary one of each."""
-        logits, labels = model(**batch.inputs), batch.targets["labels"]
+        output, labels = model(**batch.inputs), batch.targets["labels"]
         smoothing = self.label_smoothing if model.training else 0.0
         found, gamma = self._labels.weights(self.class_weights), self.focal_gamma
-        weight = None if found is None else torch.tensor(found, device=logits.device)  # not in bf16
-        if self._labels.several:
-            return binary_cross_entropy(
-                logits, labels, label_smoothing=smoothing, pos_weight=weight, focal_gamma=gamma
+        weight = None if found is None else torch.tensor(found, device=labels.device)  # not in bf16
+
+        def of(logits: Tensor) -> Losses:
+            if self._labels.several:
+                return binary_cross_entropy(
+                    logits, labels, label_smoothing=smoothing, pos_weight=weight, focal_gamma=gamma
+                )
+            entropy = soft_cross_entropy if labels.is_floating_point() else cross_entropy
+            return entropy(
+                logits, labels, label_smoothing=smoothing, weight=weight, focal_gamma=gamma
             )
-        entropy = soft_cross_entropy if labels.is_floating_point() else cross_entropy
-        return entropy(logits, labels, label_smoothing=smoothing, weight=weight, focal_gamma=gamma)
+
+        return with_auxiliary(output, of)
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return what predictions and calibration are made of, (B, C)."""

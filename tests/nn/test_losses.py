@@ -13,10 +13,12 @@ from torch.autograd import grad
 from luban.core.batch import Losses
 from luban.nn.losses import (
     IGNORE,
+    WithAuxiliary,
     binary_cross_entropy,
     cross_entropy,
     mean_squared_error,
     soft_cross_entropy,
+    with_auxiliary,
 )
 
 
@@ -223,3 +225,15 @@ def test_soft_cross_entropy_is_torch_s_of_shares() -> None:
     found = soft_cross_entropy(LOGITS[:, 0], shares, label_smoothing=0.1)
     expected = F.cross_entropy(LOGITS[:, 0], shares, label_smoothing=0.1)
     torch.testing.assert_close(found.mean, expected)
+
+
+def test_an_auxiliary_loss_adds_by_its_weight_and_counts_nothing() -> None:
+    torch.manual_seed(0)
+    logits, auxiliary, targets = torch.randn(3, 4), torch.randn(3, 4), torch.tensor([0, 3, 2])
+    both = with_auxiliary(
+        WithAuxiliary(logits, auxiliary, 0.4), lambda z: cross_entropy(z, targets)
+    )
+    wanted = F.cross_entropy(logits, targets) + 0.4 * F.cross_entropy(auxiliary, targets)
+    torch.testing.assert_close(both.mean, wanted)
+    plain = with_auxiliary(logits, lambda z: cross_entropy(z, targets))
+    torch.testing.assert_close(plain.mean, F.cross_entropy(logits, targets))
