@@ -18,8 +18,10 @@ from luban.inference.predictor import Predictor
 from luban.serving.app import create_app
 from luban.serving.route import Limits, Service
 from tests.inference.toy import Counter, Counting
+from tests.inference.toy_media import Hearing, Nothing
 from tests.serving.running import scripted
 from tests.serving.test_chat import chatting
+from tests.serving.test_images import MAKER
 
 CHECKS = [
     not_a_server_error,
@@ -47,6 +49,9 @@ def api_of(model: object) -> Any:
 
 TEXT = api_of(chatting(scripted("abc")))
 TASKS = api_of(Predictor(Counting(), Counter()))
+FILES = api_of(Predictor(Hearing(), Nothing()))
+IMAGES = api_of(MAKER)
+APIS = ["text", "tasks", "files", "images"]
 BOUNDED = settings(
     max_examples=30,
     deadline=None,
@@ -68,6 +73,18 @@ def test_tasks(case: Any) -> None:
     _send(case)
 
 
+@FILES.parametrize()  # type: ignore[untyped-decorator]
+@BOUNDED
+def test_files(case: Any) -> None:
+    _send(case)
+
+
+@IMAGES.parametrize()  # type: ignore[untyped-decorator]
+@BOUNDED
+def test_images(case: Any) -> None:
+    _send(case)
+
+
 def _send(case: Any) -> None:
     model = case.body.get("model") if isinstance(case.body, dict) else None
     if isinstance(model, str) and len(model) % 4:  # any other than what is served is only a 404
@@ -84,7 +101,7 @@ def test_requests_came_through() -> None:
         assert 200 in statuses or "{" in path, f"{path}: {statuses}"
 
 
-@pytest.mark.parametrize("api", [TEXT, TASKS], ids=["text", "tasks"])
+@pytest.mark.parametrize("api", [TEXT, TASKS, FILES, IMAGES], ids=APIS)
 def test_errors_are_documented(api: Any) -> None:
     for path in api.raw_schema["paths"].values():
         for operation in path.values():
