@@ -13,7 +13,7 @@ from luban.tasks._labels import label_of
 
 _TEXTS = ("text", "sentence", "content", "review", "body", "comment", "title", "query", "premise")
 _SECONDS = ("text_pair", "sentence2", "hypothesis", "text2", "sentence_2", "text_b")
-_LABELS = (
+LABELS = (
     "label",
     "labels",
     "tags",
@@ -29,10 +29,10 @@ _VALUES = ("value", "score", "rating", "stars", "similarity", "label", "target",
 
 def guess_labels(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a classifier: a text beside a field of few distinct values."""
-    fields = _columns(sample)
-    found = [(name, k) for name, column in fields.items() if (k := _classes(column))]
+    fields = columns_of(sample)
+    found = [(name, k) for name, column in fields.items() if (k := classes_in(column))]
     text = _text(fields)
-    named = [item for item in found if _last(item[0]) in _LABELS]
+    named = [item for item in found if last_of(item[0]) in LABELS]
     if text is None or not (named or found):
         return None
     label, classes = min(named or found, key=lambda item: item[1])
@@ -47,9 +47,9 @@ def guess_labels(sample: Sequence[Record]) -> Guess | None:
 
 def guess_values(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a regression: a text beside a number that takes many values."""
-    fields = _columns(sample)
+    fields = columns_of(sample)
     found = [name for name, column in fields.items() if _is_measure(column)]
-    named = [name for name in found if _last(name) in _VALUES]
+    named = [name for name in found if last_of(name) in _VALUES]
     text = _text(fields)
     if text is None or not (named or len(found) == 1):
         return None
@@ -63,7 +63,7 @@ def guess_values(sample: Sequence[Record]) -> Guess | None:
     )
 
 
-def _columns(sample: Sequence[Record]) -> dict[str, list[Any]]:
+def columns_of(sample: Sequence[Record]) -> dict[str, list[Any]]:
     """Return the values of each field that every record has."""
     rows = [own_fields(record) for record in sample]
     shared = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
@@ -77,18 +77,18 @@ def _text(fields: dict[str, list[Any]]) -> str | None:
         for name, column in fields.items()
         if all(isinstance(value, str) for value in column) and len(set(column)) > len(column) / 2
     }
-    known = [field for name in _TEXTS for field in sizes if _last(field) == name]
+    known = [field for name in _TEXTS for field in sizes if last_of(field) == name]
     if known:
         return known[0]
     return max(sizes, key=lambda name: sizes[name]) if sizes else None
 
 
-def _last(name: str) -> str:
+def last_of(name: str) -> str:
     """Return what a field is called in the table that holds it: ``meta.Tags`` is ``tags``."""
     return name.rpartition(".")[2].lower()
 
 
-def _classes(column: list[Any]) -> int:
+def classes_in(column: list[Any]) -> int:
     """Return how many labels a column has; 0 if it is none of labels."""
     values = [one for value in column for one in (value if isinstance(value, list) else [value])]
     labels = [label_of(value) for value in values]

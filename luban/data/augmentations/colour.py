@@ -1,0 +1,49 @@
+"""Vary brightness, contrast and saturation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Augmentation, Draw, Example
+
+#: How bright red, green and blue are (ITU-R 601-2), as in Pillow.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+class Colour(Augmentation):
+    """Each of the three times a factor drawn evenly from 1 - x to 1 + x, in this order.
+
+    Brightness moves pixels towards black, contrast towards the mean grey of the image, saturation
+    towards the grey of each pixel (or away from it).
+    """
+
+    changes: ClassVar[str] = "pixels"
+
+    brightness: float = Field(default=0.2, ge=0, le=1)
+    contrast: float = Field(default=0.2, ge=0, le=1)
+    saturation: float = Field(default=0.2, ge=0, le=1)
+
+    def apply(self, example: Example, draw: Draw) -> Example:
+        """Return the example with its colours changed."""
+        bright, strong, vivid = 1 + draw.rng.uniform(-1, 1, 3) * [
+            self.brightness,
+            self.contrast,
+            self.saturation,
+        ]
+        pixels = example["pixels"]
+        values = pixels * np.float32(bright)
+        colours = values.shape[2] == 3
+        if self.contrast:
+            grey = values @ _LUMA if colours else values
+            values = _away(values, grey.mean(), strong)
+        if self.saturation and colours:
+            values = _away(values, (values @ _LUMA)[:, :, None], vivid)
+        return {**example, "pixels": np.clip(np.rint(values), 0, 255).astype(pixels.dtype)}
+
+
+def _away(values: np.ndarray, centre: np.ndarray | np.floating, factor: float) -> np.ndarray:  # type: ignore[type-arg]
+    moved: np.ndarray = centre + np.float32(factor) * (values - centre)  # type: ignore[type-arg]
+    return moved

@@ -1,0 +1,34 @@
+"""Lay two images over each other; each counts by its share."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Augmentation, Draw, Example
+from luban.data.mixing import mixed_labels
+
+
+class Mixup(Augmentation):
+    """The weighted mean of an image and another (Zhang et al. 2017, 1710.09412).
+
+    The weight is drawn from Beta(alpha, alpha); the target becomes the same mean of both labels.
+    The other image is as it is stored; what changes both stands after this in the list.
+    """
+
+    changes: ClassVar[str] = "pixels"
+
+    alpha: float = Field(default=0.2, gt=0)
+    probability: float = Field(default=1.0, ge=0, le=1)
+
+    def apply(self, example: Example, draw: Draw) -> Example:
+        """Return the mix, or the example as it is."""
+        if draw.rng.random() >= self.probability:
+            return example
+        share, other = draw.rng.beta(self.alpha, self.alpha), draw.other()
+        own = example["pixels"]
+        mixed = own * np.float32(1 - share) + other["pixels"] * np.float32(share)
+        pixels = np.rint(mixed).astype(own.dtype)
+        return {**example, "pixels": pixels, **mixed_labels(example, other, share)}

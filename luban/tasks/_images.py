@@ -1,0 +1,206 @@
+"""What tasks over images share: one size, one number of channels, one normalisation."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from os import cpu_count
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from pydantic import Field, PrivateAttr, field_validator
+from torch import Tensor
+
+from luban.core.contracts import Augmentation, Example, Examples, Record, Supervision, Task
+from luban.core.errors import RecipeError
+from luban.core.files import write_json
+from luban.data.augmented import Augmented
+from luban.data.images import Channels, How
+from luban.data.media import Media, media_in
+from luban.data.preprocessor import (
+    DEFAULT_SIZE,
+    FILE,
+    Found,
+    Preprocessor,
+    Traits,
+    read_preprocessor,
+)
+from luban.data.records import unusable
+from luban.models._pretrained import locate
+from luban.tasks._learned import read_learned
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_FILE = "images.json"
+SAMPLE = 2048  #: training images looked at, to learn size, channels and normalisation
+
+
+class ImageTask(Task, ABC):
+    """A task whose records have an ``image``, which becomes ``pixels``.
+
+    What the recipe leaves open is learned from training images: their size if all have the same
+    (else 224), whether they have colours, and mean and standard deviation of their pixels.
+    """
+
+    image_size: int | tuple[int, int] | None = Field(
+        default=None,
+        description=(
+            "Side, or height and width, of what the model sees; by default that of the training "
+            "images if all have the same, else 224."
+        ),
+    )
+    channels: Channels | None = Field(
+        default=None, description="1: grey, 3: colours; by default what the training images are."
+    )
+    resize: How | None = Field(
+        default=None,
+        description=(
+            "How an image of other proportions fits: `crop` what juts out (the default), "
+            "`stretch` it, or `pad` it."
+        ),
+    )
+    crop_pct: float | None = Field(
+        default=None, gt=0, le=1, description="Share of the height and width that `crop` keeps."
+    )
+    image_mean: tuple[float, ...] | None = Field(
+        default=None, description="Of each channel, 0 to 1; by default that of training images."
+    )
+    image_std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        default=None, description="Likewise: the standard deviation."
+    )
+    preprocessor: str | None = Field(
+        default=None,
+        description=(
+            "A pretrained model (a directory, or a name on the hub) whose "
+            "`preprocessor_config.json` decides what the fields above leave open."
+        ),
+    )
+    augmentations: tuple[Augmentation, ...] = Field(
+        default=(), description="Random changes to training images, made in this order."
+    )
+    _look: Preprocessor = PrivateAttr(
+        default_factory=lambda: Preprocessor(DEFAULT_SIZE, (0.5,) * 3, (0.5,) * 3)
+    )
+
+    @field_validator("image_size")
+    @classmethod
+    def _positive(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        if size is not None and min(_pair(size)) < 1:
+            raise ValueError("an image has at least one pixel")
+        return size
+
+    def learn_look(self, images: Sequence[Found]) -> Self:
+        """Return this task with all that training images must tell.
+
+        Args:
+            images: Some of them; they are read only if something is left to learn.
+
+        Raises:
+            DataError: if none can be read.
+            RecipeError: if fields contradict each other.
+        """
+        known = read_preprocessor(locate(self.preprocessor)) if self.preprocessor else {}
+        given = {
+            "size": None if self.image_size is None else _pair(self.image_size),
+            "resize": self.resize,
+            "crop_pct": self.crop_pct,
+            "mean": self.image_mean,
+            "std": self.image_std,
+        }
+        known |= {name: value for name, value in given.items() if value is not None}
+        if not {"size", "mean", "std"} <= known.keys() or self.channels is None:
+            traits = Traits.of(images, self.channels)
+            channels = self.channels or (1 if traits.grey else 3)
+            known.setdefault("size", traits.size or DEFAULT_SIZE)
+            known.setdefault("mean", traits.mean[:channels])
+            known.setdefault("std", traits.std[:channels])
+        task = self.model_copy()
+        task._look = Preprocessor(**known)
+        wanted = self.channels or len(known["mean"])
+        if not len(known["mean"]) == len(known["std"]) == wanted:
+            raise RecipeError(
+                "mean and standard deviation do not go with the channels.",
+                where="task.image_mean",
+                expected=f"{wanted} values each",
+                got=f"{known['mean']} and {known['std']}",
+            )
+        return task
+
+    def save(self, folder: Path) -> None:
+        """Write size and normalisation; Hugging Face's ``preprocessor_config.json`` too."""
+        super().save(folder)
+        write_json(folder / _FILE, asdict(self._look))
+        write_json(folder / FILE, self._look.to_hf())
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        keys = tuple(Preprocessor.__dataclass_fields__)
+        saved = dict(zip(keys, read_learned(folder / _FILE, *keys), strict=True))
+        for key in ("size", "mean", "std"):
+            saved[key] = tuple(saved[key])
+        task = super().load(folder).model_copy()
+        task._look = Preprocessor(**saved)
+        return task
+
+    def record_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a record without its answer."""
+        image = {"type": "string", "contentEncoding": "base64"}
+        return {"type": "object", "properties": {"image": image}, "required": ["image"]}
+
+    def pixels(self, record: Record) -> Array:
+        """Return the image of a record, uint8 (H, W, C).
+
+        Raises:
+            DataError: if it has none.
+            UnreadableError: if it is damaged.
+        """
+        image, where = image_of(record)
+        return self._look.read(image, where)
+
+    def supervision(self, example: Example) -> Supervision:
+        """An image teaches once."""
+        return Supervision(count=1)
+
+    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+        """Return the images, augmented in training."""
+        if epoch is None or not self.augmentations:
+            return super().view(store, epoch, seed)
+        return Augmented(store, self.augmentations, seed, epoch)
+
+    def pixel_values(self, examples: Sequence[Example]) -> Tensor:
+        """Return the normalised images, float32 (B, C, H, W), channels last in memory."""
+        stacked = np.stack([example["pixels"] for example in examples])
+        return torch.from_numpy(self._look.normalised(stacked))
+
+
+def image_of(record: Record) -> Found:
+    """Return the image of a record, and where it lies.
+
+    Raises:
+        DataError: if it has none.
+    """
+    image: Media | Array | None = media_in(record, "image")
+    if image is None:
+        raise unusable(record, "image", "that is a file, an array, or base64 text")
+    return image, str(record.get("_where", ""))
+
+
+def on_all_cores(work: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+    """Return what ``work`` makes of each item; decoders let other threads run meanwhile."""
+    cores = min(cpu_count() or 1, len(items))
+    if cores < 2:
+        return [work(item) for item in items]
+    parts = [items[at::cores] for at in range(cores)]
+    with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
+        found = list(pool.map(lambda part: [work(item) for item in part], parts))
+    return [found[at % cores][at // cores] for at in range(len(items))]
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
