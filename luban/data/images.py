@@ -100,8 +100,8 @@ def fit(pixels: Array, size: tuple[int, int], how: How = "crop") -> Array:
         top, left = (int(offset) for offset in where.offset)
         padded[top : top + inner[0], left : left + inner[1]] = _resized(from_image, inner, channels)
         return padded
-    top, left = (-offset / scale for offset, scale in zip(where.offset, where.scale, strict=True))
-    box = (max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top))
+    y, x = (-offset / scale for offset, scale in zip(where.offset, where.scale, strict=True))
+    box = (max(0.0, x), max(0.0, y), min(width, width - x), min(height, height - y))
     return _resized(from_image, size, channels, box)
 
 
