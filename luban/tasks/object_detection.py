@@ -1,0 +1,333 @@
+"""Find the objects in an image: what each is, and the box around it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import Field, PrivateAttr
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Ports,
+    Record,
+    Supervision,
+)
+from luban.core.errors import DataError
+from luban.core.files import write_json
+from luban.data.images import Placement, decode, fit, place
+from luban.data.media import holds_media
+from luban.data.preprocessor import Sample
+from luban.metrics._detections import hits
+from luban.metrics.mean_average_precision import MeanAveragePrecision
+from luban.nn.boxes import suppress
+from luban.nn.detection import boxes_at
+from luban.nn.detection_loss import detection_loss
+from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
+from luban.tasks._learned import read_learned
+from luban.tasks._objects import (
+    draw_objects,
+    inside,
+    moved,
+    moved_back,
+    numbered,
+    objects_of,
+    said,
+)
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_FILE = "objects.json"
+_CANDIDATES = 1000  #: most places of an image that are looked at, the best ones
+_EACH = 20  #: with no more classes than this, each has its own figure
+_HALF = np.array([0.5])
+
+
+class ObjectDetection(ImageTask):
+    """Any number of objects of known classes; images without objects teach too.
+
+    Records have ``objects``: a list of ``{"label", "box": [x1, y1, x2, y2]}`` in pixels of the
+    image. Boxes go along when the image is brought to one size, and back in predictions.
+    """
+
+    resize: Literal["pad", "stretch"] = Field(
+        default="pad", description="How an image of other proportions fits: all of it is kept."
+    )
+    focal_alpha: float = Field(default=0.25, gt=0, lt=1, description="Weight of yes beside no.")
+    focal_gamma: float = Field(
+        default=2.0, ge=0, description="Let places that are already right count less."
+    )
+    box_weight: float = Field(default=2.0, gt=0, description="Of the box beside the class.")
+    center_radius: float = Field(
+        default=1.5, gt=0, description="Strides from its centre within which places find a box."
+    )
+    score_threshold: float = Field(
+        default=0.05, ge=0, lt=1, description="Objects less sure than this are not told."
+    )
+    nms_threshold: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Of two boxes of one class that overlap more (IoU), the better stays.",
+    )
+    max_detections: int = Field(default=100, ge=1, description="Most objects told of an image.")
+    _names: tuple[str, ...] = PrivateAttr(default=())
+    _counts: tuple[int, ...] = PrivateAttr(default=())
+    _sure: float = PrivateAttr(default=0.5)
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with the classes, size and normalisation of the training records.
+
+        Raises:
+            DataError: if there is no object at all, or a record is not as it should be.
+        """
+        counts: Counter[str] = Counter()
+        images = Sample(SAMPLE)
+        for record in records:
+            images.see(image_of(record))
+            counts.update(objects_of(record)[0])
+        if not counts:
+            raise DataError(
+                "there is no object in the training records.",
+                where="objects",
+                fix="check the field `objects`, and how the data are split.",
+            )
+        task = self.learn_look(images.kept)
+        task._look = task._look.__class__(
+            task._look.size, task._look.mean, task._look.std, self.resize
+        )
+        task._names = tuple(sorted(counts))
+        task._counts = tuple(counts[name] for name in task._names)
+        return task
+
+    def save(self, folder: Path) -> None:
+        """Write size and normalisation, classes, and from which score on objects are drawn."""
+        super().save(folder)
+        data = {"names": self._names, "counts": self._counts, "sure": self._sure}
+        write_json(folder / _FILE, data)
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        task = super().load(folder)
+        names, counts, task._sure = read_learned(folder / _FILE, "names", "counts", "sure")
+        task._names, task._counts = tuple(names), tuple(counts)
+        return task
+
+    def ports(self) -> Ports:
+        """Return channels, size and classes."""
+        return Ports(
+            "pixels",
+            self._look.channels,
+            len(self._names),
+            produces="boxes",
+            labels=self._names,
+            size=self._look.size,
+        )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records that have an image and a list of objects with boxes."""
+        if not sample or not all(holds_media(record.get("image")) for record in sample):
+            return None
+        try:
+            found = [len(objects_of(record)[0]) for record in sample]
+        except DataError:
+            return None
+        return Guess(
+            confidence=0.95,
+            model={"name": "fcos"},
+            why=f"images with {sum(found) / len(found):.1f} boxes each",
+        )
+
+    def encode(self, record: Record) -> Example:
+        """Return pixels, the image's own height and width, and boxes within the pixels.
+
+        Raises:
+            DataError: if image or objects are missing or wrong.
+            UnreadableError: if the image is damaged.
+        """
+        labels, boxes = objects_of(record)
+        numbers = numbered(record, labels, self._names)
+        example = self.encode_input(record)
+        height, width = example["size"].tolist()
+        boxes = moved(inside(record, boxes, (height, width)), self._placement((height, width)))
+        return {**example, "boxes": boxes.astype(np.float32), "labels": numbers}
+
+    def encode_input(self, record: Record) -> Example:
+        """Return pixels, and the height and width that the image had.
+
+        Raises:
+            DataError: if there is no image.
+            UnreadableError: if it is damaged.
+        """
+        pixels = decode(image_of(record)[0], self._look.channels, str(record.get("_where", "")))
+        size = np.array(pixels.shape[:2], np.int32)
+        return {"pixels": fit(pixels, self._look.size, self.resize), "size": size}
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Decode many images on all cores."""
+        return on_all_cores(self.encode, records)
+
+    def supervision(self, example: Example) -> Supervision:
+        """An image teaches as many times as it has objects, and at least once."""
+        return Supervision(count=max(1, len(example["labels"])))
+
+    def groups(self, store: Examples) -> Array | None:
+        """Return the rarest class in each image; the number of classes where there is none."""
+        rank = np.argsort(np.argsort(self._counts, kind="stable"))
+        ends = np.cumsum(store.lengths("labels"))
+        images = np.split(np.asarray(store.flat("labels")), ends[:-1])
+        rarest = [min(labels, key=lambda label: rank[label], default=-1) for labels in images]
+        found = np.array(rarest, np.int64)
+        return np.where(found < 0, len(self._names), found)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Stack images; boxes (B, N, 4) and labels (B, N) are filled up, labels with -1."""
+        sizes = np.stack([example["size"] for example in examples])
+        targets = {"sizes": torch.from_numpy(sizes)}
+        if "boxes" in examples[0]:
+            most = max(len(example["labels"]) for example in examples)
+            boxes = np.zeros((len(examples), most, 4), np.float32)
+            labels = np.full((len(examples), most), -1)
+            for row, example in enumerate(examples):
+                boxes[row, : len(example["labels"])] = example["boxes"]
+                labels[row, : len(example["labels"])] = example["labels"]
+            targets |= {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels)}
+        return Batch({"pixel_values": self.pixel_values(examples)}, targets)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return focal loss, GIoU and quality, summed over the places of each image."""
+        return detection_loss(
+            model(**batch.inputs),
+            self._places(model, batch),
+            batch.targets["boxes"],
+            batch.targets["labels"],
+            alpha=self.focal_alpha,
+            gamma=self.focal_gamma,
+            box_weight=self.box_weight,
+            radius=self.center_radius,
+        )
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return ``{"objects": [{"label", "score", "box"}, …], "width", "height"}``, best first.
+
+        The score is the root of the chance of the class times that of the box being good.
+        """
+        told = model(**batch.inputs)
+        told = told.to(torch.promote_types(told.dtype, torch.float32))
+        boxes = boxes_at(told[..., -5:-1], self._places(model, batch).to(told))
+        scores = (told[..., :-5].sigmoid() * told[..., -1:].sigmoid()).sqrt()
+        sizes = batch.targets["sizes"].tolist()
+        return [self._best(*one) for one in zip(boxes, scores, sizes, strict=True)]
+
+    def target(self, example: Example) -> Any:
+        """Return ``{"objects": [{"label", "box"}, …], "width", "height"}``."""
+        return self._target(example["boxes"], example["labels"], example["size"].tolist())
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return mAP at an overlap of .5 first, then from .5 to .95, then that of each class."""
+        made = MeanAveragePrecision(classes=self._names, max_detections=self.max_detections)
+        each = self._names if 1 < len(self._names) <= _EACH else ()
+        return (
+            made,
+            made.replace(overlap="50-95"),
+            *(made.replace(only=name) for name in each),
+        )
+
+    def validation_metrics(self) -> tuple[Metric, ...]:
+        """Return the two means over classes."""
+        return self.metrics()[:2]
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
+        """Return this task with the score of the best F1, from which on objects are drawn."""
+        scores: list[float] = []
+        right: list[Array] = []
+        there = 0
+        for batch in batches:
+            goals = zip(*(batch.targets[n].numpy(force=True) for n in _GOALS), strict=True)
+            for prediction, goal in zip(self.predict(model, batch), goals, strict=True):
+                known = goal[1] >= 0
+                target = self._target(goal[0][known], goal[1][known], goal[2].tolist())
+                found = prediction["objects"]
+                scores += [one["score"] for one in found]
+                right.append(hits(found, target["objects"], _HALF)[0])
+                there += len(target["objects"])
+        if not scores:
+            return self
+        order = np.argsort(scores)[::-1]
+        true = np.concatenate(right)[order].cumsum()
+        best = int((2 * true / (np.arange(len(order)) + 1 + there)).argmax())
+        task = self.model_copy()
+        task._sure = float(scores[order[best]])
+        return task
+
+    def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
+        """Draw the image, what was found with some sureness, and dotted what is there."""
+        where = self._placement((prediction["height"], prediction["width"]))
+        things = [*(target["objects"] if target else ()), *self._told(prediction)]
+        draw_objects(axes, example["pixels"], where, self._names, things)
+        return True
+
+    def mistake(self, prediction: Any, target: Any) -> float:
+        """Return the share of objects missed or invented among all that are there or told."""
+        told, there = self._told(prediction), target["objects"]
+        right = int(hits(told, there, _HALF).sum())
+        return 1 - 2 * right / (len(told) + len(there)) if told or there else 0.0
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return the mean box of each class, as sure as the class is frequent."""
+        boxes, labels = np.asarray(train.flat("boxes")), np.asarray(train.flat("labels"))
+        shares = np.bincount(labels, minlength=len(self._names)) / len(labels)
+        means = np.stack([boxes[labels == number].mean(0) for number in range(len(self._names))])
+        order = np.argsort(-shares, kind="stable")
+
+        def mean_boxes(example: Example) -> Any:
+            size = tuple(example["size"].tolist())
+            back = moved_back(means[order], self._placement(size))
+            names = [self._names[number] for number in order]
+            return said(back, names, size, shares[order].tolist())
+
+        return {"mean-boxes": mean_boxes}
+
+    def _placement(self, size: Sequence[int]) -> Placement:
+        return place((size[0], size[1]), self._look.size, self.resize)
+
+    def _places(self, model: nn.Module, batch: Batch) -> Tensor:
+        height, width = batch.inputs["pixel_values"].shape[-2:]
+        where: Tensor = model.places((height, width))  # type: ignore[operator]
+        return where.to(batch.inputs["pixel_values"].device)
+
+    def _target(self, boxes: Array, labels: Array, size: Sequence[int]) -> dict[str, Any]:
+        back = moved_back(boxes.astype(np.float64), self._placement(size))
+        return said(back, [self._names[label] for label in labels], (size[0], size[1]), None)
+
+    def _told(self, prediction: Any) -> list[Any]:
+        return [one for one in prediction["objects"] if one["score"] >= self._sure]
+
+    def _best(self, boxes: Tensor, scores: Tensor, size: Sequence[int]) -> dict[str, Any]:
+        """Return the objects of an image: sure enough, and no two the same."""
+        flat, (height, width) = scores.flatten(), (size[0], size[1])
+        best, at = flat.topk(min(_CANDIDATES, len(flat)))
+        at = at[best >= self.score_threshold]
+        chosen, labels = at // scores.shape[1], at % scores.shape[1]
+        back = moved_back(boxes[chosen].double().numpy(force=True), self._placement(size))
+        back = back.clip(0, [width, height, width, height])
+        kept = (back[:, 2:] - back[:, :2] > 0.005).all(1)  # what lies outside is gone
+        back, at, labels = back[kept], at[kept], labels[kept]  # type: ignore[index]
+        stays = suppress(torch.from_numpy(back), flat[at].cpu(), labels.cpu(), self.nms_threshold)
+        stays = stays[: self.max_detections]
+        names = [self._names[number] for number in labels.cpu()[stays].tolist()]
+        return said(back[stays.numpy()], names, (height, width), flat[at].cpu()[stays].tolist())
+
+
+_GOALS = ("boxes", "labels", "sizes")
