@@ -162,6 +162,12 @@ class Task(Component, ABC):
         """Return real, unseen things of the form that ``samples`` makes, to compare with."""
         return []
 
+    def sample_baselines(
+        self, held_out: Examples, count: int, seed: int
+    ) -> Mapping[str, list[Any]]:
+        """Return trivial things of that form by name, measured beside the samples."""
+        return {}
+
     def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
         """Return metrics of samples; their ``row`` gets the sample and ``None``."""
         return ()

@@ -86,12 +86,13 @@ class Evaluate(Stage):
         run.say("evaluate: drawing samples")
         made = task.samples(module, self.num_samples, run.recipe.seed)
         real = task.references(held_out, self.num_samples, run.recipe.seed)
+        others = task.sample_baselines(held_out, self.num_samples, run.recipe.seed)
         claims: dict[str, Claim] = {}
-        for prefix, things in (("samples/", made), ("unseen/", real)):
+        for name, things in {"samples": made, "unseen": real, **others}.items():
             rows: dict[str, list[Row]] = {
                 metric.label: [metric.row(thing, None) for thing in things] for metric in metrics
             }
-            claims |= self._claims(metrics, rows, prefix)
+            claims |= self._claims(metrics, rows, f"{name}/")
         shown = [thing for thing in made[:3] if isinstance(thing, str)]
         figures = draw_things(run, "samples", task, [({}, thing, None) for thing in made[:64]])
         return claims, {"samples": shown, "figures": figures}

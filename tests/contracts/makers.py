@@ -97,6 +97,11 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"tokenizer": "char", "max_length": 8},
         {"tokenizer": "char", "max_length": 8, "class_weights": "balanced", "focal_gamma": 2.0},
     ],
+    "tasks/image-classification": [
+        {"augmentations": ["flip", {"name": "crop", "padding": 1}]},
+        {"image_size": [8, 12], "resize": "pad", "channels": 1, "tta": "flip"},
+        {"image_size": 8, "augmentations": ["mixup", "cutmix"], "label_smoothing": 0.1},
+    ],
     "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
     "tasks/instruction-tuning": [
         {"tokenizer": "char", "context": 64},
@@ -106,6 +111,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "tasks/fill-mask": [
         {"tokenizer": "char", "max_length": 12, "mlm_probability": 0.3},
         {"tokenizer": "char", "max_length": 8, "line_by_line": True},
+    ],
+    "tasks/image-generation": [
+        {"image_size": 8, "channels": 3},
+        {"image_size": [8, 4], "channels": 1, "resize": "stretch", "class_dropout_prob": 0.5},
     ],
     "metrics/choice-accuracy": [{}, {"normalised": True}],
     "metrics/f1": [{"classes": ["a", "b"]}, {"classes": ["a", "b"], "average": "micro"}],
@@ -130,6 +139,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "metrics/entity-f1": [{}, {"score": "precision"}, {"score": "recall", "type": "b"}],
     "metrics/exact-match": [{}, {"language": "zh"}],
     "metrics/answer-f1": [{}, {"language": "zh"}],
+    "metrics/top-k-accuracy": [{"classes": ["a", "b"], "k": 1}],
     "metrics/auroc": [{"classes": ["a", "b"]}],
     "metrics/matthews": [{"classes": ["a", "b"]}],
     "metrics/bleu": [{}, {"tokenize": "zh"}],
@@ -178,6 +188,19 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
     + [{**_RNN, "tie_word_embeddings": True}, {**_RNN, "pooling": "attention"}]
     + [{**_RNN, "pooling": "mean", "bidirectional": False}],
+    "models/unet": [
+        {"block_out_channels": [8, 16], "attention_head_dim": 8, "norm_num_groups": 4, **its}
+        for its in ({}, {"patch_size": 2, "layers_per_block": 1, "prediction_type": "epsilon"})
+    ],
+    "models/dit": [
+        {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, **its}
+        for its in ({}, {"patch_size": 2, "beta_schedule": "linear", "qk_norm": True})
+    ],
+    "models/vae": [{"latent_size": 5, "channels": 8}],
+    "models/gan": [
+        {"latent_size": 5, "channels": 8},
+        {"latent_size": 5, "channels": 8, "game": "hinge", "r1_gamma": 0.0},
+    ],
     "models/textcnn": [{"embedding_size": 6, "num_filters": 4, "kernel_sizes": [1, 3, 9]}],
     "adapters/lora": [{}, {"use_dora": True}, {"target_modules": ["q_proj"], "use_rslora": True}],
     "adapters/freeze": [{"layers": 1}, {"trainable": ["*norm*"]}],
@@ -195,8 +218,16 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "mechanisms/plain": [{}, {"group_by_length": False}, {"balanced": True}],
+    "augmentations/crop": [{"padding": 2, "fill": fill} for fill in ("reflect", "zero", "edge")],
+    "augmentations/cutmix": [{"probability": 0.9}],
+    "augmentations/flip": [{}, {"direction": "vertical"}],
+    "augmentations/erasing": [{}, {"fill": "noise", "probability": 1.0}],
     "optimizers/adam": [{}, {"weight_decay": 0.1}],
     "optimizers/adamw": [{}, {"weight_decay": 0.1}],
+    "optimizers/parts": [
+        {"parts": {"weight": {"name": "muon", "adamw_parameters": []}, "*": "adamw"}},
+        {"parts": {"b*": {"name": "sgd", "learning_rate": 0.01}, "*": "adagrad"}},
+    ],
     "optimizers/sgd": [{}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from luban.core.contracts import (
     Task,
     Tokenizer,
 )
+from luban.data.images import to_png
 from luban.testing import (
     check_adapter,
     check_augmentation,
@@ -133,6 +135,13 @@ def test_tokenizers(kind: str, name: str, fields: Any, texts: list[str], samples
     check_tokenizer(make(Tokenizer, name, fields, samples), texts, unseen=unseen)
 
 
+def picture(seed: int, height: int = 9, width: int = 8) -> str:
+    """Return the PNG of random pixels as base64."""
+    shape = (height, width, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    return base64.b64encode(to_png(pixels)).decode()
+
+
 #: Records for a task: the first entry whose fields it can read.
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "translation": [
@@ -174,6 +183,12 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
         {"query": "", "choices": ["yes", "no"], "gold": 1},
         {"query": "床前", "choices": ["明月光", "dark"], "gold": 0, "_where": "m:3"},
         {"context_options": ["he", "she"], "continuation": "ran.", "gold": 1},
+    ],
+    "image-classification": [
+        {"image": picture(row), "label": "ab"[row % 2], "_where": f"p:{row}"} for row in range(5)
+    ],
+    "image-generation": [
+        {"image": picture(row), "label": "ab"[row % 2], "_where": f"g:{row}"} for row in range(5)
     ],
     "text-classification": [{**said, "label": "ab"[row % 2]} for row, said in enumerate(SPOKEN)],
     "text-regression": [{**said, "value": 1.5 * row} for row, said in enumerate(SPOKEN)],
@@ -232,6 +247,18 @@ PORTS: dict[tuple[str, str], tuple[Ports, Batch]] = {
     ("tokens", "sequence"): (
         Ports("tokens", 23, 23, produces="sequence", **_SPECIAL),  # type: ignore[arg-type]
         Batch({**_READ, "decoder_input_ids": _IDS[:, :5]}, {}),
+    ),
+    ("pixels", "image"): (
+        Ports("pixels", 1, 4, produces="image", size=(8, 12)),
+        Batch(
+            {
+                "pixel_values": torch.linspace(-1, 1, 3 * 96).reshape(3, 1, 8, 12),
+                "noise": torch.linspace(-2, 1, 3 * 96).reshape(3, 1, 8, 12),
+                "uniform": torch.tensor([0.0, 0.5, 0.99]),
+                "labels": torch.tensor([0, 3, 4]),
+            },
+            {},
+        ),
     ),
     **{
         ("tokens", produces): (
@@ -308,6 +335,19 @@ MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
         [{"choice": 1}, {"choice": 0}, {"choice": 1}],
         1.0,
     ),
+    "mean-loss": ([{"loss": x} for x in (0.5, 2.0, 1.0)], [{}] * 3, None),
+    "reconstruction-error": ([{"squared_error": x} for x in (9.0, 4.0, 0.0)], [{}] * 3, None),
+    "recognition": ([{"label": "a", "judged": x} for x in "aba"], [{}] * 3, None),
+    "frechet-distance": (
+        [{"features": np.random.default_rng(row).normal(size=4)} for row in range(9)],
+        [{}] * 9,
+        None,
+    ),
+    "nearest-distance": (
+        [{"image": np.full((4, 6, 1), 9 * row, np.uint8)} for row in range(3)],
+        [{}] * 3,
+        None,
+    ),
     "masked-accuracy": (
         [{"nats": 1.0, "correct": n} for n in (2, 0, 3)],
         [{"tokens": n} for n in (2, 1, 7)],
@@ -322,6 +362,7 @@ MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "entity-f1": (*ENTITIES, 1.0),
     **{name: (*ANSWERED, None) for name in ("exact-match", "answer-f1")},
     **{name: (*LABELLED, 1.0) for name in ("accuracy", "f1", "auroc", "matthews")},
+    "top-k-accuracy": (*LABELLED, 1.0),
     "calibration-error": (*LABELLED, 0.0),
     **{name: (*VALUED, 1.0) for name in ("pearson", "spearman")},
     "rmse": (*VALUED, 0.0),

@@ -1,0 +1,75 @@
+"""How far made things are from real ones, as two clouds of features.
+
+Shapes: N things, D features.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+
+from luban.core.contracts import Metric, Row
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+
+class FrechetDistance(Metric):
+    """Of two normal distributions: |m - n|^2 + tr(A + B - 2 (A B)^1/2) (Dowson and Landau 1982).
+
+    m and A are mean and covariance of the features of what is measured, n and B those of real
+    things. In the features of an Inception network this is FID (Heusel et al. 2017, 1706.08500);
+    in those of any other classifier the figure can be compared only with others in the same
+    features. It grows as things get fewer: compare sets of one size.
+    """
+
+    of: str = Field(default="", description="Whose features these are, for the name in reports.")
+    higher_is_better: ClassVar[bool] = False
+    _mean: Array | None = PrivateAttr(default=None)
+    _root: Array | None = PrivateAttr(default=None)
+
+    @property
+    def label(self) -> str:
+        """The name in reports: it says whose features these are."""
+        return f"frechet-distance (features of {self.of})" if self.of else "frechet-distance"
+
+    def against(self, features: Array) -> Self:
+        """Return this metric with the features of real things, (N, D), to compare with."""
+        metric = self.model_copy()
+        metric._mean, covariance = moments(features)
+        metric._root = root(covariance)
+        return metric
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return the features, D numbers."""
+        return tuple(float(value) for value in prediction["features"])
+
+    def reduce(self, rows: Array) -> float:
+        """Return the distance from the real things; from a standard normal if there are none."""
+        mean, covariance = moments(rows)
+        size = len(mean)
+        other = np.zeros(size) if self._mean is None else self._mean
+        base = np.eye(size) if self._root is None else self._root
+        # The eigenvalues of A B are those of R A R, with R the root of B: symmetric, so real.
+        shared = np.linalg.eigvalsh(base @ covariance @ base).clip(min=0)
+        spread = np.trace(covariance) + np.sum(base**2) - 2 * np.sqrt(shared).sum()
+        return float(np.sum((mean - other) ** 2) + spread)
+
+    def note(self, rows: Array) -> str:
+        """Return that few things look farther away than they are."""
+        return f"biased upwards, as is the interval: compare with others of {len(rows):,}"
+
+
+def moments(features: Array) -> tuple[Array, Array]:
+    """Return mean (D,) and covariance (D, D), over N, of features (N, D)."""
+    values = np.asarray(features, np.float64)
+    mean = values.mean(0)
+    return mean, (values - mean).T @ (values - mean) / len(values)
+
+
+def root(covariance: Array) -> Array:
+    """Return the symmetric square root of a covariance, (D, D)."""
+    values, vectors = np.linalg.eigh(covariance)
+    found: Array = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    return found

@@ -1,0 +1,24 @@
+"""How far images are from what a model makes of them again."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from luban.core.contracts import Metric, Row
+
+
+class ReconstructionError(Metric):
+    """Root mean square difference of all pixels, which are 0 to 255."""
+
+    higher_is_better: ClassVar[bool] = False
+    unit: ClassVar[str] = "of 255"
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return (mean square difference,) of one image."""
+        return (float(prediction["squared_error"]),)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the root of the mean."""
+        return float(np.sqrt(rows[:, 0].mean()))

@@ -1,0 +1,331 @@
+"""Make images like those of the training data: of a class, or of anything.
+
+Shapes: B images, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import Field, PrivateAttr
+from torch import Tensor, nn
+
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import Example, Examples, Metric, Ports, Record
+from luban.core.errors import DataError, RecipeError
+from luban.core.files import write_json
+from luban.data.noise import Noised, content_key, noise_of
+from luban.data.preprocessor import Sample
+from luban.inference.images import ImageMaker
+from luban.metrics.frechet_distance import FrechetDistance
+from luban.metrics.mean_loss import MeanLoss
+from luban.metrics.nearest_distance import NearestDistance
+from luban.metrics.recognition import Recognition
+from luban.metrics.reconstruction_error import ReconstructionError
+from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
+from luban.tasks._judge import Judge, judge_folder
+from luban.tasks._labels import Labels, label_of
+from luban.tasks._learned import read_learned
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_FILE = "labels.json"
+_MIDDLE = 0.5  #: mean and standard deviation that bring 0 to 1 to -1 to 1
+_BATCH = 100  #: images drawn at once
+_REAL = 10_000  #: training images whose features stand for all
+
+
+class ImageGeneration(ImageTask):
+    """Learn a distribution of images, and draw from it.
+
+    If the training records have a ``label``, images are made of a label. The model gives the loss
+    itself, of images in [-1, 1], noise, a number in [0, 1) and labels; it makes images of noise
+    and labels. All noise is a function of (seed, epoch, image), and of the image alone where
+    models are compared.
+    """
+
+    class_dropout_prob: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of training images whose label is not told: what guidance needs.",
+    )
+    num_inference_steps: int = Field(
+        default=50, ge=1, description="Steps of making an image, for models that have steps."
+    )
+    guidance_scale: float = Field(
+        default=1.0, ge=0, description="1: as learned; more: clearer, and more alike."
+    )
+    judge: str | None = Field(
+        default=None,
+        description=(
+            "A run of image-classification on like images, or its model/ directory: samples are "
+            "measured in its features, and by whether it recognises them."
+        ),
+    )
+    reconstruction: bool = Field(
+        default=False, description="Measure how well the model makes images again (vae)."
+    )
+    _labels: Labels = PrivateAttr(default_factory=Labels)
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with the labels, if there are any, and what the images share.
+
+        Raises:
+            DataError: for a record without image; if only some have a label.
+            RecipeError: if there is no such judge.
+        """
+        if self.judge:
+            judge_folder(self.judge)  # told now, not after training
+        answers: Counter[Any] = Counter()
+        sample = Sample(SAMPLE)
+        for record in records:
+            sample.see(image_of(record))
+            answers[label_of(record.get("label"))] += 1
+        if not answers:
+            raise DataError("there are no training records to learn from.")
+        if None in answers and len(answers) > 1:
+            raise DataError(
+                f"{answers[None]:,} of {answers.total():,} training records have no label.",
+                where="label",
+                fix="give every record a label, or none.",
+            )
+        task = self.learn_look(sample.kept)
+        middle = (_MIDDLE,) * task._look.channels
+        task._look = replace(task._look, mean=middle, std=middle)
+        task._labels = Labels.of(answers) if len(answers) > 1 else Labels()
+        return task
+
+    def save(self, folder: Path) -> None:
+        """Write size and labels."""
+        super().save(folder)
+        write_json(folder / _FILE, asdict(self._labels))
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        task = super().load(folder)
+        names, counts, examples = read_learned(folder / _FILE, "names", "counts", "examples")
+        task._labels = Labels(tuple(names), counts=tuple(counts), examples=examples)
+        return task
+
+    def ports(self) -> Ports:
+        """Return channels, size and labels."""
+        names = self._labels.names
+        return Ports(
+            accepts="pixels",
+            inputs=self._look.channels,
+            outputs=len(names),
+            produces="image",
+            labels=names,
+            size=self._look.size,
+        )
+
+    def encode(self, record: Record) -> Example:
+        """Return ``pixels``, what their noise is drawn from, and the number of the ``label``.
+
+        Raises:
+            DataError: for a record without image or label.
+            UnreadableError: for a damaged image.
+        """
+        example = self.encode_input(record)
+        if not self._labels.names:
+            return example
+        name = label_of(record.get("label"))
+        if name is None:
+            raise DataError("this record has no label.", where=record.get("_where", ""))
+        return {**example, "label": self._labels.encode(name, record)}
+
+    def encode_input(self, record: Record) -> Example:
+        """Return the same with no label.
+
+        Raises:
+            DataError: for a record without image.
+            UnreadableError: for a damaged image.
+        """
+        pixels = self.pixels(record)
+        example = {"pixels": pixels, "noise_key": content_key(pixels)}
+        if not self._labels.names:
+            return example
+        return {**example, "label": np.asarray(len(self._labels.names), np.int32)}
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode many records on all cores."""
+        return on_all_cores(self.encode, records)
+
+    def groups(self, store: Examples) -> Array | None:
+        """Return the label of each image, if there are labels."""
+        return np.asarray(store.flat("label")) if self._labels.names else None
+
+    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+        """Return the images; in training augmented, with fresh noise, some without label."""
+        images = super().view(store, epoch, seed)
+        if epoch is None:
+            return images
+        return Noised(images, seed, epoch, self.class_dropout_prob, len(self._labels.names))
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Stack images in [-1, 1], noise, a number in [0, 1) and labels for each."""
+        pixels = self.pixel_values(examples)
+        drawn = [noise_of(example["noise_key"], pixels.shape[1:]) for example in examples]
+        inputs = {
+            "pixel_values": pixels,
+            "noise": torch.from_numpy(np.stack([noise for noise, _ in drawn])),
+            "uniform": torch.tensor([uniform for _, uniform in drawn], dtype=torch.float32),
+        }
+        if self._labels.names:
+            numbers = [int(example["label"]) for example in examples]
+            inputs["labels"] = torch.tensor(numbers, dtype=torch.int64)
+        return Batch(inputs, {})
+
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return the loss of each image, as the model gives it."""
+        sums = model(**batch.inputs)
+        return Losses(sums, torch.ones_like(sums))
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return ``{"loss"}``; and ``squared_error`` and the ``image`` made again, if asked for.
+
+        Raises:
+            RecipeError: if the model makes no image again.
+        """
+        said: list[Any] = [{"loss": loss} for loss in model(**batch.inputs).tolist()]
+        if not self.reconstruction:
+            return said
+        if not hasattr(model, "reconstruct"):
+            raise RecipeError(
+                "this model makes no image again.",
+                where="task.reconstruction",
+                fix="remove it, or use the model vae.",
+            )
+        images = batch.inputs["pixel_values"]
+        again = model.reconstruct(images, batch.inputs.get("labels"))
+        errors = (127.5 * (again - images)).square().flatten(1).mean(1).tolist()
+        for one, error, image in zip(said, errors, _to_bytes(again), strict=True):
+            one |= {"squared_error": error, "image": image}
+        return said
+
+    def target(self, example: Example) -> Any:
+        """Return nothing: there is no right image."""
+        return {}
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the loss, and the error of images made again."""
+        return (MeanLoss(), ReconstructionError()) if self.reconstruction else (MeanLoss(),)
+
+    def generator(self, model: nn.Module) -> ImageMaker:
+        """Return what makes images of a label; without one, of labels by chance."""
+        names = self._labels.names
+
+        def draw(label: str | None, count: int, seed: int) -> list[Array]:
+            chance = np.random.default_rng(seed).integers(max(1, len(names)), size=count)
+            numbers = chance if label is None else np.full(count, names.index(label))
+            return self._made(model, numbers, seed)
+
+        return ImageMaker(names, self._look.size, draw)
+
+    def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
+        """Return images, each label in turn: ``{"image": uint8 (H, W, C), "label"}``.
+
+        With a judge, also the label it sees (``judged``) and ``features``.
+        """
+        numbers = np.arange(count) % max(1, len(self._labels.names))
+        return self._judged(self._made(model, numbers, seed), numbers)
+
+    def references(self, held_out: Examples, count: int, seed: int) -> list[Any]:
+        """Return real, unseen images in the form of ``samples``."""
+        return self._judged(*self._real(held_out, count, seed))
+
+    def sample_baselines(
+        self, held_out: Examples, count: int, seed: int
+    ) -> Mapping[str, list[Any]]:
+        """Return the same real, unseen images, blurred by a Gaussian of one pixel."""
+        images, numbers = self._real(held_out, count, seed)
+        return {"blurred": self._judged([blurred(image) for image in images], numbers)}
+
+    def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
+        """Return what a judge says, and how near samples come to training images."""
+        look = self._look
+        images = train.flat("pixels").reshape(len(train), *look.size, look.channels)
+        nearest = NearestDistance().against(images)
+        if self.judge is None:
+            return (nearest,)
+        judge = Judge.load(self.judge)
+        chosen = np.random.default_rng(0).permutation(len(train))[:_REAL]
+        features, _ = judge.look([np.asarray(images[i]) for i in np.sort(chosen)])
+        distance = FrechetDistance(of=judge.name).against(features)
+        seen = (Recognition(by=judge.name),) if self._labels.names else ()
+        return (*seen, distance, nearest)
+
+    def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
+        """Draw an image under its label; one that was made again beside the original."""
+        made, label = prediction.get("image"), prediction.get("label")
+        parts = [part for part in (example.get("pixels"), made) if part is not None]
+        image = np.concatenate(parts, 1)
+        grey = image.shape[2] == 1
+        axes.imshow(image[:, :, 0] if grey else image, cmap="gray" if grey else None)
+        if "label" in example and int(example["label"]) < len(self._labels.names):
+            label = self._labels.names[int(example["label"])]
+        axes.set_title(label or "", fontsize=9)
+        return True
+
+    @torch.inference_mode()
+    def _made(self, model: nn.Module, numbers: Array, seed: int) -> list[Array]:
+        """Return an image for each label number; the n-th depends on (seed, n) and its label."""
+        device = next(model.parameters()).device
+        shape = (self._look.channels, *self._look.size)
+        images: list[Array] = []
+        for at in range(0, len(numbers), _BATCH):
+            some = numbers[at : at + _BATCH]
+            drawn = [noise_of(np.array([seed, at + i]), shape)[0] for i in range(len(some))]
+            labels = torch.from_numpy(np.asarray(some, np.int64)).to(device)
+            made: Tensor = model.sample(  # type: ignore[operator]
+                torch.from_numpy(np.stack(drawn)).to(device),
+                labels if self._labels.names else None,
+                steps=self.num_inference_steps,
+                guidance=self.guidance_scale,
+            )
+            images += _to_bytes(made)
+        return images
+
+    def _real(self, held_out: Examples, count: int, seed: int) -> tuple[list[Array], Array]:
+        order = np.random.default_rng(seed).permutation(len(held_out))[:count]
+        examples = [held_out[int(i)] for i in order]
+        numbers = np.array([int(example.get("label", 0)) for example in examples])
+        return [np.asarray(example["pixels"]) for example in examples], numbers
+
+    def _judged(self, images: Sequence[Array], numbers: Array) -> list[Any]:
+        names = self._labels.names or (None,)
+        things: list[Any] = [
+            {"image": image, "label": names[int(n)]}
+            for image, n in zip(images, numbers, strict=True)
+        ]
+        if self.judge is not None and things:
+            features, judged = Judge.load(self.judge).look(images)
+            for thing, row, label in zip(things, features, judged, strict=True):
+                thing |= {"features": row, "judged": label}
+        return things
+
+
+def _to_bytes(images: Tensor) -> list[Array]:
+    """Return images (B, C, H, W) in [-1, 1] as uint8 (H, W, C) each."""
+    scaled = (images.float().clamp(-1, 1) + 1) * 127.5
+    array: Array = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return list(array)
+
+
+def blurred(image: Array) -> Array:
+    """Return uint8 (H, W, C) blurred by a Gaussian of one pixel; edges are repeated."""
+    weights = np.exp(-0.5 * np.arange(-3, 4) ** 2)
+    weights /= weights.sum()
+    found = image.astype(np.float64)
+    for axis in (0, 1):
+        wide = np.pad(found, [(3, 3) if axis == a else (0, 0) for a in range(3)], mode="edge")
+        size = image.shape[axis]
+        found = sum(w * wide.take(range(i, i + size), axis) for i, w in enumerate(weights))
+    return np.rint(found).astype(np.uint8)
