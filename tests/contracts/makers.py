@@ -102,6 +102,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"image_size": [8, 12], "resize": "pad", "channels": 1, "tta": "flip"},
         {"image_size": 8, "augmentations": ["mixup", "cutmix"], "label_smoothing": 0.1},
     ],
+    "tasks/object-detection": [
+        {"image_size": [24, 32], "augmentations": ["flip", "zoom"]},
+        {"image_size": 20, "resize": "stretch", "channels": 1, "score_threshold": 0.0},
+    ],
     "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
     "tasks/instruction-tuning": [
         {"tokenizer": "char", "context": 64},
@@ -140,6 +144,9 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "metrics/exact-match": [{}, {"language": "zh"}],
     "metrics/answer-f1": [{}, {"language": "zh"}],
     "metrics/top-k-accuracy": [{"classes": ["a", "b"], "k": 1}],
+    "metrics/mean-average-precision": [
+        {"classes": ["a", "b"], **its} for its in ({}, {"overlap": "50-95"}, {"only": "b"})
+    ],
     "metrics/auroc": [{"classes": ["a", "b"]}],
     "metrics/matthews": [{"classes": ["a", "b"]}],
     "metrics/bleu": [{}, {"tokenize": "zh"}],
@@ -201,7 +208,19 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"latent_size": 5, "channels": 8},
         {"latent_size": 5, "channels": 8, "game": "hinge", "r1_gamma": 0.0},
     ],
+    "models/fcos": [
+        {"embedding_size": 6, "pyramid_size": 8, "depths": [1, 2], **its}
+        for its in (
+            {"hidden_sizes": [6, 8]},
+            {"hidden_sizes": [8, 16], "layer_type": "bottleneck", "extra_levels": 1},
+            {"hidden_sizes": [6, 8], "finest_stride": 4, "num_head_layers": 0},
+        )
+    ],
     "models/textcnn": [{"embedding_size": 6, "num_filters": 4, "kernel_sizes": [1, 3, 9]}],
+    "models/cnn": [
+        {"embedding_size": 6, "hidden_sizes": [8, 12]},
+        {"hidden_sizes": [8, 12], "depths": [0, 2], "downsample": "max", "norm": "group"},
+    ],
     "adapters/lora": [{}, {"use_dora": True}, {"target_modules": ["q_proj"], "use_rslora": True}],
     "adapters/freeze": [{"layers": 1}, {"trainable": ["*norm*"]}],
     "adapters/peft": [{}, {"method": "loha", "options": {"r": 1}}, {"method": "ln-tuning"}],

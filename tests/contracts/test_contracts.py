@@ -187,6 +187,23 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
     "image-classification": [
         {"image": picture(row), "label": "ab"[row % 2], "_where": f"p:{row}"} for row in range(5)
     ],
+    "object-detection": [
+        {
+            "image": picture(row, *size),
+            "objects": [
+                {"label": label, "box": box} for label, box in zip("abac", boxes, strict=False)
+            ],
+            "_where": f"d:{row}",
+        }
+        for row, (size, boxes) in enumerate(
+            [
+                ((24, 32), [[2, 3, 12, 20], [10, 2, 30, 22.5]]),
+                ((40, 20), []),
+                ((12, 16), [[0, 0, 16, 12], [4, 4, 8, 8], [3, 2, 9, 11]]),
+                ((50, 60), [[20, 20, 60, 50]]),
+            ]
+        )
+    ],
     "image-generation": [
         {"image": picture(row), "label": "ab"[row % 2], "_where": f"g:{row}"} for row in range(5)
     ],
@@ -236,6 +253,7 @@ def test_tasks_with_every_model(
 
 _IDS = torch.randint(5, 23, (3, 7), generator=torch.Generator().manual_seed(0))
 _READ = {"input_ids": _IDS, "attention_mask": torch.ones_like(_IDS)}
+_PIXELS = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 _SPECIAL = {"length": 8, "pad": 0, "end": 1, "start": 2, "mask": 3}
 #: What a model is built for, and what it then reads, by what goes in and what comes out.
 PORTS: dict[tuple[str, str], tuple[Ports, Batch]] = {
@@ -247,6 +265,10 @@ PORTS: dict[tuple[str, str], tuple[Ports, Batch]] = {
     ("tokens", "sequence"): (
         Ports("tokens", 23, 23, produces="sequence", **_SPECIAL),  # type: ignore[arg-type]
         Batch({**_READ, "decoder_input_ids": _IDS[:, :5]}, {}),
+    ),
+    ("pixels", "boxes"): (
+        Ports("pixels", 3, 4, produces="boxes", size=(40, 24)),
+        Batch({"pixel_values": torch.linspace(-2, 2, 2 * 2880).reshape(2, 3, 40, 24)}, {}),
     ),
     ("pixels", "image"): (
         Ports("pixels", 1, 4, produces="image", size=(8, 12)),
@@ -267,6 +289,10 @@ PORTS: dict[tuple[str, str], tuple[Ports, Batch]] = {
         )
         for produces, outputs in (("label", 4), ("tags", 5), ("span", 2))
     },
+    ("pixels", "label"): (
+        Ports("pixels", 3, 4, produces="label", size=(32, 32)),
+        Batch({"pixel_values": _PIXELS}, {}),
+    ),
 }
 
 
@@ -328,6 +354,16 @@ ENTITIES = (
     [{"entities": [dict(zip(_KEYS, entity, strict=True)) for entity in row]} for row in _FOUND],
     [{"entities": [dict(zip(_KEYS, entity, strict=True)) for entity in row]} for row in _THERE],
 )
+DETECTED = (
+    [
+        {"objects": [{"label": n, "score": s, "box": [x, 0, x + 10, 10]} for n, s, x in image]}
+        for image in ([("a", 0.9, 0), ("b", 0.8, 22)], [("a", 0.7, 2), ("b", 0.6, 5)], [])
+    ],
+    [
+        {"objects": [{"label": n, "box": [x, 0, x + 10, 10]} for n, x in image]}
+        for image in ([("a", 0), ("b", 20)], [("a", 1)], [("b", 4)])
+    ],
+)
 #: Predictions and targets by metric, and what a perfect prediction gets (None: no such notion).
 MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "choice-accuracy": (
@@ -360,6 +396,7 @@ MEASURED: dict[str, tuple[list[Any], list[Any], float | None]] = {
     "repetition": (*SAID, None),
     "memorisation": (*SAID, None),
     "entity-f1": (*ENTITIES, 1.0),
+    "mean-average-precision": (*DETECTED, 1.0),
     **{name: (*ANSWERED, None) for name in ("exact-match", "answer-f1")},
     **{name: (*LABELLED, 1.0) for name in ("accuracy", "f1", "auroc", "matthews")},
     "top-k-accuracy": (*LABELLED, 1.0),
