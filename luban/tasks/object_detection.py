@@ -9,11 +9,12 @@ from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import (
+    Augmentation,
     Baseline,
     Example,
     Examples,
@@ -84,6 +85,14 @@ class ObjectDetection(ImageTask):
     _names: tuple[str, ...] = PrivateAttr(default=())
     _counts: tuple[int, ...] = PrivateAttr(default=())
     _sure: float = PrivateAttr(default=0.5)
+
+    @field_validator("augmentations")
+    @classmethod
+    def _keep_boxes(cls, augmentations: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
+        for one in augmentations:
+            if not one.keeps_boxes:
+                raise ValueError(f"{one.name} moves or mixes images, but not their boxes")
+        return augmentations
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with the classes, size and normalisation of the training records.

@@ -21,6 +21,7 @@ class Colour(Augmentation):
     """
 
     changes: ClassVar[str] = "pixels"
+    keeps_boxes: ClassVar[bool] = True
 
     brightness: float = Field(default=0.2, ge=0, le=1)
     contrast: float = Field(default=0.2, ge=0, le=1)

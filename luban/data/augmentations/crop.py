@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from luban.core.contracts import Augmentation, Draw, Example
+from luban.data.boxes import moved_along
 
 
 class Crop(Augmentation):
@@ -19,6 +20,7 @@ class Crop(Augmentation):
     """
 
     changes: ClassVar[str] = "pixels"
+    keeps_boxes: ClassVar[bool] = True
 
     padding: int = Field(default=4, ge=1, description="Pixels it may move each way.")
     fill: Literal["reflect", "zero", "edge"] = "reflect"
@@ -35,7 +37,8 @@ class Crop(Augmentation):
         else:
             rows, columns = _places(height, down, self.fill), _places(width, right, self.fill)
             moved = pixels.take(rows, 0).take(columns, 1)
-        return {**example, "pixels": moved}
+        along = moved_along(example, (height, width), (1.0, 1.0), (down, right))
+        return {**example, "pixels": moved, **along}
 
 
 def _overlap(length: int, shift: int) -> tuple[slice, slice]:

@@ -18,6 +18,7 @@ class Erasing(Augmentation):
     """
 
     changes: ClassVar[str] = "pixels"
+    keeps_boxes: ClassVar[bool] = True
 
     probability: float = Field(default=0.5, ge=0, le=1)
     scale: tuple[float, float] = Field(default=(0.02, 0.33), description="Share of the area.")

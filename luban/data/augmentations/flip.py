@@ -13,6 +13,7 @@ class Flip(Augmentation):
     """The mirror image of some images; ``boxes`` (N, 4) of x1, y1, x2, y2 are mirrored along."""
 
     changes: ClassVar[str] = "pixels"
+    keeps_boxes: ClassVar[bool] = True
 
     probability: float = Field(default=0.5, ge=0, le=1)
     direction: Literal["horizontal", "vertical"] = "horizontal"

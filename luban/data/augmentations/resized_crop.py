@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from luban.core.contracts import Augmentation, Draw, Example
 from luban.data.augmentations._parts import check_bounds, shares_of
+from luban.data.boxes import moved_along
 from luban.data.images import fit
 
 
@@ -19,6 +20,7 @@ class ResizedCrop(Augmentation):
     """
 
     changes: ClassVar[str] = "pixels"
+    keeps_boxes: ClassVar[bool] = True
 
     scale: tuple[float, float] = Field(default=(0.25, 1.0), description="Share of the area.")
     ratio: tuple[float, float] = Field(default=(0.75, 4 / 3), description="Width to height.")
@@ -40,4 +42,6 @@ class ResizedCrop(Augmentation):
         )
         top, left = int(down * (size[0] - height + 1)), int(right * (size[1] - width + 1))
         part = pixels[top : top + height, left : left + width]
-        return {**example, "pixels": fit(part, size, "stretch")}
+        scale = (size[0] / height, size[1] / width)
+        along = moved_along(example, size, scale, (-top * scale[0], -left * scale[1]))
+        return {**example, "pixels": fit(part, size, "stretch"), **along}
