@@ -27,9 +27,10 @@ class Batch:
 
     @property
     def positions(self) -> int:
-        """How many tokens the model reads, padding included; examples where there are none."""
+        """How many tokens or frames the model reads, padding included; else how many examples."""
         ids = [tensor.numel() for name, tensor in self.inputs.items() if name.endswith("input_ids")]
-        return sum(ids) or len(self)
+        frames = self.inputs.get("input_features")
+        return sum(ids) or (len(self) if frames is None else frames.shape[0] * frames.shape[1])
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""

@@ -26,12 +26,12 @@ PRODUCTS = {
     "tokens": "the token at every position, looking both ways: (B, T, outputs)",
     "span": "whether an answer begins and ends at every position: (B, T, 2)",
     "sequence": "the token after every position of a second sequence: (B, U, outputs)",
-    "alignment": "a token, or none, for every few positions, by CTC: (B, S, outputs)",
+    "alignment": "a token, or none, for every ``stride`` positions, by CTC: (B, S, outputs)",
     "boxes": "the classes and the box of every place of a pyramid: (B, P, outputs + 5)",
     "image": "the loss of each image, (B,); and images, made of noise",
 }
 #: What a model may read, and what one position of it is called.
-POSITIONS = {"tokens": "tokens", "pixels": "images", "frames": "recordings"}
+POSITIONS = {"tokens": "tokens", "pixels": "images", "frames": "frames"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Ports:
         problem: What ``config.json`` calls ``problem_type``, where there is a choice.
         chain: Whether neighbouring tags are scored together: the module needs ``transitions``.
         size: Height and width of images.
+        stride: How many frames make one position of a model; T frames make ceil(T / stride).
     """
 
     accepts: str
@@ -69,6 +70,7 @@ class Ports:
     problem: str = ""
     chain: bool = False
     size: tuple[int, int] = (0, 0)
+    stride: int = 1
 
     @property
     def unit(self) -> str:
@@ -215,6 +217,8 @@ class Augmentation(Component, ABC):
     kind: ClassVar[str] = "augmentations"
     #: What it changes: the field of an example, ``pixels`` or ``samples``, say.
     changes: ClassVar[str]
+    #: Whether ``boxes`` of an example, if there are any, still hold afterwards.
+    keeps_boxes: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, example: Example, draw: Draw) -> Example:

@@ -26,7 +26,7 @@ class Augmented(Sequence[Any]):
             after it too.
     """
 
-    store: Examples
+    store: Examples | Sequence[Example]
     augmentations: tuple[Augmentation, ...]
     seed: int
     epoch: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import lzma
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -61,6 +62,41 @@ class KneserNey:
             counts = gram.counts if k == len(grams) - 1 else grams[k + 1].continued
             self._levels.append(_level(gram.keys, counts, contexts, size))
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Self:
+        """Return the model that ``arrays`` gave.
+
+        Raises:
+            KeyError: if one is missing.
+        """
+        model = cls.__new__(cls)
+        model._size, model.trained_on = (int(n) for n in arrays["sizes"])
+        parts = ("keys", "kept", "rest")
+        count = sum(name.startswith("keys") for name in arrays)
+        model._levels = [
+            _Level(*(arrays[f"{part}{level}"] for part in parts)) for level in range(count)
+        ]
+        return model
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all there is to keep, by name."""
+        found = {"sizes": np.array([self._size, self.trained_on])}
+        for number, level in enumerate(self._levels):
+            found |= {f"{part}{number}": getattr(level, part) for part in ("keys", "kept", "rest")}
+        return found
+
+    def following(self, context: Sequence[int]) -> Array:
+        """Return the log-probability of each token after some others, float64 (size,)."""
+        known = [0]  # the n-gram at the end of what was read, by its length
+        for token in list(context)[1 - len(self._levels) :] if len(self._levels) > 1 else ():
+            lengths = zip(self._levels, known, strict=False)
+            known = [0, *(level.find(at * self._size + token, at) for level, at in lengths)]
+        words, chance = np.arange(self._size), np.full(self._size, 1 / self._size)
+        for level, at in zip(self._levels, known, strict=False):
+            ids = np.full(self._size, at)
+            _, chance = level.mix(ids * self._size + words, ids, chance)
+        return np.asarray(np.log(chance))
+
     def nats(self, tokens: Array) -> Array:
         """Return each token's negative log-likelihood given those before it, float64 (N,)."""
         words = np.asarray(tokens).astype(np.int64)
@@ -113,6 +149,11 @@ class _Level:
     keys: Array
     kept: Array
     rest: Array
+
+    def find(self, key: int, context: int) -> int:
+        """Return the id of a k-gram; -1: it, or its context, was never seen."""
+        place = min(int(np.searchsorted(self.keys, key)), len(self.keys) - 1)
+        return place if context >= 0 and self.keys[place] == key else -1
 
     def mix(self, keys: Array, contexts: Array, below: Array) -> tuple[Array, Array]:
         """Return the ids of k-grams (-1: never seen) and their probabilities."""

@@ -9,12 +9,17 @@ _CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020
 _UNIT = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
 
 
+def words(text: str) -> list[str]:
+    """Return what blanks divide, Chinese character by character."""
+    return _UNIT.findall(text)
+
+
 def units(text: str) -> list[str]:
     """Return the words of a text, Chinese character by character.
 
     Text that is hardly written with blanks in another script (Thai, say) falls into characters.
     """
-    words = _UNIT.findall(text)
-    if sum(map(len, words)) > 12 * len(words):
+    found = words(text)
+    if sum(map(len, found)) > 12 * len(found):
         return [character for character in text if not character.isspace()]
-    return words
+    return found

@@ -1,4 +1,4 @@
-"""A recurrent network over tokens: embedding, plain RNN, LSTM or GRU, head."""
+"""A recurrent network over tokens or frames: plain RNN, LSTM or GRU."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from luban.core.contracts import Model, Ports
 from luban.core.errors import RecipeError
 from luban.nn.cache import StateCache
 from luban.nn.embedding import TokenEmbedding
+from luban.nn.frames import RecurrentFrames
 from luban.nn.recurrent import CELLS, Cell, Pooling, RecurrentEncoder, draw_cells
+from luban.nn.subsampling import FrameStacking
 
 
 class RNN(Model):
     """The classic language model (Mikolov et al. 2010; Hochreiter and Schmidhuber 1997).
 
-    For labels and tags it reads both ways (Graves and Schmidhuber 2005).
+    For labels, tags and transcripts it reads both ways (Graves and Schmidhuber 2005). Frames of
+    sound are stacked, as many as the task's stride says (Sak et al. 2015, 1507.06947).
     """
 
-    accepts: ClassVar[tuple[str, ...]] = ("tokens",)
-    produces: ClassVar[tuple[str, ...]] = ("next", "label", "tags")
+    accepts: ClassVar[tuple[str, ...]] = ("tokens", "frames")
+    produces: ClassVar[tuple[str, ...]] = ("next", "label", "tags", "alignment")
 
     cell: Cell = "lstm"
     hidden_size: int = Field(default=256, ge=1, description="In each direction.")
@@ -48,11 +51,17 @@ class RNN(Model):
             raise ValueError("a tied head needs embedding_size = hidden_size")
         return self
 
-    def build(self, ports: Ports) -> RecurrentLM | RecurrentEncoder:
+    def fits(self, ports: Ports) -> bool:
+        """Return whether this model takes and gives what a task asks for."""
+        heard = ports.produces in ("label", "alignment")
+        of_it = heard if ports.accepts == "frames" else ports.produces != "alignment"
+        return super().fits(ports) and of_it
+
+    def build(self, ports: Ports) -> RecurrentLM | RecurrentEncoder | RecurrentFrames:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
-            RecipeError: if the task does not give tokens, or asks for what cannot be.
+            RecipeError: if the task gives neither tokens nor frames, or asks for what cannot be.
         """
         self.check(ports)
         if ports.produces == "next":
@@ -65,6 +74,17 @@ class RNN(Model):
                 )
             return RecurrentLM(self, ports)
         width = self.embedding_size or self.hidden_size
+        if ports.accepts == "frames":
+            return RecurrentFrames(
+                FrameStacking(ports.inputs, width, ports.stride, self.dropout),
+                self.cell,
+                self.hidden_size,
+                self.num_hidden_layers,
+                ports.outputs,
+                both=self.bidirectional is not False,
+                pooling=self.pooling if ports.produces == "label" else None,
+                dropout=self.dropout,
+            )
         return RecurrentEncoder(
             TokenEmbedding(ports.inputs, width, ports.segments, self.dropout),
             self.cell,
@@ -78,7 +98,12 @@ class RNN(Model):
         )
 
     def flops_per_token(self, ports: Ports, parameters: int) -> float:
-        """Return 6 per parameter (Kaplan et al. 2020, 2001.08361); looking up a row is free."""
+        """Return 6 per parameter (Kaplan et al. 2020, 2001.08361); looking up a row is free.
+
+        Of frames, as many as the stride are read as one.
+        """
+        if ports.accepts == "frames":
+            return 6.0 * parameters / ports.stride
         tied = ports.produces == "next" and self.tie_word_embeddings
         looked_up = 0 if tied else ports.inputs * (self.embedding_size or self.hidden_size)
         return 6.0 * (parameters - looked_up)

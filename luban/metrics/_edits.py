@@ -1,0 +1,62 @@
+"""Edits that make a transcript its reference, counted by jiwer (Levenshtein 1966).
+
+Shapes: N recordings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from luban.core.contracts import Row
+from luban.core.errors import MissingExtra
+from luban.metrics._units import words
+
+
+def word_edits(said: str, meant: str) -> Row:
+    """Return replaced, missing and added words, and how many the reference has.
+
+    A Chinese character is a word by itself.
+
+    Raises:
+        MissingExtra: without jiwer.
+    """
+    found = _jiwer().process_words(" ".join(words(meant)), " ".join(words(said)))
+    return _row(found)
+
+
+def character_edits(said: str, meant: str) -> Row:
+    """Return replaced, missing and added characters, and how many the reference has.
+
+    Runs of blanks count as one.
+
+    Raises:
+        MissingExtra: without jiwer.
+    """
+    found = _jiwer().process_characters(" ".join(meant.split()), " ".join(said.split()))
+    return _row(found)
+
+
+def rate(rows: np.ndarray[Any, Any]) -> float:
+    """Return the edits of all rows (N, 4) over the length of all references."""
+    return float(rows[:, :3].sum() / max(1.0, rows[:, 3].sum()))
+
+
+def kinds(rows: np.ndarray[Any, Any]) -> str:
+    """Return how many edits of each kind there were."""
+    replaced, missing, added = (int(n) for n in rows[:, :3].sum(0))
+    return f"{replaced:,} replaced, {missing:,} missing, {added:,} added"
+
+
+def _row(found: Any) -> Row:
+    edits = (found.substitutions, found.deletions, found.insertions)
+    return (*map(float, edits), float(found.hits + found.substitutions + found.deletions))
+
+
+def _jiwer() -> Any:
+    try:
+        import jiwer
+    except ImportError:
+        raise MissingExtra("jiwer", "audio") from None
+    return jiwer

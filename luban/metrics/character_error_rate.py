@@ -1,0 +1,35 @@
+"""Character error rate: how many characters of a transcript are wrong."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Metric, Row
+from luban.metrics._edits import character_edits, kinds, rate
+
+
+class CharacterErrorRate(Metric):
+    """Characters replaced, missing or added, over those of all references, by jiwer.
+
+    Lower is better, and it may exceed 1. For Chinese it is the figure to look at.
+    """
+
+    normalised: str = Field(
+        default="", description="What was done to both texts before, for the note."
+    )
+    higher_is_better: ClassVar[bool] = False
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return the edits of each kind, and the characters of the reference."""
+        return character_edits(prediction["text"], target["text"])
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return all edits over all characters of references."""
+        return rate(rows)
+
+    def note(self, rows: np.ndarray[Any, Any]) -> str:
+        """Return how many edits of each kind there were, and of what texts."""
+        return kinds(rows) + (f"; {self.normalised}" if self.normalised else "")

@@ -1,0 +1,34 @@
+"""Real-time factor: seconds of work for a second of sound."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from luban.core.contracts import Metric, Row
+
+
+class RealTimeFactor(Metric):
+    """Seconds that recognising takes over seconds heard; below 1 it keeps pace with a speaker.
+
+    A clock never gives a number twice. So it is measured once, when training ends, and kept with
+    the model: what is told here is that measurement, as a training's seconds are.
+    """
+
+    factor: float = Field(default=0.0, ge=0, description="What was measured.")
+    how: str = Field(default="", description="On how much, for the note.")
+    higher_is_better: ClassVar[bool] = False
+
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return the factor; a baseline, which has no score, does not listen."""
+        return (self.factor if "score" in prediction else 0.0,)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the factor."""
+        return float(rows.mean())
+
+    def note(self, rows: np.ndarray[Any, Any]) -> str:
+        """Return how it was measured."""
+        return self.how
