@@ -8,6 +8,7 @@ import numpy as np
 
 from luban.core.contracts import Metric, Row
 from luban.metrics._classes import counts, decisions
+from luban.metrics._confusion import draw_confusion
 
 
 class F1(Metric):
@@ -38,3 +39,7 @@ class F1(Metric):
         total = 2 * hits + extra + missed
         occurs = total > 0
         return float((2 * hits[occurs] / total[occurs]).mean()) if occurs.any() else 0.0
+
+    def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
+        """Draw the confusion matrix, which this is made of (once: for the average over classes)."""
+        return self.average == "macro" and draw_confusion(axes, rows, self.classes)
