@@ -58,7 +58,7 @@ def test_a_crop_is_a_window_of_the_padded_image(fill: str, mode: Any, padding: i
         np.ascontiguousarray(
             applied("crop", seed=s, fill=fill, padding=padding)["pixels"]
         ).tobytes()
-        for seed in range(300)
+        for s in range(300)
     }
     assert seen <= windows
     assert len(seen) > (20 if padding == 2 else 150)
