@@ -50,6 +50,16 @@ _PAIR = {
     "max_target_length": 16,
 }
 
+_SOUND = {"sampling_rate": 8000, "feature_size": 8, "n_fft": 128, "stride": 2}
+_CONFORMER = {
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "conv_depthwise_kernel_size": 5,
+    "conv_channels": 3,
+    "dropout": 0.0,
+}
+
 #: "kind/name" to the fields of each variant.
 MAKE: dict[str, list[dict[str, Any]]] = {
     "sources/text": [
@@ -99,8 +109,8 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     ],
     "tasks/image-classification": [
         {"augmentations": ["flip", {"name": "crop", "padding": 1}]},
-        {"image_size": [8, 12], "resize": "pad", "channels": 1, "tta": "flip"},
-        {"image_size": 8, "augmentations": ["mixup", "cutmix"], "label_smoothing": 0.1},
+        {"image_size": [32, 48], "resize": "pad", "channels": 1, "tta": "flip"},
+        {"augmentations": ["mixup", "cutmix"], "label_smoothing": 0.1},
     ],
     "tasks/object-detection": [
         {"image_size": [24, 32], "augmentations": ["flip", "zoom"]},
@@ -139,6 +149,15 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"tokenizer": "char"},
         {"tokenizer": "char", "crf": True, "scheme": "bioes"},
         {"tokenizer": "char", "outside_weight": 0.5, "max_length": 7},
+    ],
+    "tasks/speech-recognition": [
+        {**_SOUND, "augmentations": ["speed", "spec-augment"]},
+        {**_SOUND, "stride": 4, "num_beams": 3, "lm_order": 3, "token_bonus": 0.5},
+        {**_SOUND, "stride": 1, "scale": "standard", "lowercase": True, "strip_punctuation": True},
+    ],
+    "tasks/audio-classification": [
+        {**_SOUND, "augmentations": ["noise"]},
+        {**_SOUND, "stride": 8, "label_smoothing": 0.1},
     ],
     "metrics/entity-f1": [{}, {"score": "precision"}, {"score": "recall", "type": "b"}],
     "metrics/exact-match": [{}, {"language": "zh"}],
@@ -192,6 +211,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
             }
         },
     ],
+    "models/conformer": [
+        _CONFORMER,
+        {**_CONFORMER, "block": "transformer", "pooling": "attention"},
+    ],
     "models/rnn": [{**_RNN, "cell": cell} for cell in ("rnn", "lstm", "gru")]
     + [{**_RNN, "tie_word_embeddings": True}, {**_RNN, "pooling": "attention"}]
     + [{**_RNN, "pooling": "mean", "bidirectional": False}],
@@ -216,6 +239,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
             {"hidden_sizes": [6, 8], "finest_stride": 4, "num_head_layers": 0},
         )
     ],
+    "models/bag": [{"embedding_size": 6, "ngrams": [2, 3], "buckets": 50}],
     "models/textcnn": [{"embedding_size": 6, "num_filters": 4, "kernel_sizes": [1, 3, 9]}],
     "models/cnn": [
         {"embedding_size": 6, "hidden_sizes": [8, 12]},

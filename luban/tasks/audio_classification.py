@@ -1,0 +1,96 @@
+"""Tell which class, or which of several labels, a recording has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from luban.core.batch import Batch
+from luban.core.contracts import Example, Guess, Ports, Record, Supervision
+from luban.core.errors import DataError
+from luban.tasks._classifier import Classifier
+from luban.tasks._guessing_sounds import guess_sounds
+from luban.tasks._sound import SoundTask
+
+_WRONG = "#b3261e"
+
+
+class AudioClassification(Classifier, SoundTask):
+    """Who speaks, which word, what makes this noise: a label for a recording, or several of them.
+
+    Labels are what training records have in ``label``: strings or whole numbers, or lists of
+    them. Scores are probabilities. Those of exclusive labels are divided by a temperature,
+    several labels get a threshold each; both are fitted to validation data after training.
+    """
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with the labels of the training records.
+
+        Raises:
+            DataError: for a record without label.
+        """
+        answers: Counter[Any] = Counter(self.answer(record) for record in records)
+        if not answers:
+            raise DataError("there are no training records to learn from.")
+        return self.learn_answers(answers)
+
+    def ports(self) -> Ports:
+        """Return bands and labels, and how many frames make a position."""
+        names = self._labels.names
+        return Ports(
+            accepts="frames",
+            inputs=self.feature_size,
+            outputs=len(names),
+            length=self.longest,
+            produces="label",
+            labels=names,
+            problem=self.problem,
+            stride=self.stride,
+        )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records with a recording and a field of few distinct values."""
+        return guess_sounds(sample)
+
+    def encode(self, record: Record) -> Example:
+        """Return ``samples`` and ``label``.
+
+        Raises:
+            DataError: for a record without audio or label.
+            UnreadableError: for a damaged recording.
+        """
+        return {"samples": self.samples(record), "label": self.encode_answer(record)}
+
+    def encode_input(self, record: Record) -> Example:
+        """Return ``samples`` alone.
+
+        Raises:
+            DataError: for a record without audio.
+            UnreadableError: for a damaged recording.
+        """
+        return {"samples": self.samples(record)}
+
+    def supervision(self, example: Example) -> Supervision:
+        """A recording teaches once."""
+        return Supervision(count=1)
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Pad features; labels are those of all classifiers."""
+        return Batch(self.inputs(examples), self.targets(examples))
+
+    def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
+        """Draw the spectrogram under what was predicted; in red, over the truth, if wrong."""
+        self.draw(axes, example)
+        said, true = _words(prediction), None if target is None else _words(target)
+        wrong = true is not None and said != true
+        axes.set_title(said, fontsize=9, color=_WRONG if wrong else "black")
+        if wrong:
+            axes.set_xlabel(f"is {true}", fontsize=9)
+        return True
+
+
+def _words(answer: Any) -> str:
+    names = answer["labels"] if "labels" in answer else [answer["label"]]
+    return ", ".join(names).replace("$", r"\$") or "none"
