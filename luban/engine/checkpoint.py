@@ -280,12 +280,25 @@ def _load_optimizer(
             got=sorted(set(names) ^ set(scalars)),
         )
     state: dict[str, dict[str, Any]] = {name: dict(scalars[name]) for name in names}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    ours = dict(zip(names, parameters, strict=True))
     for joined, tensor in tensors.items():
         name, _, key = joined.rpartition("/")
-        state[name][key] = tensor
+        state[name][key] = _laid_out_as(ours[name], tensor)
     by_number = {number: state[name] for number, name in enumerate(names) if state[name]}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": by_number, "param_groups": groups})
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Return a tensor with the strides of a parameter of its shape.
+
+    Fused optimizers walk through memory: where channels lie last in a weight, they must do so in
+    its moments.
+    """
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -61,6 +61,32 @@ def test_resumed_training_equals_uninterrupted_training(name: str, tmp_path: Pat
     assert all(torch.equal(whole.ema[key], second.ema[key]) for key in whole.ema)
 
 
+@pytest.mark.parametrize("name", registry.names("optimizers"))
+def test_moments_lie_in_memory_as_their_weights_do(name: str, tmp_path: Path) -> None:
+    def state_of() -> State:
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.Conv2d(6, 5, 3))
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fields = {"parts": {"*": "adamw"}} if name == "parts" else {}
+        optimizer = Optimizer.from_dict({"name": name, **fields})
+        return State(model, optimizer.build(list(model.named_parameters())))
+
+    def train(state: State, *steps: int) -> None:
+        for step in steps:
+            state.optimizer.zero_grad()
+            x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(step))
+            state.model(x).square().sum().backward()
+            state.optimizer.step()
+
+    whole, resumed = state_of(), state_of()
+    train(whole, 1, 2)
+    Checkpoints(tmp_path).save(whole)
+    assert Checkpoints(tmp_path).load(resumed) is not None
+    train(whole, 3, 4)
+    train(resumed, 3, 4)
+    assert same(whole, resumed)
+
+
 def test_everything_that_is_not_a_tensor_comes_back(tmp_path: Path) -> None:
     state = toy.state_of()
     state.memo = {"best": 1.25, "compile": {"compile": False, "reason": "off"}}
