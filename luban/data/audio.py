@@ -53,7 +53,7 @@ def decode(
     if not np.isfinite(mono).all():
         raise UnreadableError("this recording holds numbers that are not finite.", where=name)
     if rate != sampling_rate and mono.any():
-        mono = _resampled(mono.astype(np.float32, copy=False), rate, sampling_rate)
+        mono = _resampled(_real(mono), rate, sampling_rate)
     elif rate != sampling_rate:  # silence stays what it is
         mono = np.zeros(max(1, round(len(mono) * sampling_rate / rate)), np.int16)
     if mono.dtype == np.int16:
@@ -94,7 +94,7 @@ def is_recording(value: Any) -> bool:
     return isinstance(value.source, bytes) and bool(_MAGIC.match(value.source[:12]))
 
 
-_MAGIC = re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xf2\xf3\xfa\xfb]|FORM....AIF", re.DOTALL)
+_MAGIC = re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]|FORM....AIF", re.DOTALL)
 
 
 def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
@@ -144,11 +144,14 @@ def _mono(samples: Array) -> Array:
     """Return one channel; the mean of several is no whole number, so it is real."""
     if samples.ndim == 1:
         return samples
-    if samples.shape[1] == 1:
-        return samples[:, 0]
-    scale = _FULL if samples.dtype == np.int16 else 1
-    mean: Array = samples.mean(1, dtype=np.float32) / np.float32(scale)
-    return mean
+    mono: Array = samples[:, 0] if samples.shape[1] == 1 else _real(samples).mean(1)
+    return mono
+
+
+def _real(samples: Array) -> Array:
+    """Return samples of -1 to 1, float32."""
+    real = samples.astype(np.float32)
+    return real / np.float32(_FULL) if samples.dtype == np.int16 else real
 
 
 def _resampled(mono: Array, rate: int, sampling_rate: int) -> Array:

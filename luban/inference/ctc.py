@@ -57,7 +57,7 @@ class Search:
 
 def merged(path: Sequence[int], blank: int) -> list[int]:
     """Return the text of an alignment: repeats merged, blanks dropped."""
-    pairs = zip([None, *path[:-1]], path, strict=True)
+    pairs = zip([None, *path], path, strict=False)
     return [token for before, token in pairs if token not in (before, blank)]
 
 
