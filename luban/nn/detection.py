@@ -134,7 +134,8 @@ def assign(
     A place answers for a box if it lies inside, at most ``radius`` strides from its centre, and
     its level is the one for boxes of that size: the farthest edge at most ``reach`` strides away
     and, but for the finest level, more than half of that; the coarsest takes all larger ones
-    (Tian et al. 2019, 1904.01355). Of several boxes it answers for the smallest.
+    (Tian et al. 2019, 1904.01355). A box so small that no place lies in it gets the nearest one
+    of the finest level. Of several boxes a place answers for the smallest.
 
     Args:
         where: x, y and stride of places, (P, 3).
@@ -154,7 +155,11 @@ def assign(
     low = torch.where(stride > stride.amin(), stride * reach / 2, 0)
     high = torch.where(stride < stride.amax(), stride * reach, math.inf)
     fits = (farthest > low) & (farthest <= high)
-    chosen = inside & (off < radius * stride) & fits & (labels >= 0)[:, None]
+    real = (labels >= 0)[:, None]
+    chosen = inside & (off < radius * stride) & fits & real
+    missed = real & ~chosen.any(1, keepdim=True)
+    nearest = off.where(stride == stride.amin(), math.inf).argmin(1, keepdim=True)
+    chosen = chosen.scatter(1, nearest, chosen.gather(1, nearest) | missed)
     size = ((x2 - x1) * (y2 - y1)).expand_as(chosen).where(chosen, math.inf)
     smallest, number = size.min(-1)
     return number.where(smallest.isfinite(), -1)
