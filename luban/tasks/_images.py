@@ -114,22 +114,24 @@ class ImageTask(Task, ABC):
             "std": self.image_std,
         }
         known |= {name: value for name, value in given.items() if value is not None}
-        if not {"size", "mean", "std"} <= known.keys() or self.channels is None:
+        said = {len(known[name]) for name in ("mean", "std") if name in known}
+        if not {"size", "mean", "std"} <= known.keys():
             traits = Traits.of(images, self.channels)
-            channels = self.channels or (1 if traits.grey else 3)
+            channels = self.channels or (min(said) if said else 1 if traits.grey else 3)
             known.setdefault("size", traits.size or DEFAULT_SIZE)
             known.setdefault("mean", traits.mean[:channels])
             known.setdefault("std", traits.std[:channels])
-        task = self.model_copy()
-        task._look = Preprocessor(**known)
-        wanted = self.channels or len(known["mean"])
-        if not len(known["mean"]) == len(known["std"]) == wanted:
+        found = (len(known["mean"]), len(known["std"]))
+        wanted = self.channels or (1 if found[0] == 1 else 3)
+        if found != (wanted, wanted):
             raise RecipeError(
                 "mean and standard deviation do not go with the channels.",
                 where="task.image_mean",
                 expected=f"{wanted} values each",
                 got=f"{known['mean']} and {known['std']}",
             )
+        task = self.model_copy()
+        task._look = Preprocessor(**known)
         return task
 
     def save(self, folder: Path) -> None:
