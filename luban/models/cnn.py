@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
-from luban.models._flops import training_flops
+from luban.core.contracts import Ports
+from luban.core.errors import RecipeError
+from luban.models._images import ImageModel, too_small
 from luban.nn.activations import Activation
 from luban.nn.pixels import (
     ChannelNorm,
@@ -17,20 +18,16 @@ from luban.nn.pixels import (
     draw_filters,
     in_order,
     ordered,
-    refuse_smaller,
 )
 
 
-class CNN(Model):
+class CNN(ImageModel):
     """For images of some 28 to 64 pixels: few layers, early halvings, a residual at each size.
 
     In the manner of Page's ResNet-9 (2018, *How to Train Your ResNet*) and airbench (Jordan
     2024, 2404.00498), with every halving by a stride where they take a maximum: a quarter of the
     products, and the accuracy that is lost is bought back with more epochs.
     """
-
-    accepts: ClassVar[tuple[str, ...]] = ("pixels",)
-    produces: ClassVar[tuple[str, ...]] = ("label",)
 
     embedding_size: int = Field(default=32, ge=1, description="Channels of the first layer.")
     hidden_sizes: tuple[int, ...] = Field(
@@ -71,13 +68,12 @@ class CNN(Model):
             RecipeError: if the model cannot take what the task gives.
         """
         self.check(ports)
-        halvings = len(self.hidden_sizes)
-        refuse_smaller(ports, 2**halvings, f"it is halved {halvings} times")
         return SmallNetwork(self, ports)
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
-        """Return what one image costs in training, counted; a filter is used at every place."""
-        return training_flops(self, ports)
+    def refusal(self, ports: Ports) -> RecipeError | None:
+        """Return why images of this size cannot be read; None: they can."""
+        halvings = len(self.hidden_sizes)
+        return too_small(ports, 2**halvings, f"they are halved {halvings} times")
 
 
 class SmallNetwork(nn.Module):

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
-from luban.core.errors import RecipeError
 from luban.nn.activations import ACTIVATIONS
 
 #: How channels are normalised: over the batch, or within each image, in groups of channels.
@@ -102,20 +100,3 @@ def draw_filters(root: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear | nn.BatchNorm2d | nn.GroupNorm):
             module.reset_parameters()
-
-
-def refuse_smaller(ports: Ports, least: int, why: str) -> None:
-    """Refuse images with a side below ``least`` pixels.
-
-    Raises:
-        RecipeError: saying ``why``.
-    """
-    if min(ports.size) < least:
-        raise RecipeError(
-            "the images are too small for this network.",
-            where="task.image_size",
-            expected=f"at least {least} x {least} pixels: {why}",
-            got="{} x {}".format(*ports.size),
-            fix="raise task.image_size, or choose a network for small images: cnn, or resnet "
-            "with stem: small.",
-        )

@@ -14,6 +14,7 @@ from torch.optim import Optimizer as TorchOptimizer
 
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Mechanism, Metric, Model, Optimizer, Pool, Ports, Schedule
+from luban.nn.losses import WithAuxiliary
 from luban.testing._law import law, refuses
 from luban.testing.data import check_component
 
@@ -141,8 +142,11 @@ def check_model(model: Model, ports: Ports, batch: Batch) -> None:
     torch.manual_seed(0)
     twin = model.build(ports).eval()
     law(torch.equal(twin(**batch.inputs), logits), model, "the same seed builds the same module")
-    logits.sum().backward()  # type: ignore[no-untyped-call]
-    reached = all(p.grad is not None for p in module.parameters() if p.requires_grad)
+    trained, learner, whole = twin.train()(**batch.inputs), module, logits.sum()
+    if isinstance(trained, WithAuxiliary):  # a head that only training sees
+        learner, whole = twin, trained.logits.sum() + trained.auxiliary.sum()
+    whole.backward()  # type: ignore[no-untyped-call]
+    reached = all(p.grad is not None for p in learner.parameters() if p.requires_grad)
     law(reached, model, "every trainable weight takes part in the output")
     back = model.from_hf(model.to_hf(module.state_dict()))
     other = model.build(ports).eval()

@@ -245,6 +245,18 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"embedding_size": 6, "hidden_sizes": [8, 12]},
         {"hidden_sizes": [8, 12], "depths": [0, 2], "downsample": "max", "norm": "group"},
     ],
+    "models/resnet": [
+        {"depths": [1, 1], "hidden_sizes": [8, 12], "embedding_size": 8},
+        {
+            "depths": [1, 1],
+            "hidden_sizes": [8, 12],
+            "embedding_size": 8,
+            "layer_type": "bottleneck",
+            "stem": "small",
+            "norm": "group",
+        },
+    ],
+    "models/vit": [{**_GPT, "patch_size": 4}],
     "adapters/lora": [{}, {"use_dora": True}, {"target_modules": ["q_proj"], "use_rslora": True}],
     "adapters/freeze": [{"layers": 1}, {"trainable": ["*norm*"]}],
     "adapters/peft": [{}, {"method": "loha", "options": {"r": 1}}, {"method": "ln-tuning"}],
