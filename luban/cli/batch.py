@@ -20,24 +20,32 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeAlias
 
-from luban.core.contracts import Record
+import numpy as np
+
+from luban.core.contracts import Example, Record
 from luban.core.errors import DataError, RunError
 from luban.core.files import disk_error, sync_folder, write_json
 from luban.data.records import own_fields
-from luban.inference.predictor import Predictor
+from luban.inference.predictor import Predictor, file_fields
 
 Rows: TypeAlias = Iterator[tuple[int, Record | DataError]]
 Entry: TypeAlias = dict[str, Any]
 Show: TypeAlias = Callable[[int, int], None]
 
+#: Called with a row's entry, as encoded, and what was predicted of it.
+See: TypeAlias = Callable[[Entry, Example, Any], None]
+
 #: Batches in a window: enough to sort rows by length.
 BATCHES = 16
+#: The same where records are files, which are much larger once they are decoded.
+FILE_BATCHES = 2
+_SHOWN = 300  #: characters of what is wrong in the file of bad rows
 #: Seconds between two commits: a kill loses no more work than this.
 COMMIT_EVERY = 1.0
 
 
 def predict_rows(
-    predictor: Predictor, rows: Rows, start: int = 0
+    predictor: Predictor, rows: Rows, start: int = 0, see: See | None = None
 ) -> Iterator[list[tuple[Entry, bool]]]:
     """Yield windows of (what to write of a row, whether the row was good), in order.
 
@@ -45,15 +53,27 @@ def predict_rows(
         predictor: What predicts.
         rows: Numbered records, and errors in place of bad ones.
         start: Rows to skip: a multiple of a window.
+        see: Shown every good row.
     """
     rows = islice(rows, start, None)
-    while window := list(islice(rows, predictor.batch_size * BATCHES)):
+    files = file_fields(predictor.task.record_schema())
+    size = predictor.batch_size * (FILE_BATCHES if files else BATCHES)
+    while window := list(islice(rows, size)):
         good = [record for _, record in window if not isinstance(record, DataError)]
-        answers = iter(predictor.predict(good))
-        yield [_entry(number, record, answers) for number, record in window]
+        looked = iter(predictor.look(good))
+        done = []
+        for number, record in window:
+            bad = isinstance(record, DataError)
+            example, answer = ({}, record) if bad else next(looked)
+            done.append(_entry(number, record, answer, files))
+            if see is not None and done[-1][1]:
+                see(done[-1][0], example, answer)
+        yield done
 
 
-def predict_file(job: Job, rows: Rows, predictor: Predictor, show: Show) -> Progress:
+def predict_file(
+    job: Job, rows: Rows, predictor: Predictor, show: Show, see: See | None = None
+) -> Progress:
     """Predict the rest of a job's rows and put its files in place.
 
     Args:
@@ -61,11 +81,12 @@ def predict_file(job: Job, rows: Rows, predictor: Predictor, show: Show) -> Prog
         rows: All rows of the input.
         predictor: What predicts.
         show: Called with the rows done and how many of them were bad.
+        see: Shown every good row.
     """
     with job:
         if not job.done.complete:
             committed = time.monotonic()
-            for window in predict_rows(predictor, rows, job.done.rows):
+            for window in predict_rows(predictor, rows, job.done.rows, see):
                 job.add(window)
                 show(job.done.rows, job.done.bad)
                 if time.monotonic() - committed >= COMMIT_EVERY:
@@ -243,8 +264,9 @@ def json_line(entry: Entry) -> str:
     return (text if whole else json.dumps(entry)) + "\n"  # half a character can only be escaped
 
 
-def _entry(number: int, record: Record | DataError, answers: Iterator[Any]) -> tuple[Entry, bool]:
-    answer = record if isinstance(record, DataError) else next(answers)
+def _entry(
+    number: int, record: Record | DataError, answer: Any, files: Sequence[str]
+) -> tuple[Entry, bool]:
     entry: Entry = {"row": number}
     if not isinstance(record, DataError) and isinstance(record.get("id"), str | int):
         entry["id"] = record["id"]
@@ -252,12 +274,27 @@ def _entry(number: int, record: Record | DataError, answers: Iterator[Any]) -> t
         return {**entry, **(answer if isinstance(answer, dict) else {"prediction": answer})}, True
     for name in ("what", "expected", "got", "fix"):
         if value := getattr(answer, name):
-            entry[name] = str(value)
-    if not isinstance(record, DataError):
-        entry["record"] = json.loads(
-            json.dumps(own_fields(record), default=str), parse_constant=str
-        )
+            entry[name] = _short(str(value))
+    if isinstance(record, DataError):
+        entry["where"] = str(record.where)
+    else:
+        own = own_fields(record)
+        own |= {name: _short(v) for name in files if isinstance(v := own.get(name), str)}
+        entry["record"] = json.loads(json.dumps(own, default=_told), parse_constant=str)
     return entry, False
+
+
+def _told(value: Any) -> str:
+    """Return what is told of a value that JSON cannot hold: never the bytes of a file."""
+    if isinstance(value, bytes):
+        return f"({len(value):,} bytes)"
+    if isinstance(value, np.ndarray):
+        return f"({value.dtype} {value.shape})"
+    return str(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
 
 
 def _cell(value: Any) -> Any:

@@ -56,7 +56,13 @@ class ImageMaker:
         )
 
     def make(self, label: str | None, count: int, seed: int) -> Iterator[list[Image]]:
-        """Yield ``count`` images, a batch at a time; the same arguments give the same ones."""
+        """Yield ``count`` images, a batch at a time; the same arguments give the same ones.
+
+        Raises:
+            RequestError: for a seed below 0.
+        """
+        if seed < 0:
+            raise RequestError("the seed is out of range.", expected="0 or more", got=seed)
         seeds = np.random.SeedSequence(seed)
         for start in range(0, count, self.batch_size):
             [child] = seeds.spawn(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,9 +31,13 @@ class Predictor:
         self.task, self.batch_size = task, batch_size
         self._module = module.eval()
 
-    @torch.inference_mode()
     def predict(self, records: Sequence[Record]) -> list[Any]:
         """Return one prediction for each record, in order; a ``DataError`` for a bad one."""
+        return [answer for _, answer in self.look(records)]
+
+    @torch.inference_mode()
+    def look(self, records: Sequence[Record]) -> list[tuple[Example, Any]]:
+        """Return each record as encoded and its prediction; a ``DataError`` for a bad one."""
         answers: list[Any] = [None] * len(records)
         examples: dict[int, Example] = {}
         for index, record in enumerate(records):
@@ -54,7 +58,7 @@ class Predictor:
             predictions = self.task.predict(self._module, rows)
             for index, prediction in zip(batch, predictions, strict=True):
                 answers[index] = prediction
-        return answers
+        return [(examples.get(index, {}), answer) for index, answer in enumerate(answers)]
 
     def _batches(self, examples: dict[int, Example]) -> list[list[int]]:
         """Return who goes together: of about one length, and with the same arrays."""
@@ -71,7 +75,7 @@ def servable(task: Task, module: nn.Module) -> TextGenerator | ImageMaker | Pred
     return Predictor(task, module) if generator is None else generator
 
 
-def text_field(schema: dict[str, Any]) -> str:
+def text_field(schema: Mapping[str, Any]) -> str:
     """Return the field of a record that a bare text stands for.
 
     Args:
@@ -82,7 +86,12 @@ def text_field(schema: dict[str, Any]) -> str:
     """
     properties = schema.get("properties", {})
     required = list(schema.get("required", ()))
-    texts = [name for name in required if properties.get(name, {}).get("type") == "string"]
+    files = file_fields(schema)
+    texts = [
+        name
+        for name in required
+        if properties.get(name, {}).get("type") == "string" and name not in files
+    ]
     if not properties or ("text" in properties and set(required) <= {"text"}):
         return "text"
     if len(required) == 1 and texts == required:
@@ -91,6 +100,28 @@ def text_field(schema: dict[str, Any]) -> str:
         "a text alone is no record of this task.",
         expected=f"the fields {', '.join(required or properties)}",
         fix="give FIELD=VALUE for each, or a file of JSON Lines or CSV.",
+    )
+
+
+def file_fields(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the fields of a record that hold files: base64 in JSON."""
+    properties = schema.get("properties", {})
+    return tuple(n for n, form in properties.items() if form.get("contentEncoding") == "base64")
+
+
+def file_field(schema: Mapping[str, Any]) -> str:
+    """Return the field of a record that a file alone stands for.
+
+    Raises:
+        DataError: if a file alone is no record.
+    """
+    files, required = file_fields(schema), schema.get("required", ())
+    if len(files) == 1 and set(required) <= set(files):
+        return files[0]
+    raise DataError(
+        "a file alone is no record of this task.",
+        expected=f"the fields {', '.join(required or schema.get('properties', ()))}",
+        fix="give FIELD=VALUE for each, FIELD=@FILE for a file; or JSON Lines or CSV.",
     )
 
 

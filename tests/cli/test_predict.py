@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no format": (["--input", "in.dat"], "--format jsonl, csv, text"),
     "an unknown option": (["--input", "in.jsonl", "delimitr=x"], "delimitr"),
     "an option that is none": (["--input", "in.jsonl", "delimiter"], "key=value"),
-    "both": (["--input", "in.jsonl", "--text", "a"], "not both"),
+    "both": (["--input", "in.jsonl", "--text", "a"], "one of them"),
     "nothing": ([], "nothing to predict"),
     "no batch": (["--input", "in.jsonl", "--batch-size", "0"], "batch size"),
     "a record that is bad": (["body=a"], "no text"),

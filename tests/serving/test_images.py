@@ -57,7 +57,7 @@ def test_images_of_a_label(client: openai.OpenAI) -> None:
     assert all((image[1:] == 10).all() for image in made)
     assert len({image.tobytes() for image in made}) == 5, "no batch repeats another"
     assert answer.output_format == "png"
-    assert answer.size == "6x4"  # type: ignore[comparison-overlap]
+    assert answer.size == "6x4"
     assert answer.created > 1e9
 
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from luban.data import media
 from luban.inference.predictor import Predictor
 from luban.serving.app import create_app
 from luban.serving.route import Limits, Service
@@ -46,7 +45,7 @@ def upload(*files: bytes, field: str = "image") -> list[tuple[str, tuple[str, by
     return [(field, (f"{number}.png", data)) for number, data in enumerate(files)]
 
 
-def error_of(answer: httpx.Response, status: int = 400) -> Any:
+def error_of(answer: Any, status: int = 400) -> Any:
     assert answer.status_code == status, answer.text
     return answer.json()["error"]
 
@@ -125,7 +124,7 @@ def test_text_never_names_a_file_of_the_server(
     monkeypatch.chdir(tmp_path)
     for name in ("photo.jpg", "abcd"):  # the latter is good base64, too
         Path(name).write_bytes(picture())
-    monkeypatch.setattr(media.Path, "open", lambda *_: pytest.fail("a file was opened"))
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("a file was opened"))
     error_of(client.post(PATH, json={"inputs": {"image": written}}))
     error_of(client.post(PATH, json={"inputs": {"image": {"path": written}}}))
     error_of(client.post(PATH, files=[("image", (None, written))]))

@@ -41,9 +41,9 @@ def perform(args: argparse.Namespace) -> int:
             f"a run of {task.name} cannot chat: it has no chat template.",
             where=run.path,
             expected="a run with a chat template",
-            fix=f"luban generate {run.path} --prompt TEXT."
-            if isinstance(generator, TextGenerator)
-            else f"luban predict {run.path}.",
+            fix=f"luban predict {run.path}."
+            if generator is None
+            else f"luban generate {run.path} --prompt TEXT.",
         )
     params = sampling_params(args)
     conversation, code = Conversation(generator, args.system), 0

@@ -12,12 +12,19 @@ from typing import Any
 
 from luban.cli.batch import Job, json_line, predict_file, predict_rows
 from luban.cli.console import Terminal, output
-from luban.cli.inputs import FORMATS, Input, fields_of
+from luban.cli.figures import Figures
+from luban.cli.inputs import FORMATS, Files, Input, fields_of, file_at, open_input
 from luban.cli.predictions import show_prediction
 from luban.core.component import digest_of
 from luban.core.errors import DataError, LubanError, RunError
 from luban.core.files import sha256_of
-from luban.inference.predictor import Predictor, servable, text_field
+from luban.inference.predictor import (
+    Predictor,
+    file_field,
+    file_fields,
+    servable,
+    text_field,
+)
 from luban.run import Run
 from luban.trained import load_trained
 
@@ -33,14 +40,22 @@ def options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="key=value",
         help="with --input, options of the source (fields.text=body, encoding=latin-1, …); "
-        "without, the fields of one record",
+        "without, the fields of one record (image=@photo.jpg reads a file)",
     )
-    parser.add_argument("--input", help="a file of records; - reads standard input")
+    parser.add_argument(
+        "--input",
+        help="a file of records (- reads standard input), or a folder, an archive or one file of "
+        "images or recordings",
+    )
     parser.add_argument("--text", help="one record: a text")
+    parser.add_argument("--file", help="one record: an image or a recording")
     parser.add_argument(
         "--output", help="a .jsonl, .csv or .tsv file; standard output if there is none"
     )
     parser.add_argument("--format", choices=FORMATS, default="auto", help="of the input")
+    parser.add_argument(
+        "--figures", metavar="FOLDER", help="draw every prediction, as a PNG in this folder"
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="records predicted at once")
     parser.add_argument("--force", action="store_true", help="write the output anew")
 
@@ -51,31 +66,40 @@ def perform(args: argparse.Namespace) -> int:
     task, module = load_trained(run)
     if not isinstance(servable(task, module), Predictor):
         raise RunError(
-            f"a run of {task.name} continues prompts.",
+            f"a run of {task.name} answers prompts, not records.",
             where=run.path,
             fix=f"luban generate {run.path} --prompt TEXT.",
         )
     predictor = Predictor(task, module, args.batch_size)
+    figures = Figures(Path(args.figures), task) if args.figures else None
     if args.input is None:
-        return _one(args, predictor)
-    if args.text is not None:
-        raise LubanError("give --input or --text, not both.")
-    rows = Input(args.input, args.format, args.options)
-    return _to_file(args, run, predictor, rows) if args.output else _print(args, predictor, rows)
+        return _one(args, predictor, figures)
+    if args.text is not None or args.file is not None:
+        raise LubanError("give --input, --text or --file, one of them.")
+    rows = open_input(args.input, args.format, args.options, task.record_schema())
+    if args.output:
+        return _to_file(args, run, predictor, rows, figures)
+    return _print(args, predictor, rows, figures)
 
 
-def _one(args: argparse.Namespace, predictor: Predictor) -> int:
-    record = fields_of(args.options)
+def _one(args: argparse.Namespace, predictor: Predictor, figures: Figures | None) -> int:
     schema = predictor.task.record_schema()
+    record = fields_of(args.options, file_fields(schema))
     if args.text is not None:
         record[text_field(schema)] = args.text
+    if args.file is not None:
+        record[file_field(schema)] = file_at(args.file)
     if not record:
         raise LubanError(
-            "there is nothing to predict.", fix="--input FILE, --text TEXT, or FIELD=VALUE."
+            "there is nothing to predict.",
+            fix="--input FILE, --text TEXT, --file FILE, or FIELD=VALUE.",
         )
-    [prediction] = predictor.predict([record])
+    [(example, prediction)] = predictor.look([record])
     if isinstance(prediction, DataError):
         raise prediction
+    if figures is not None:
+        name = Path(args.file).name if args.file else "prediction"
+        figures.see({"row": 1, "id": name}, example, prediction)
     if args.json:
         print(json.dumps(prediction, ensure_ascii=False))
     else:
@@ -83,28 +107,38 @@ def _one(args: argparse.Namespace, predictor: Predictor) -> int:
     return 0
 
 
-def _print(args: argparse.Namespace, predictor: Predictor, rows: Input) -> int:
+def _print(
+    args: argparse.Namespace, predictor: Predictor, rows: Input | Files, figures: Figures | None
+) -> int:
     """Write predictions to standard output, and bad rows and the summary to standard error."""
     console, start, done, bad = Terminal(), time.perf_counter(), 0, 0
-    for window in predict_rows(predictor, rows.rows(_field(rows, predictor))):
+    records, see = rows.rows(_field(rows, predictor)), figures.see if figures else None
+    for window in predict_rows(predictor, records, see=see):
         for entry, good in window:
             done, bad = done + 1, bad + (not good)
             if good:
                 sys.stdout.write(json_line(entry))
             else:
-                console.say(f"row {entry['row']}: {entry['what']}")
+                console.say(_wrong(entry, rows))
         sys.stdout.flush()
     summary = _summary(done, bad, done, time.perf_counter() - start)
     console.say(json.dumps(summary) if args.json else _said(summary))
     return 2 if bad else 0
 
 
-def _to_file(args: argparse.Namespace, run: Run, predictor: Predictor, rows: Input) -> int:
-    digest, lines = ("", 0) if rows.standard else rows.look()
+def _to_file(
+    args: argparse.Namespace,
+    run: Run,
+    predictor: Predictor,
+    rows: Input | Files,
+    figures: Figures | None,
+) -> int:
+    field = _field(rows, predictor)
+    digest, lines = ("", 0) if rows.standard else rows.look(field)
     of = {
         "input": digest,
         "model": _model_digest(run),
-        "reader": rows.source.to_dict() | {"path": ""},
+        "reader": rows.reader,
         "batch_size": args.batch_size,
     }
     job = Job(Path(args.output), of, force=args.force)
@@ -117,25 +151,36 @@ def _to_file(args: argparse.Namespace, run: Run, predictor: Predictor, rows: Inp
         facts = f"{rate:,.0f} rows/s" + (f", {bad:,} bad" if bad else "")
         run.console.progress("predict", done, max(lines, done + 1), facts)
 
-    done = predict_file(job, rows.rows(_field(rows, predictor)), predictor, show)
+    done = predict_file(job, rows.rows(field), predictor, show, figures.see if figures else None)
     run.console.progress("predict", 1, 1)
     seconds = time.perf_counter() - start
     summary = _summary(done.rows, done.bad, done.rows - job.resumed_at, seconds)
     summary |= {"resumed_at": job.resumed_at, "output": str(job.output)}
     summary["bad_output"] = str(job.bad) if done.bad else None
+    if figures is not None:
+        summary["figures"] = str(figures.folder)
     if args.json:
         print(json.dumps(summary, ensure_ascii=False))
         return 2 if done.bad else 0
     if done.bad:
         with job.bad.open(encoding="utf-8") as file:
             for entry in map(json.loads, islice(file, TOLD)):
-                run.console.say(f"row {entry['row']}: {entry['what']}")
+                run.console.say(_wrong(entry, rows))
     run.console.say(_said(summary))
     return 2 if done.bad else 0
 
 
-def _field(rows: Input, predictor: Predictor) -> str:
-    return text_field(predictor.task.record_schema()) if rows.format == "text" else ""
+def _wrong(entry: dict[str, Any], rows: Input | Files) -> str:
+    """Return what is told of a bad row: files go by their names."""
+    name = entry.get("id") if rows.format == "files" else None
+    return f"{name or 'row ' + str(entry['row'])}: {entry['what']}"
+
+
+def _field(rows: Input | Files, predictor: Predictor) -> str:
+    schema = predictor.task.record_schema()
+    if rows.format == "files":
+        return file_field(schema)
+    return text_field(schema) if rows.format == "text" else ""
 
 
 def _model_digest(run: Run) -> str:

@@ -11,11 +11,11 @@ from prometheus_client import Counter
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
-from luban.inference.predictor import Predictor
+from luban.inference.predictor import Predictor, file_fields
 from luban.serving.errors import ApiError
 from luban.serving.http import unless_disconnected
 from luban.serving.route import Service
-from luban.serving.routes._uploads import as_json, file_fields
+from luban.serving.routes._uploads import as_json
 from luban.serving.scheduler import InOrder, Scheduler, Stream
 
 _SHOWN = 300  #: characters of a message that may quote a record

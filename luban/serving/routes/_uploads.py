@@ -16,6 +16,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from luban.data.media import Media
+from luban.inference.predictor import file_fields
 from luban.serving.errors import ApiError
 from luban.serving.route import Limits
 
@@ -34,12 +35,6 @@ class FormRoute(APIRoute):
         if kinds and kinds[0].lower().startswith(b"multipart/form-data"):
             return super().matches(scope)
         return Match.NONE, {}
-
-
-def file_fields(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the fields of a record that hold files: base64 in JSON."""
-    properties = schema.get("properties", {})
-    return tuple(n for n, form in properties.items() if form.get("contentEncoding") == "base64")
 
 
 @asynccontextmanager

@@ -76,7 +76,7 @@ class ShadeSorting(Task):
 
     def mistake(self, prediction: Any, target: Any) -> float:
         """Return how likely the wrong label was thought to be."""
-        return float(prediction["score"]) * (prediction["label"] != target["label"])
+        return float(prediction["score"]) if prediction["label"] != target["label"] else 0.0
 
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
         """Draw the image, with the label above it."""

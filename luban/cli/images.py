@@ -1,0 +1,52 @@
+"""Images that were made, as files: one each in a folder, or all on one sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from luban.core.errors import RunError
+from luban.core.files import write_atomic
+from luban.data.images import to_png
+from luban.inference.images import Image
+
+_GAP = 2  #: pixels between the images of a sheet
+
+
+def write_images(path: Path, images: Sequence[Image], *, force: bool = False) -> list[Path]:
+    """Write images, and return the files: one if ``path`` ends in ``.png``, else one for each.
+
+    Raises:
+        RunError: if there is such a file and ``force`` is not set, or the place is no folder.
+    """
+    if path.suffix.lower() == ".png":
+        files = {path: images[0] if len(images) == 1 else sheet_of(images)}
+    elif path.suffix:
+        raise RunError("images are written as PNG.", where=path, fix="--output NAME.png, or FOLDER")
+    else:
+        width = len(str(len(images)))
+        files = {path / f"{i:0{width}}.png": image for i, image in enumerate(images, 1)}
+    taken = [file for file in files if file.exists()]
+    if taken and not force:
+        raise RunError(
+            "there is a file by that name.", where=taken[0], fix="another --output, or --force."
+        )
+    for file, image in files.items():
+        write_atomic(file, to_png(image))
+    return list(files)
+
+
+def sheet_of(images: Sequence[Image]) -> Image:
+    """Return images of one size side by side, in rows, white between them."""
+    height, width, channels = images[0].shape
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    down, right = height + _GAP, width + _GAP
+    sheet = np.full((rows * down - _GAP, columns * right - _GAP, channels), 255, np.uint8)
+    for index, image in enumerate(images):
+        top, left = (index // columns) * down, (index % columns) * right
+        sheet[top : top + height, left : left + width] = image
+    return sheet
