@@ -48,6 +48,14 @@ class CNN(ImageModel):
         default="batch", description="`group` where examples must not see each other."
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Before the head.")
+    logit_scale: float = Field(
+        default=0.125,
+        gt=0,
+        description=(
+            "What logits are multiplied by. Without it a rate that suits the filters is far too "
+            "high for the head, which sees large values."
+        ),
+    )
     channels_last: bool = Field(default=True, description="How maps lie in memory.")
 
     @model_validator(mode="after")
@@ -90,6 +98,7 @@ class SmallNetwork(nn.Module):
             width = outputs
         self.head = nn.Linear(width, ports.outputs)
         self.dropout, self.channels_last = config.dropout, config.channels_last
+        self.logit_scale = config.logit_scale
         draw_filters(self)
         ordered(self, channels_last=config.channels_last)
 
@@ -97,7 +106,7 @@ class SmallNetwork(nn.Module):
         """Return logits (B, outputs) of images (B, C, H, W): of the largest value of each map."""
         x = self.features(pixel_values).amax((2, 3))
         logits: Tensor = self.head(F.dropout(x, self.dropout, self.training))
-        return logits
+        return logits * self.logit_scale
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """Return the last maps, (B, C', H', W')."""
