@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -141,7 +143,7 @@ def fetch(remote: Remote) -> bytes:
             fix="try again, set LUBAN_MIRROR to a mirror of raw.githubusercontent.com, or put "
             f"the file at {data_root()}.",
         ) from None
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(_unpacked(data)).hexdigest()
     if digest != remote.sha256:
         raise DataError(
             "the downloaded file is not the one the catalogue knows.",
@@ -150,6 +152,13 @@ def fetch(remote: Remote) -> bytes:
             got=f"sha256 {digest}",
         )
     return data
+
+
+def _unpacked(data: bytes) -> bytes:
+    try:
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (EOFError, OSError, zlib.error):
+        return data
 
 
 def unpacked_sha256(path: Path) -> str:

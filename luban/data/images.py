@@ -7,6 +7,10 @@ applied, palettes are looked up, what is transparent is laid over white, 16 bits
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -24,6 +28,7 @@ How: TypeAlias = Literal["crop", "stretch", "pad"]
 # Above this a few kilobytes can be made to fill the memory (a "decompression bomb").
 PIXELS_LIMIT = 50_000_000
 PADDING = 128
+_LYING = (5, 6, 7, 8)  #: EXIF orientations that swap height and width
 # Formats of photographs and drawings. What runs a program to be read (EPS) is not among them.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 
@@ -50,6 +55,18 @@ def decode(value: Media | Array, channels: Channels, where: str = "") -> Array:
     if pixels.shape[2] == channels:
         return np.ascontiguousarray(pixels)
     return _converted(_image(pixels), channels)
+
+
+def size_of(media: Media) -> tuple[int, int]:
+    """Return (height, width) of an encoded image as it will be decoded, from its head alone.
+
+    Raises:
+        UnreadableError: if that is damaged, or tells of too many pixels.
+        MissingExtra: without pillow.
+    """
+    with _opened(media) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) in _LYING else (height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,24 @@ def to_png(pixels: Array) -> bytes:
     return file.getvalue()
 
 
+def tiled(images: Sequence[Array], gap: int = 2) -> Array:
+    """Return images of one size side by side in rows, on white, as uint8 (H, W, C).
+
+    Args:
+        images: uint8 (H, W, C) each, at least one.
+        gap: Pixels between two of them.
+    """
+    columns = math.ceil(math.sqrt(len(images)))
+    lines = math.ceil(len(images) / columns)
+    height, width, channels = images[0].shape
+    size = (lines * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    sheet = np.full(size, 255, np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
 def _pillow() -> Any:
     try:
         from PIL import Image
@@ -121,6 +156,14 @@ def _pillow() -> Any:
 
 
 def _decoded(media: Media, channels: Channels) -> Array:
+    with _opened(media) as image:
+        image.load()
+        return _converted(_upright(image), channels)
+
+
+@contextmanager
+def _opened(media: Media) -> Iterator[Image.Image]:
+    """Open an image; whatever goes wrong until it is closed is told as damage to it."""
     pillow = _pillow()
     data = media.read()
     try:
@@ -128,14 +171,11 @@ def _decoded(media: Media, channels: Channels) -> Array:
             width, height = image.size
             if width * height > PIXELS_LIMIT:
                 raise _too_large(media, f"{width} x {height} pixels")
-            image.load()
-            return _converted(_upright(image), channels)
-    except UnreadableError:
+            yield image
+    except (UnreadableError, MemoryError):
         raise
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise _too_large(media, str(error)) from None
-    except MemoryError:
-        raise
     except Exception as error:  # Pillow raises whatever a damaged file makes it stumble over.
         raise UnreadableError(
             "this image is damaged or not an image.",
@@ -163,13 +203,16 @@ def _too_large(media: Media, got: str) -> UnreadableError:
     )
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    pillow = _pillow()
+def _orientation(image: Image.Image) -> int:
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        return int(image.getexif().get(0x0112, 1))
     except Exception:  # Broken notes do not make the picture worse.
-        return image
-    turn = pillow.Transpose
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
+    turn = _pillow().Transpose
     turns = {
         2: turn.FLIP_LEFT_RIGHT,
         3: turn.ROTATE_180,

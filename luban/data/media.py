@@ -92,7 +92,7 @@ def media_in(record: Record, field: str) -> Media | Array | None:
     raise DataError(
         f"the field {field!r} holds no file.",
         where=where,
-        expected="a file of the data (data.source.files), bytes, or base64 text",
+        expected="a file of the data (data.source.media), bytes, or base64 text",
         got=value,
     )
 
@@ -107,7 +107,7 @@ def _from_base64(text: str, field: str, where: str) -> bytes:
             f"the field {field!r} is text, but not base64.",
             where=where,
             got=text,
-            fix=f"if these are names of files, set data.source.files: {{{field}: FOLDER}}.",
+            fix=f"if these are names of files, set data.source.media: {{{field}: FOLDER}}.",
         ) from None
 
 

@@ -42,7 +42,7 @@ def test_text_never_names_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"secret")
     with pytest.raises(DataError, match="not base64") as caught:
         media_in(record(str(tmp_path / "a.png")), "image")
-    assert "data.source.files" in caught.value.fix
+    assert "data.source.media" in caught.value.fix
     with pytest.raises(DataError, match="holds no file"):
         media_in(record(7), "image")
 

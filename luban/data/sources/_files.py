@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
@@ -17,6 +17,28 @@ from luban.core.registry import nearest
 from luban.data.files import expand
 
 Patterns: TypeAlias = str | tuple[str, ...]
+#: What folders and arrays are called that are splits.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def _numbers_too(values: Any) -> Any:
+    """Let YAML's ``{0: negative}`` be written without quotes."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: {str(key): item for key, item in table.items()} if isinstance(table, dict) else table
+        for name, table in values.items()
+    }
+
+
+#: Field to value to what it means.
+Meanings: TypeAlias = Annotated[
+    dict[str, dict[str, str | int | float]], BeforeValidator(_numbers_too)
+]
 
 
 class FileSource(Source, ABC):

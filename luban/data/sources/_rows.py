@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
-from luban.data.records import shape
-from luban.data.sources._files import FileSource
+from luban.data.files import missing
+from luban.data.media import Media
+from luban.data.records import shape, value_at
+from luban.data.sources._files import FileSource, Meanings
 
 
 class RowSource(FileSource, ABC):
@@ -33,9 +35,16 @@ class RowSource(FileSource, ABC):
         ),
     )
     join: str = Field(default="\n", description="What joins a list of texts, in templates.")
-    values: dict[str, dict[str, str | int | float]] = Field(
+    values: Meanings = Field(
         default_factory=dict,
         description='What the values of a field mean: `{label: {"0": negative, "1": positive}}`.',
+    )
+    media: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Fields that name images or recordings, and the folder of these: `{image: photos}`; an "
+            'empty one, `""`, is the folder of the rows.'
+        ),
     )
     others: bool = Field(
         default=True, description="Whether fields that none of these name are kept as they are."
@@ -44,6 +53,20 @@ class RowSource(FileSource, ABC):
     @abstractmethod
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
         """Yield (row or line number, row) of one file; a ``DataError`` for a row that is bad."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files of all splits, and those that their rows name."""
+        found = super().files()
+        if not self.media:
+            return found
+        named = (
+            record[field].source
+            for split in self.splits()
+            for record in self.read(split)
+            for field in self.media
+            if isinstance(record.get(field), Media)
+        )
+        return tuple(dict.fromkeys((*found, *named)))
 
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the rows of one file as records."""
@@ -60,7 +83,8 @@ class RowSource(FileSource, ABC):
         """
         for number, row in self.rows(path):
             try:
-                yield number, self._record(row, f"{path}:{number}")
+                record = self._record(row, f"{path}:{number}")
+                yield number, self._with_media(record, path) if self.media else record
             except DataError as error:
                 yield number, error
 
@@ -78,15 +102,30 @@ class RowSource(FileSource, ABC):
             others=self.others,
         )
 
-    @field_validator("values", mode="before")
-    @classmethod
-    def _numbers_too(cls, values: Any) -> Any:
-        """Let YAML's ``{0: negative}`` be written without quotes."""
-        if not isinstance(values, dict):
-            return values
-        return {
-            name: {str(key): item for key, item in table.items()}
-            if isinstance(table, dict)
-            else table
-            for name, table in values.items()
-        }
+    def _with_media(self, record: Record, path: Path) -> Record:
+        """Return a record whose names of files are the files.
+
+        Raises:
+            DataError: if a name leads out of its folder, or to no file.
+        """
+        opened = dict(record)
+        for field, folder in self.media.items():
+            name, where = value_at(record, field), str(record["_where"])
+            if name is None:
+                continue
+            root = Path(folder).expanduser() if folder else path.parent
+            inside = PurePosixPath(str(name))
+            if not isinstance(name, str) or inside.is_absolute() or ".." in inside.parts:
+                raise DataError(
+                    f"the field {field!r} names no file.",
+                    where=where,
+                    expected=f"the path of a file below {root}",
+                    got=name,
+                )
+            file = root / inside
+            if not file.is_file():
+                error = missing(file)
+                error.where = f"{where}: {file}"
+                raise error
+            opened[field] = Media(str(file), file)
+        return opened

@@ -57,10 +57,11 @@ class Catalogue(Source):
         return self._reader.files()
 
     def facts(self) -> Mapping[str, str]:
-        """Return title, licence, address and, if there is one, the note."""
+        """Return title, licence, address, the note, and what was left out in reading."""
         entry = self._entry
         facts = {"title": entry.title, "licence": entry.licence, "address": entry.address}
-        return {**facts, "note": entry.note} if entry.note else facts
+        facts |= {"note": entry.note} if entry.note else {}
+        return {**facts, **self._reader.facts()}
 
     @cached_property
     def _entry(self) -> Entry:

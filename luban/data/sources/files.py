@@ -1,0 +1,162 @@
+"""Images or recordings: in folders, tars and zips, with what their names and neighbours tell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from luban.core.contracts import Record
+from luban.core.errors import DataError
+from luban.data.members import IMAGES, SOUNDS, Member, field_of
+from luban.data.records import shape
+from luban.data.sources._files import FileSource, Meanings
+from luban.data.sources._roots import Root, roots_of, stem
+from luban.data.split import SPLITS
+
+_HOLE = re.compile(r"\{(\w+)\}")
+
+
+class Files(FileSource):
+    """Files of images or recordings; a record has ``image`` or ``audio``, by the file's suffix.
+
+    ``path`` is a folder, an archive (.tar, .tar.gz, .zip) or a glob of either. If all files lie
+    in folders, the first folder's name is the ``label``; if these folders are called train, val
+    and test, they are the splits, and the next one is the label. A ``metadata.csv`` or
+    ``metadata.jsonl`` with ``file_name`` gives the files below it further fields, and leaves out
+    those that it does not name. A ``.txt`` of the same name beside a recording is its ``text``.
+    """
+
+    pattern: str = Field(
+        default="",
+        description=(
+            "What the files' names tell: `{label}_{speaker}_{take}.wav`; with a slash in it, the "
+            "names of folders too."
+        ),
+    )
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="New field name to theirs, or to a template: `{text: label}`.",
+    )
+    values: Meanings = Field(
+        default_factory=dict,
+        description='What the values of a field mean: `{label: {"0": zero, "1": one}}`.',
+    )
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that ``path`` names, else those that folders are called."""
+        return super().splits() if isinstance(self.path, dict) else self._named
+
+    def read(self, split: str) -> Iterator[Record]:
+        """Yield the files of a split as records.
+
+        Raises:
+            DataError: if a name does not fit the pattern.
+        """
+        given = isinstance(self.path, dict)
+        for root in self._roots[split if given else "train"]:
+            for member in root.media():
+                if given or len(self._named) == 1 or root.split_of(member.name) == split:
+                    yield self._record(root, member)
+
+    def read_file(self, path: Path) -> Iterator[Record]:
+        """Yield the records of one file or archive."""
+        yield from self.replace(path=str(path)).read("train")
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files and archives that records are made of."""
+        roots = chain.from_iterable(self._roots.values())
+        return tuple(dict.fromkeys(path for root in roots for path in root.files))
+
+    def facts(self) -> Mapping[str, str]:
+        """Return what was left out, if anything was."""
+        roots = list(chain.from_iterable(self._roots.values()))
+        skipped = sum((root.skipped for root in roots), Counter[str]())
+        if not skipped:
+            return {}
+        kinds = ", ".join(f"{times:,} {kind}" for kind, times in skipped.most_common(8))
+        return {"skipped files": f"{kinds} ({', '.join(r.first for r in roots if r.first)})"}
+
+    @cached_property
+    def _roots(self) -> dict[str, list[Root]]:
+        tables = self.path if isinstance(self.path, dict) else {"train": self.path}
+        found = {}
+        for split, patterns in tables.items():
+            given = (patterns,) if isinstance(patterns, str) else patterns
+            found[split] = [root for pattern in given for root in roots_of(pattern)]
+            if not any(root.names for root in found[split]):
+                raise DataError(
+                    "there is no image and no recording here.",
+                    where=", ".join(given),
+                    expected=f"names that end in {', '.join((*IMAGES[:4], *SOUNDS[:3]))} …",
+                    got=", ".join(root.first for root in found[split] if root.first) or "no file",
+                )
+        return found
+
+    @cached_property
+    def _named(self) -> tuple[str, ...]:
+        """The splits that folders are called; without a train folder, all is train."""
+        found = {split for root in self._roots["train"] for split in root.splits}
+        return tuple(s for s in SPLITS if s in found) if "train" in found else ("train",)
+
+    def _record(self, root: Root, member: Member) -> Record:
+        record: dict[str, Any] = {str(field_of(member.name)): member.media()}
+        if root.labelled:
+            record["label"] = PurePosixPath(member.name).parts[root.depth]
+        if "audio" in record and (text := root.texts.get(stem(member.name))) is not None:
+            record["text"] = text
+        record |= root.rows.get(member.name, {})
+        record |= self._told(member)
+        record["_where"] = f"{member.where}:1"
+        return shape(record, self.fields, values=self.values) if self._shapes else record
+
+    @property
+    def _shapes(self) -> bool:
+        return bool(self.fields or self.values)
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        pieces = _HOLE.split(self.pattern)
+        return re.compile(
+            "".join(
+                f"(?P<{piece}>[^/]+?)" if number % 2 else re.escape(piece)
+                for number, piece in enumerate(pieces)
+            )
+        )
+
+    def _told(self, member: Member) -> dict[str, str]:
+        """Return the fields that a file's name tells.
+
+        Raises:
+            DataError: if the name does not fit the pattern.
+        """
+        if not self.pattern:
+            return {}
+        parts = PurePosixPath(member.name).parts
+        name = "/".join(parts[-1 - self.pattern.count("/") :])
+        match = self._expression.fullmatch(name)
+        if match is None:
+            raise DataError(
+                "the name of this file does not fit data.source.pattern.",
+                where=member.where,
+                expected=self.pattern,
+                got=name,
+                fix="change the pattern, or name the files with a glob.",
+            )
+        return match.groupdict()
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_fields(cls, pattern: str) -> str:
+        holes = _HOLE.findall(pattern)
+        if pattern and (not holes or len({*holes}) < len(holes)):
+            raise ValueError("name each field once, in braces, as in {label}_{speaker}.wav")
+        if any(hole.startswith("_") or not hole.isidentifier() for hole in holes):
+            raise ValueError("a field's name is a word that does not begin with an underscore")
+        return pattern
