@@ -12,19 +12,26 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor, nn
 
 from luban.cli import target
-from luban.core.contracts import Record, Task
-from luban.core.errors import CapacityError, DataError, LubanError
+from luban.core.batch import Batch, Losses
+from luban.core.contracts import Example, Record, Task
+from luban.core.errors import CapacityError, DataError, LubanError, UnreadableError
 from luban.data.held import Held
+from luban.data.media import holds_media, media_size
 from luban.recipe import Recipe
 
 #: Records looked at; the first ones of each split.
 LOOK = 2000
 #: Training records that vocabulary and labels are learned from: a file may be sorted by label.
 LEARN = 50_000
+#: Bytes of images or recordings looked at in each split, and of examples kept.
+LOOK_BYTES, HELD_BYTES = 100 << 20, 256 << 20
 #: Bad records from which on no more are looked for.
 MANY = 50
+
+_TORCH = 2**30  #: bytes of torch itself
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -52,24 +59,33 @@ def check(recipe: Recipe) -> dict[str, Any]:
         DataError: listing the first bad records by file and row.
         CapacityError: if memory or disk would not be enough.
     """
-    looked = {split: _look(recipe, split, LOOK) for split in recipe.data.available_splits()}
-    task = _learned(recipe.task, _look(recipe, "train", LEARN))
-    rows = {split: _encoded(task, split, records) for split, records in looked.items()}
+    train, prepare = recipe.stage("train"), recipe.stage("prepare")
+    looked = {split: _look(recipe, split) for split in recipe.data.available_splits()}
+    task = _learned(recipe)
+    bearable = float(getattr(prepare, "max_unreadable", 0.0))
+    rows, apart = {}, {}
+    for split, records in looked.items():
+        rows[split], apart[split] = _encoded(task, split, records, bearable)
     module = recipe.model.resolve().build(task.ports())
-    train = recipe.stage("train")
     view = task.view(Held(rows["train"]), 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
     parameters = sum(p.numel() for p in module.parameters())
-    memory = _memory(parameters, batch, getattr(train, "batch_size", 1), task)
     # Weights, the best ones and two moments of Adam, in fp32.
     disk = parameters * 4 * 4 * (getattr(train, "save_total_limit", 2) + 1)
+    at_once = -(
+        -getattr(train, "batch_size", 1) // getattr(train, "gradient_accumulation_steps", 1)
+    )
+    _enough(16 * parameters + _TORCH, disk, Path(recipe.runs))
+    losses, kept = _forward(task, module, batch)
+    memory = 16 * parameters + _TORCH + kept * at_once
     _enough(memory, disk, Path(recipe.runs))
-    losses = task.loss(module.train(), batch)
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
+    ports = task.ports()
     return {
         "recipe": "reads; every field is known",
         **{f"{split} records": _count(records) for split, records in looked.items()},
-        "vocabulary or classes": f"{task.ports().outputs:,} (of at most {LEARN:,} records)",
+        **{f"{split} set apart": "; ".join(lines) for split, lines in apart.items() if lines},
+        "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
         "loss before training": f"{float(losses.mean.detach()):.3f} nats",
@@ -78,40 +94,59 @@ def check(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _look(recipe: Recipe, split: str, most: int) -> list[Record]:
-    records = list(islice(recipe.data.records(split), most))
+def _look(recipe: Recipe, split: str) -> list[Record]:
+    """Return the first records of a split: fewer of them where they are large files."""
+    records, size = list[Record](), 0
+    for record in islice(recipe.data.records(split), LOOK):
+        records.append(record)
+        size += sum(media_size(value) for value in record.values() if holds_media(value))
+        if size > LOOK_BYTES:
+            break
     if not records:
         raise DataError(f"the split {split!r} is empty.", where="data", fix="check data.split.")
     return records
 
 
-def _learned(task: Task, records: list[Record]) -> Task:
+def _learned(recipe: Recipe) -> Task:
     """Return the task learned from the good records; ``_encoded`` lists the bad ones.
 
     Raises:
         DataError: the first one, if there are many: then it is not the rows that are wrong.
     """
-    first: DataError | None = None
-    for _ in range(MANY):
+    bad: dict[object, DataError] = {}
+    while len(bad) < MANY:
+        records = islice(recipe.data.records("train"), LEARN)
         try:
-            return task.learn(records)
+            return recipe.task.learn(r for r in records if r.get("_where") not in bad)
         except DataError as error:
-            first = first or error
-            good = [record for record in records if record.get("_where") != error.where]
-            if not good or len(good) == len(records):
+            if error.where in bad:
                 break
-            records = good
-    raise first or DataError("there is nothing to learn from.", where="data")
+            bad[error.where] = error
+    raise next(iter(bad.values()))
 
 
-def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
-    good, bad = [], []
+def _encoded(
+    task: Task, split: str, records: list[Record], bearable: float
+) -> tuple[list[Example], list[str]]:
+    """Return the first examples of a split, and the files that would be set apart.
+
+    Raises:
+        DataError: listing bad records, and unreadable files if they are too many.
+    """
+    good, size, bad, apart = list[Example](), 0, list[str](), list[str]()
     for record in records:
         try:
-            good.append(task.encode(record))
+            example = task.encode(record)
         except LubanError as error:
-            bad.append(f"{record.get('_where', '?')}: {error.what}")
-    if bad:
+            line = f"{record.get('_where', '?')}: {error.what}"
+            (apart if isinstance(error, UnreadableError) else bad).append(line)
+            continue
+        if size <= HELD_BYTES:
+            good.append(example)
+            size += sum(array.nbytes for array in example.values())
+    if len(apart) > bearable * len(records):
+        bad += apart
+    if bad or not good:
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
         raise DataError(
             f"{len(bad)} of the first {len(records)} {split} records are bad:\n    "
@@ -120,14 +155,26 @@ def _encoded(task: Task, split: str, records: list[Record]) -> list[Any]:
             where="data",
             fix="mend or drop these rows.",
         )
-    return good
+    return good, apart[:10]
 
 
-def _memory(parameters: int, batch: Any, batch_size: int, task: Task) -> int:
-    """16 bytes a parameter (weights, gradient, Adam) and 12 a logit, plus torch itself."""
-    positions = int(next(iter(batch.inputs.values()))[0].numel()) * batch_size
-    logits = 12 * positions * task.ports().outputs
-    return 16 * parameters + logits + 2**30
+def _forward(task: Task, module: nn.Module, batch: Batch) -> tuple[Losses, int]:
+    """Return the losses of a batch, and about how many bytes training holds for an example.
+
+    These are what is kept for the way back, and the largest of it twice more on that way.
+    """
+    ours = {tensor.untyped_storage().data_ptr() for tensor in module.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in ours:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses = task.loss(module.train(), batch)
+    return losses, (sum(kept.values()) + 2 * max(kept.values(), default=0)) // len(losses.sums)
 
 
 def _free_memory() -> int:
