@@ -46,7 +46,11 @@ class Inception(ImageModel):
     names that torchvision and timm give them.
     """
 
-    width: float = Field(default=1.0, gt=0, description="Channels, as a share of the published.")
+    width: float = Field(
+        default=1.0,
+        gt=0,
+        description="Channels, as a share of the published; in sixteenths, which all of those are.",
+    )
     auxiliary_weight: float = Field(
         default=0.4,
         ge=0,
@@ -197,7 +201,7 @@ class Parts:
 
     def of(self, channels: int) -> int:
         """Return how many channels there are of so many published ones."""
-        return max(1, round(channels * self.width))
+        return channels // 16 * max(1, round(16 * self.width))
 
     def __call__(  # noqa: PLR0913
         self,
