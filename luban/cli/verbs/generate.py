@@ -1,4 +1,4 @@
-"""Make something with a trained model: continue a prompt, or draw images of a label."""
+"""Make something with a trained model: continue a prompt as a stream of text, or draw images."""
 
 from __future__ import annotations
 
@@ -6,45 +6,60 @@ import argparse
 import json
 import secrets
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
 from luban.cli.console import Terminal
+from luban.cli.images import write_images
 from luban.cli.sampling import sampling_options, sampling_params
-from luban.core.errors import RunError
-from luban.core.files import write_atomic
-from luban.data.images import tiled, to_png
+from luban.core.errors import RequestError, RunError
 from luban.inference.images import ImageMaker
+from luban.inference.sampling import SamplingParams
 from luban.inference.text import TextGenerator
 from luban.run import Run
 from luban.trained import load_trained
+
+#: How text is drawn where nothing is said of it.
+_PLAIN = SamplingParams(max_tokens=256, temperature=1.0, top_p=1.0)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("target", metavar="RUN", help="a run directory")
-    parser.add_argument("--prompt", default="", help="text to continue; - reads standard input")
-    sampling_options(parser, max_tokens=256, temperature=1.0, top_p=1.0)
-    parser.add_argument("-n", type=int, default=1, help="number of continuations or images")
-    parser.add_argument("--label", default="", help="what images are made of (default: anything)")
     parser.add_argument(
-        "--output", type=Path, default=Path("images.png"), help="file for images, side by side"
+        "--prompt",
+        "--label",
+        default="",
+        help="text to continue (- reads standard input), or what images are made of",
     )
+    sampling_options(
+        parser,
+        max_tokens=_PLAIN.max_tokens,
+        temperature=_PLAIN.temperature,
+        top_p=_PLAIN.top_p,
+    )
+    parser.add_argument("-n", type=int, default=1, help="number of continuations or images")
+    parser.add_argument("--output", type=Path, help="where images go: NAME.png, or a folder")
+    parser.add_argument("--force", action="store_true", help="write over images that are there")
 
 
 def perform(args: argparse.Namespace) -> int:
-    """Print the continuation as it is made, or write the images."""
+    """Print the continuation as it is made, or write images."""
     run = Run.open(Path(args.target), Terminal())
     task, module = load_trained(run)
     generator = task.generator(module)
     if isinstance(generator, ImageMaker):
-        return _draw(generator, args)
+        return _draw(generator, run, args)
     if generator is None:
         raise RunError(
-            f"a run of {task.name} continues no prompts and makes no images.",
+            f"a run of {task.name} continues no prompts.",
             where=run.path,
-            fix=f"luban predict {run.path}.",
+            fix=f"luban predict {run.path} --text TEXT.",
+        )
+    if args.output is not None:
+        raise RequestError(
+            "text goes to standard output.", where="--output", fix=f"> {args.output} instead."
         )
     return _write(generator, args)
 
@@ -67,16 +82,22 @@ def _write(generator: TextGenerator, args: argparse.Namespace) -> int:
     return 0
 
 
-def _draw(maker: ImageMaker, args: argparse.Namespace) -> int:
-    label = maker.label_of(args.label or args.prompt)
-    seed = secrets.randbits(32) if args.seed is None else args.seed
-    images = list(chain.from_iterable(maker.make(label, max(1, args.n), seed)))
-    write_atomic(args.output, to_png(tiled(images)))
-    said = {"output": str(args.output), "label": label, "n": len(images), "seed": seed}
-    print(json.dumps(said, ensure_ascii=False) if args.json else _words(said))
+def _draw(maker: ImageMaker, run: Run, args: argparse.Namespace) -> int:
+    if replace(sampling_params(args), seed=None) != _PLAIN:
+        raise RequestError(
+            "this is how text is drawn, and this run makes images.", fix="leave all but --seed out."
+        )
+    if args.output is None:
+        raise RequestError("it is not said where images go.", fix="--output NAME.png, or a folder.")
+    if args.n < 1:
+        raise RequestError("there is nothing to make.", where="-n", expected="1 or more")
+    label = maker.label_of(args.prompt)
+    seed = secrets.randbits(31) if args.seed is None else args.seed
+    images = list(chain.from_iterable(maker.make(label, args.n, seed)))
+    files = [str(file) for file in write_images(args.output, images, force=args.force)]
+    if args.json:
+        said = {"label": label, "seed": seed, "files": files}
+        print(json.dumps(said, ensure_ascii=False))
+    else:
+        run.say(f"{args.n} of {label or 'anything'}, seed {seed}: {args.output}")
     return 0
-
-
-def _words(said: dict[str, object]) -> str:
-    of = f" of {said['label']}" if said["label"] else ""
-    return f"{said['output']}: {said['n']}{of} (--seed {said['seed']} makes them again)"
