@@ -1,4 +1,4 @@
-"""One prediction on a terminal: bars for scores, a table of entities, an answer."""
+"""One prediction on a terminal: bars for scores, a table of what was found, an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDTH = 24  #: characters of a bar that is full
-_MOST = 10  #: scores shown
+_MOST = 10  #: scores or objects shown
 
 
 def show_prediction(console: Console, prediction: Any) -> None:
@@ -28,6 +28,8 @@ def show_prediction(console: Console, prediction: Any) -> None:
             console.print(_bars(scores, set(chosen)))
         case {"entities": [*entities]}:
             console.print(_entities(entities) if entities else "no entities")
+        case {"objects": [*objects]}:
+            console.print(_objects(objects) if objects else "no objects")
         case {"answer": str(answer)}:
             line = Text(answer, "bold") if answer else Text("no answer")
             console.print(line, _facts(prediction, ("score", "no_answer")))
@@ -63,6 +65,17 @@ def _entities(entities: list[Any]) -> Table:
             str(entity["end"]),
             "" if score is None else f"{score:.3f}",
         )
+    return table
+
+
+def _objects(objects: list[Any]) -> Table:
+    """Return the surest objects, in the order given, with the edges of their boxes."""
+    table = Table("label", "score", "left", "top", "right", "bottom", box=None, pad_edge=False)
+    for one in objects[:_MOST]:
+        edges = [f"{edge:.1f}" for edge in one["box"]]
+        table.add_row(Text(str(one["label"]), "bold"), f"{one['score']:.3f}", *edges)
+    if len(objects) > _MOST:
+        table.add_row(f"… {len(objects) - _MOST} more")
     return table
 
 

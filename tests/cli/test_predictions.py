@@ -25,6 +25,11 @@ CASES: dict[str, tuple[Any, list[str]]] = {
         ["LOC   北京", "3     9   0.900"],
     ),
     "no entities": ({"entities": [], "tags": ["O"]}, ["no entities"]),
+    "objects": (
+        {"objects": [{"label": "cat", "score": 0.5, "box": [1, 2.25, 30, 40]}] * 11, "width": 50},
+        ["score  left  top  right  bottom", "cat       0.500  1.0   2.2  30.0   40.0", "… 1 more"],
+    ),
+    "no objects": ({"objects": [], "width": 5, "height": 4}, ["no objects"]),
     "an answer": ({"answer": "in [1]", "score": 0.8, "no_answer": 0.1},
                   ["in [1] (score 0.800, no answer 0.100)"]),
     "no answer": ({"answer": "", "score": 0.2, "no_answer": 0.8}, ["no answer (score 0.200"]),
