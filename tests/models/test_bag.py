@@ -85,7 +85,8 @@ def test_one_step_is_the_step_by_hand() -> None:
     before = {n: p.detach().clone().numpy() for n, p in module.named_parameters()}
     optimizer = torch.optim.SGD(module.parameters(), rate)
     logits = module(torch.tensor([ids]))
-    torch.nn.functional.cross_entropy(logits, torch.tensor([label])).backward()
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor([label]))
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     rows = [("stem.weight", x) for x in ids]
     rows += [("table.weight", h % 97) for n in (2, 4) for h in looped(ids, n)]
