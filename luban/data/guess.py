@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,18 @@ from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.data import forms
 from luban.data.files import bare_suffix, open_text
+from luban.data.media import Media
+from luban.data.media_forms import media_layout
+from luban.data.members import field_of
 from luban.data.records import own_fields, text_of
 from luban.data.scripts import script_shares
 
 _COUNT_ALL = 1 << 26  #: bytes up to which records and characters are counted, not estimated
 _SAMPLE_RECORDS = 20_000
 _SAMPLE_CHARACTERS = 4_000_000
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+_SAMPLE_MEDIA = 2_000
+_SAMPLE_BYTES = 1 << 26  #: of images and recordings that are held, not just named
 _HEADER = re.compile(r"[^\W\d](?:[\w \-/.()]*[\w)])?")
 
 
@@ -31,7 +37,8 @@ class Found:
         source: Name and arguments of the source, as in a recipe.
         facts: ``format``, ``encoding``, ``files``, ``bytes`` (unpacked), ``records``,
             ``characters``, ``estimated`` (whether these two are), ``scripts`` (share of letters),
-            ``newlines``, ``fields``.
+            ``newlines``, ``fields``; of images and recordings neither ``characters`` nor those
+            that tell of text.
         sample: Records from all over the data, in order: all of them if they are few.
     """
 
@@ -46,6 +53,10 @@ def guess(path: str) -> Found:
     Raises:
         DataError: if there is no such file, or nothing readable in it.
     """
+    if media := media_layout(Path(path).expanduser()):
+        place = Path(path).expanduser()
+        rows = _rows_that_name(place) if media[0]["name"] == "files" and place.is_dir() else None
+        return _of_media(rows or media[0], media[1])
     source, files = forms.layout(path)
     facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
     facts["bytes"] = sum(map(_unpacked, files))
@@ -62,6 +73,46 @@ def guess(path: str) -> Found:
     if not facts["characters"]:
         raise DataError("there is no text in it.", where=path, got=f"{facts['bytes']:,} bytes")
     return Found(source, facts, sample)
+
+
+def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
+    """Return what is known of images or recordings: what is in them is for the tasks to see."""
+    facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
+    facts["bytes"] = sum(file.stat().st_size for file in files)
+    records, sample, held, stride = 0, list[Record](), 0, 1
+    for number, record in enumerate(_records(source)):
+        records += 1
+        if number % stride == 0:
+            sample.append(record)
+            held += sum(len(v.source) for v in record.values() if _in_memory(v))
+        if len(sample) > 1 and (len(sample) > _SAMPLE_MEDIA or held > _SAMPLE_BYTES):
+            sample, stride = sample[::2], 2 * stride
+            held = sum(len(v.source) for r in sample for v in r.values() if _in_memory(v))
+    facts |= {"records": records, "estimated": False}
+    facts["fields"] = list(own_fields(sample[0])) if sample else []
+    return Found(source, facts, sample)
+
+
+def _rows_that_name(folder: Path) -> dict[str, Any] | None:
+    """Return the source of the one table in a folder whose rows name the files beside it."""
+    tables = [f for f in sorted(folder.iterdir()) if bare_suffix(f) in _TABLES and f.is_file()]
+    if len(tables) != 1 or tables[0].name.startswith("metadata."):
+        return None
+    source: dict[str, Any] = {"name": forms.form_of(tables[0]), "path": str(tables[0])}
+    source |= _arguments(source["name"], tables[0], "utf-8")
+    rows = list(islice(_records(source), 20))
+    near = [folder, *(f for f in sorted(folder.iterdir()) if f.is_dir())]
+    for name in own_fields(rows[0]) if rows else ():
+        values = [row.get(name) for row in rows]
+        field = field_of(str(values[0]))
+        for root in near if field and all(isinstance(value, str) for value in values) else ():
+            if all((root / str(value)).is_file() for value in values):
+                return {**source, "fields": {field: name}, "media": {field: str(root)}}
+    return None
+
+
+def _in_memory(value: Any) -> bool:
+    return isinstance(value, Media) and isinstance(value.source, bytes)
 
 
 def _arguments(form: str, path: Path, encoding: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
+from luban.data.media import holds_media
 from luban.data.records import own_fields
 from luban.data.scripts import script_shares
 
@@ -16,6 +17,8 @@ _LARGE = 2_000_000
 
 def guess_prose(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a language model: any text will do, and other tasks are likelier."""
+    if any(map(holds_media, sample[0].values() if sample else ())):
+        return None
     sizes = _sizes(sample)
     text = next((name for name in _TEXTS if sizes.get(name)), "")
     text = text or max(sizes, key=lambda name: sizes[name], default="")

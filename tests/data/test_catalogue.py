@@ -230,6 +230,31 @@ SETS: dict[str, tuple[dict[str, int], str, int, dict[str, Any]]] = {
     ),
     "instruct-demo": ({"train": 1_999}, "input instruction output", 0, {}),
     "winograd-wsc": ({"train": 273}, "context_options continuation gold", 0, {"gold": 0}),
+    "fashion-mnist": (
+        {"train": 60_000, "test": 10_000},
+        "image label",
+        10,
+        {"label": "Sandal"},
+    ),
+    "cifar10-jpeg": (
+        {"train": 50_000, "test": 10_000},
+        "image label",
+        10,
+        {"label": "truck"},
+    ),
+    "bccd": ({"train": 205, "validation": 87, "test": 72}, "image objects", 0, {}),
+    "fsdd": (
+        {"train": 1_800, "test": 200},
+        "audio label speaker take text",
+        10,
+        {"label": "9", "speaker": "yweweler", "take": "4", "text": "nine"},
+    ),
+    "speech-sentences": (
+        {"train": 10},
+        "audio id text",
+        0,
+        {"id": "librispeech-1995-1837-0001"},
+    ),
     "openbook-qa": ({"train": 500}, "choices gold query", 0, {"gold": 1}),
 }
 

@@ -18,6 +18,7 @@ from luban.core.contracts import Guess, Model, Record, Source, Stage, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
 from luban.data.guess import Found, guess
+from luban.data.media import holds_media
 from luban.data.records import opened, own_fields
 
 _WIDTH = 100
@@ -101,12 +102,14 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
     """Return a recipe of under 30 lines that reads the data as a task wants them."""
     chosen, facts = guesses[task], found.facts
     about = f"{'about ' * facts['estimated']}{facts['records']:,} records, "
-    about += f"{facts['characters']:,} characters ({facts['format']})"
+    size = "characters" if "characters" in facts else "bytes"
+    about += f"{facts[size]:,} {size} ({facts['format']})"
     lines = [f"# {about}; luban validate checks this file, luban run does it all."]
     others = [other for other in guesses if other != task]
     if others:
         lines.append(f"# Read so because {chosen.why}; it could also be {', '.join(others)}.")
-    cleaners = "[exact-duplicates]" if _has_places(found) else "[unicode, exact-duplicates]"
+    as_they_are = _has_places(found) or any(map(holds_media, found.sample[0].values()))
+    cleaners = "[exact-duplicates]" if as_they_are else "[unicode, exact-duplicates]"
     lines += [
         f"name: {name}",
         'description: ""  # what the model is for: the first section of its card',
@@ -176,7 +179,7 @@ def _renamed(source: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, 
         return dict(source)
     kind = type(Source.from_dict(dict(source)))
     if "fields" in kind.model_fields:
-        return {**source, "fields": dict(fields)}
+        return {**source, "fields": {**source.get("fields", {}), **fields}}
     path = source["path"]
     ours = {theirs: name for name, theirs in fields.items()}
     if not isinstance(path, dict) or not ours.keys() <= _sides(path):
@@ -217,7 +220,13 @@ def _alternatives(kind: type[Component]) -> str:
     if not issubclass(kind, Model):
         return ""
     others = {name: registry.load("models", name, Model) for name in registry.names("models")}  # type: ignore[type-abstract]
-    return _or(n for n, m in others.items() if m is not kind and {*kind.produces} <= {*m.produces})
+    return _or(
+        name
+        for name, other in others.items()
+        if other is not kind
+        and {*kind.produces} <= {*other.produces}
+        and {*kind.accepts} <= {*other.accepts}
+    )
 
 
 def _word(kind: type[Component], key: str, value: Any) -> str:

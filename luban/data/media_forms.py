@@ -1,0 +1,194 @@
+"""Which form data of images and recordings have: told by how they lie and by their names."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from glob import glob
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from luban.data.files import open_text
+from luban.data.members import SOUNDS, field_of, is_archive, members
+
+Layout = tuple[dict[str, Any], tuple[Path, ...]]
+
+_IDX = re.compile(r"(?P<stem>.*?)(?P<what>images?|labels?)[-._]idx\d[-._]ubyte(\.gz)?")
+_SPLITS = {"train": ("train",), "validation": ("val", "valid", "dev"), "test": ("test", "t10k")}
+_LOOKED = 5_000  #: names in an archive or folder by which its form is told
+_NAMED = 500  #: names by which a pattern is found
+_CLASSES = 4  #: records a class must have on average, to be told as one
+_COCO = ("images", "annotations", "categories")
+
+
+def media_layout(path: Path) -> Layout | None:
+    """Return the source for a path that holds images, recordings or arrays, and its files.
+
+    None if it holds none: then the data are text.
+    """
+    if not path.exists():
+        found = tuple(Path(file) for file in sorted(glob(str(path), recursive=True)))
+        media = found and all(field_of(f.name) or is_archive(f) for f in found)
+        return ({"name": "files", "path": str(path)}, found) if media else None
+    for find in (_idx, _arrays, _coco, _loose):
+        if layout := find(path):
+            return layout
+    return None
+
+
+def pattern_of(names: Sequence[str]) -> str:
+    """Return a pattern that fits names such as ``7_theo_3.wav``: its first class is the label.
+
+    Empty if the names do not fall into as many parts each, or tell no class.
+    """
+    stems = [PurePosixPath(name).stem for name in names]
+    suffixes = {PurePosixPath(name).suffix for name in names}
+    for separator in ("_", "-"):
+        rows = [stem.split(separator) for stem in stems]
+        width = len(rows[0]) if rows else 0
+        if width < 2 or len(suffixes) > 1 or any(len(r) != width or "" in r for r in rows):
+            continue
+        kinds = [len({row[place] for row in rows}) for place in range(width)]
+        classes = [p for p, kind in enumerate(kinds) if 2 <= kind <= len(rows) // _CLASSES]
+        if classes:
+            holes = [f"{{part{place + 1}}}" for place in range(width)]
+            holes[classes[0]] = "{label}"
+            return separator.join(holes) + suffixes.pop()
+    return ""
+
+
+def _idx(path: Path) -> Layout | None:
+    """Find the pairs of IDX files in a folder."""
+    tables: dict[str, dict[str, str]] = {}
+    for file in sorted(path.iterdir()) if path.is_dir() else ():
+        if match := _IDX.fullmatch(file.name.lower()):
+            field = match["what"].rstrip("s")
+            tables.setdefault(_split(match["stem"]), {})[field] = str(file)
+    tables = {split: tables[split] for split in _SPLITS if "image" in tables.get(split, {})}
+    if "train" not in tables:
+        return None
+    tables = {split: dict(sorted(side.items())) for split, side in tables.items()}
+    files = tuple(Path(file) for side in tables.values() for file in side.values())
+    return {"name": "idx", "path": tables if len(tables) > 1 else tables["train"]}, files
+
+
+def _arrays(path: Path) -> Layout | None:
+    files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+    if len(files) != 1 or files[0].suffix != ".npz" or not zipfile.is_zipfile(files[0]):
+        return None
+    return {"name": "arrays", "path": str(files[0])}, tuple(files)
+
+
+def _coco(path: Path) -> Layout | None:
+    """Find COCO files, one or one for each split, and where their images lie."""
+    files = [path]
+    if path.is_dir():
+        files = sorted({*path.glob("*.json"), *path.glob("annotations/*.json")})
+    found = {file: first for file in files if (first := _coco_image(file))}
+    images = {file: _folder_of(file, first) for file, first in found.items()}
+    by_split = {_split(file.stem): file for file in images}
+    if not images or any(folder is None for folder in images.values()):
+        return None
+    if len(images) == 1:
+        by_split = {"": next(iter(images))}
+    elif "train" not in by_split or len(by_split) < len(images):
+        return None
+    places = {split: str(images[by_split[split]]) for split in ("", *_SPLITS) if split in by_split}
+    paths = {split: str(by_split[split]) for split in places}
+    one = len({*places.values()}) == 1
+    source = {
+        "name": "coco",
+        "path": paths.get("", paths),
+        "images": next(iter(places.values())) if one else places,
+    }
+    return source, tuple(map(Path, paths.values()))
+
+
+def _coco_image(path: Path) -> str:
+    """Return the name of the first image of a COCO file with boxes; empty: it is none."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return ""
+    with open_text(path) as file:
+        try:
+            data = json.load(file)
+        except ValueError:
+            return ""
+    if not isinstance(data, dict) or not all(isinstance(data.get(p), list) for p in _COCO):
+        return ""
+    first = next(iter(data["images"]), {})
+    return str(first.get("file_name", "")) if isinstance(first, dict) else ""
+
+
+def _folder_of(file: Path, image: str) -> Path | None:
+    """Return the folder near a file in which the name of an image begins."""
+    for near in (file.parent, file.parent.parent):
+        folders = [near, *sorted(f for f in near.iterdir() if f.is_dir())]
+        folders += [f for folder in folders[1:] for f in sorted(folder.iterdir()) if f.is_dir()]
+        for folder in folders:
+            if (folder / image).is_file():
+                return folder
+    return None
+
+
+def _loose(path: Path) -> Layout | None:
+    """Find images or recordings in a folder or archive, and what tells of them."""
+    if path.is_file() and not is_archive(path):
+        return ({"name": "files", "path": str(path)}, (path,)) if field_of(path.name) else None
+    inside = _archives(path)
+    if len(inside) == 1 and not any(field_of(member.name) for member in members(path)):
+        return _loose(inside[0])
+    names = list(islice(_names(path), _LOOKED))
+    media = [name for name in names if field_of(name)]
+    if not media:
+        return None
+    stems = {str(PurePosixPath(name).with_suffix("")) for name in media}
+    notes = [PurePosixPath(name) for name in names if not field_of(name)]
+    form = "files"
+    if any(note.suffix == ".xml" and "Annotations" in note.parts for note in notes) or any(
+        note.suffix == ".xml" and str(note.with_suffix("")) in stems for note in notes
+    ):
+        form = "voc"
+    elif any(note.suffix == ".txt" and "labels" in note.parts[:-1] for note in notes):
+        form = "yolo"
+    source: dict[str, Any] = {"name": form, "path": str(path)}
+    if form == "files" and (pattern := _pattern(media, notes)):
+        source["pattern"] = pattern
+    return source, (path,) if path.is_file() else tuple(f for f in path.rglob("*") if f.is_file())
+
+
+def _names(path: Path) -> Iterator[str]:
+    """Yield names in a folder, those in its archives too, or in an archive."""
+    for member in members(path):
+        yield member.name
+    for file in _archives(path):
+        yield from (member.name for member in members(file))
+
+
+def _archives(path: Path) -> list[Path]:
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    return [file for file in inside if file.is_file() and is_archive(file)]
+
+
+def _pattern(media: Sequence[str], notes: Sequence[PurePosixPath]) -> str:
+    """Return a pattern for the names, where neither folders nor other files tell of them."""
+    folders = {PurePosixPath(name).parent for name in media}
+    told = any(note.name.startswith("metadata.") for note in notes)
+    texts = {note.with_suffix("") for note in notes if note.suffix == ".txt"}
+    sounds = [PurePosixPath(name) for name in media if name.lower().endswith(SOUNDS)]
+    told |= any(sound.with_suffix("") in texts for sound in sounds)
+    if told or len(folders) > 1:
+        return ""
+    stride = max(1, len(media) // _NAMED)
+    pattern = pattern_of(media[::stride])
+    return pattern if pattern and pattern == pattern_of(media) else ""
+
+
+def _split(stem: str) -> str:
+    words = re.findall(r"[a-z]+\d*[a-z]*", stem.lower())
+    for split, names in _SPLITS.items():
+        if any(re.sub(r"\d+$", "", word) in names or word in names for word in words):
+            return split
+    return "train"
