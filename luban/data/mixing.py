@@ -49,6 +49,5 @@ def label_shares(example: Example, classes: int) -> Array:
 
 
 def _one_hot(label: Array, classes: int) -> Array:
-    if label.ndim:
-        return label.astype(np.float32)
-    return np.eye(1, classes, int(label), dtype=np.float32)[0]
+    found: Array = label if label.ndim else np.eye(1, classes, int(label))[0]
+    return found.astype(np.float32)

@@ -204,6 +204,20 @@ class Classifier(Task, ABC):
         return task
 
 
+def write_caption(axes: Any, prediction: Any, target: Any) -> None:
+    """Write what was predicted over a drawing; if it is wrong, in red, and the truth below it."""
+    said, true = _words(prediction), None if target is None else _words(target)
+    wrong = true is not None and said != true
+    axes.set_title(said, fontsize=9, color="#b3261e" if wrong else "black")
+    if wrong:
+        axes.set_xlabel(f"is {true}", fontsize=9)
+
+
+def _words(answer: Any) -> str:
+    names = answer["labels"] if "labels" in answer else [answer["label"]]
+    return ", ".join(names).replace("$", r"\$") or "none"
+
+
 def _name(record: Record, value: Any) -> str:
     name = label_of(value)
     if name is None:

@@ -9,11 +9,9 @@ from typing import Any, Self
 from luban.core.batch import Batch
 from luban.core.contracts import Example, Guess, Ports, Record, Supervision
 from luban.core.errors import DataError
-from luban.tasks._classifier import Classifier
+from luban.tasks._classifier import Classifier, write_caption
 from luban.tasks._guessing_sounds import guess_sounds
 from luban.tasks._sound import SoundTask
-
-_WRONG = "#b3261e"
 
 
 class AudioClassification(Classifier, SoundTask):
@@ -83,14 +81,5 @@ class AudioClassification(Classifier, SoundTask):
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
         """Draw the spectrogram under what was predicted; in red, over the truth, if wrong."""
         self.draw(axes, example)
-        said, true = _words(prediction), None if target is None else _words(target)
-        wrong = true is not None and said != true
-        axes.set_title(said, fontsize=9, color=_WRONG if wrong else "black")
-        if wrong:
-            axes.set_xlabel(f"is {true}", fontsize=9)
+        write_caption(axes, prediction, target)
         return True
-
-
-def _words(answer: Any) -> str:
-    names = answer["labels"] if "labels" in answer else [answer["label"]]
-    return ", ".join(names).replace("$", r"\$") or "none"

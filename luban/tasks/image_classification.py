@@ -20,12 +20,11 @@ from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
-from luban.tasks._classifier import Classifier
+from luban.tasks._classifier import Classifier, write_caption
 from luban.tasks._guessing_images import guess_classes
 from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
 
 _TOP = 5
-_WRONG = "#b3261e"
 
 
 class ImageClassification(Classifier, ImageTask):
@@ -136,14 +135,5 @@ class ImageClassification(Classifier, ImageTask):
         pixels = example["pixels"]
         grey = pixels.shape[2] == 1
         axes.imshow(pixels[:, :, 0] if grey else pixels, cmap="gray" if grey else None)
-        said, true = _words(prediction), _words(target) if target is not None else None
-        if true is None or said == true:
-            axes.set_title(said, fontsize=9)
-        else:
-            axes.set_title(f"{said}\nis {true}", fontsize=9, color=_WRONG)
+        write_caption(axes, prediction, target)
         return True
-
-
-def _words(answer: Mapping[str, Any]) -> str:
-    names = answer["labels"] if "labels" in answer else [answer["label"]]
-    return ", ".join(names).replace("$", r"\$") or "none"

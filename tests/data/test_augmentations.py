@@ -73,7 +73,7 @@ def test_a_crop_of_one_pixel_or_far_away() -> None:
 
 
 def test_a_resized_crop_keeps_the_size_and_shows_a_part() -> None:
-    ramp = {"pixels": np.tile(np.arange(0, 240, 6, np.uint8)[None, :, None], (40, 1, 3))}
+    ramp = {"pixels": np.tile(np.arange(0, 240, 6).astype(np.uint8)[None, :, None], (40, 1, 3))}
     for seed in range(20):
         found = applied("resized-crop", ramp, seed, scale=[0.25, 0.25], ratio=[1.0, 1.0])
         pixels = found["pixels"].astype(int)
@@ -98,7 +98,7 @@ def test_bounds_must_rise(name: str, fields: dict[str, Any]) -> None:
 def test_colours_change_as_pillow_changes_them(
     field: str, place: int, kind: str, seed: int
 ) -> None:
-    only = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, field: 0.8}
+    only: dict[str, Any] = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, field: 0.8}
     factor = 1 + 0.8 * np.random.default_rng(seed).uniform(-1, 1, 3)[place]
     image = getattr(ImageEnhance, kind)(Image.fromarray(OWN["pixels"])).enhance(factor)
     found = applied("colour", seed=seed, **only)["pixels"].astype(int)

@@ -39,7 +39,7 @@ def shares_of(
         ratio: Bounds of width to height, the image's own proportions being 1.
     """
     area = rng.uniform(*scale)
-    ratios = math.exp(rng.uniform(*map(math.log, ratio)))
+    ratios = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
     return math.sqrt(area / ratios), math.sqrt(area * ratios)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from pydantic import Field
 
 from luban.core.contracts import Augmentation, Draw, Example
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
 
 #: How bright red, green and blue are (ITU-R 601-2), as in Pillow.
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -45,6 +47,6 @@ class Colour(Augmentation):
         return {**example, "pixels": np.clip(np.rint(values), 0, 255).astype(pixels.dtype)}
 
 
-def _away(values: np.ndarray, centre: np.ndarray | np.floating, factor: float) -> np.ndarray:  # type: ignore[type-arg]
-    moved: np.ndarray = centre + np.float32(factor) * (values - centre)  # type: ignore[type-arg]
+def _away(values: Array, centre: Any, factor: float) -> Array:
+    moved: Array = centre + np.float32(factor) * (values - centre)
     return moved
