@@ -7,8 +7,6 @@ applied, palettes are looked up, what is transparent is laid over white, 16 bits
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,24 +125,6 @@ def to_png(pixels: Array) -> bytes:
     file = io.BytesIO()
     _image(pixels).save(file, "PNG")
     return file.getvalue()
-
-
-def tiled(images: Sequence[Array], gap: int = 2) -> Array:
-    """Return images of one size side by side in rows, on white, as uint8 (H, W, C).
-
-    Args:
-        images: uint8 (H, W, C) each, at least one.
-        gap: Pixels between two of them.
-    """
-    columns = math.ceil(math.sqrt(len(images)))
-    lines = math.ceil(len(images) / columns)
-    height, width, channels = images[0].shape
-    size = (lines * (height + gap) - gap, columns * (width + gap) - gap, channels)
-    sheet = np.full(size, 255, np.uint8)
-    for place, image in enumerate(images):
-        top, left = place // columns * (height + gap), place % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = image
-    return sheet
 
 
 def _pillow() -> Any:
