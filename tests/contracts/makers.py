@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"path": {"train": {"source": "{folder}/lines.en", "target": "{folder}/lines.zh.gz"}}},
     ],
     "sources/folders": [{"path": "{folder}/labels"}],
+    "sources/files": [
+        {"path": "{folder}/photos"},
+        {"path": {"train": "{folder}/photos.tar.gz"}, "pattern": "{number}.png"},
+    ],
+    "sources/idx": [{"path": {"image": "{folder}/images.idx"}}],
+    "sources/arrays": [{"path": "{folder}/arrays.npz"}],
+    "sources/coco": [{"path": "{folder}/coco.json", "images": "{folder}/photos"}],
+    "sources/voc": [{"path": "{folder}/voc"}],
+    "sources/yolo": [{"path": "{folder}/yolo", "names": ["a", "b"]}],
     "sources/squad": [{"path": "{folder}/squad.json"}],
     "cleaners/language": [{"script": "latin"}, {"script": "cjk"}],
     "cleaners/length": [{"min_characters": 30}, {"max_characters": 30}],
@@ -334,9 +344,44 @@ def write_samples(folder: Path) -> None:
     question = {"question": "What?", "id": "1", "answers": [{"text": "fox", "answer_start": 16}]}
     passages = [{"context": ENGLISH[0], "qas": [question]}]
     (folder / "squad.json").write_text(json.dumps({"data": [{"paragraphs": passages}]}))
+    write_images(folder)
     learned = _tokenizer("bpe").learn(TEXTS)
     learned.save(folder)
     write_teacher(folder / "teacher")
+
+
+def write_images(folder: Path) -> None:
+    """Write a few images in every form that a source reads."""
+    import numpy as np
+
+    from luban.data.images import to_png
+
+    pixels = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+    for number, (label, image) in enumerate(zip("ab", pixels, strict=True)):
+        for name in (
+            f"photos/{label}/{number}.png",
+            f"voc/{label}.png",
+            f"yolo/images/{label}.png",
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(to_png(image))
+    with tarfile.open(folder / "photos.tar.gz", "w:gz") as archive:
+        archive.add(folder / "photos", "photos")
+    (folder / "images.idx").write_bytes(
+        b"\0\0\x08\x03" + np.array([6, 4, 6], ">u4").tobytes() + pixels.tobytes()[: 6 * 4 * 6]
+    )
+    np.savez(folder / "arrays.npz", images=pixels, labels=np.array([0, 1]))
+    boxes = [{"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 3]}]
+    images = [{"id": 1, "file_name": "a/0.png"}, {"id": 2, "file_name": "b/1.png"}]
+    kinds = [{"id": 3, "name": "a"}]
+    table = {"images": images, "annotations": boxes, "categories": kinds}
+    (folder / "coco.json").write_text(json.dumps(table))
+    corners = "<xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>4</ymax>"
+    item = f"<object><name>a</name><bndbox>{corners}</bndbox></object>"
+    for label in "ab":
+        (folder / f"voc/{label}.xml").write_text(f"<annotation>{item}</annotation>")
+    (folder / "yolo/labels").mkdir()
+    (folder / "yolo/labels/a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
 
 
 def write_teacher(folder: Path) -> None:

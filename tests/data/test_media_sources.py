@@ -1,0 +1,477 @@
+"""Images and recordings from folders, archives, arrays and sets with boxes."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from luban.core.contracts import Record, Source
+from luban.core.errors import DataError, LubanError, RecipeError
+from luban.data.images import decode, to_png
+from luban.data.media import Media, media_in
+from luban.data.members import Tree, members
+
+
+def png(shade: int = 0, size: tuple[int, int] = (4, 6)) -> bytes:
+    return to_png(np.full((*size, 3), shade, np.uint8))
+
+
+def write(root: Path, files: Mapping[str, bytes | str]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
+
+
+def tar(path: Path, files: Mapping[str, bytes | str], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def zipped(
+    path: Path, files: Mapping[str, bytes | str], packed: int = zipfile.ZIP_DEFLATED
+) -> Path:
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def packed(root: Path, form: str, files: Mapping[str, bytes | str]) -> Path:
+    """Return the files as a folder or an archive."""
+    if form == "folder":
+        return write(root / "data", files)
+    if form.startswith("zip"):
+        kind = zipfile.ZIP_STORED if form == "zip-stored" else zipfile.ZIP_DEFLATED
+        return zipped(root / "data.zip", files, kind)
+    return tar(root / f"data.{form}", files, f"w:{form.partition('.')[2]}")
+
+
+def source(name: str, path: Any, **fields: Any) -> Source:
+    return Source.from_dict({"name": name, "path": path, **fields})
+
+
+def rows(found: Source, split: str = "train") -> list[Record]:
+    return list(found.read(split))
+
+
+def content(record: Record, field: str = "image") -> bytes:
+    media = media_in(record, field)
+    assert isinstance(media, Media)
+    return media.read()
+
+
+FORMS = ["folder", "tar", "tar.gz", "tar.xz", "zip", "zip-stored"]
+PHOTOS = {
+    "pets/train/cat/1.png": png(1),
+    "pets/train/cat/2.PNG": png(2),
+    "pets/train/dog/1.png": png(3),
+    "pets/valid/dog/2.png": png(4),
+    "pets/README.md": "about",
+    "pets/train/.hidden/3.png": b"",
+    "__MACOSX/._1.png": b"",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_classes_and_splits_by_folder(form: str, tmp_path: Path) -> None:
+    path = packed(tmp_path, form, PHOTOS)
+    found = source("files", str(path))
+    assert found.splits() == ("train", "validation")
+    train = rows(found)
+    assert [record["label"] for record in train] == ["cat", "cat", "dog"]
+    assert [content(record) for record in train] == [png(1), png(2), png(3)]
+    assert train[0]["_where"] == f"{path}/pets/train/cat/1.png:1"
+    assert [content(record) for record in rows(found, "validation")] == [png(4)]
+    assert found.facts()["skipped files"].startswith("1 .md")
+    assert len(found.files()) == (4 if form == "folder" else 1)
+
+
+def test_a_plain_tar_is_not_held_in_memory(tmp_path: Path) -> None:
+    found = rows(source("files", str(tar(tmp_path / "a.tar", PHOTOS))))
+    assert {record["image"].source for record in found} == {tmp_path / "a.tar"}
+    assert all(record["image"].offset > 0 for record in found)
+
+
+def test_splits_by_path_and_archives_in_a_folder(tmp_path: Path) -> None:
+    train = {f"train/{label}/{i}.png": png(i) for label in "ab" for i in range(2)}
+    tar(tmp_path / "train.tar.gz", train, "w:gz")
+    tar(tmp_path / "test.tar.gz", {k.replace("train", "test"): v for k, v in train.items()}, "w:gz")
+    table = {split: str(tmp_path / f"{split}.tar.gz") for split in ("train", "test")}
+    for found in (source("files", table), source("files", str(tmp_path))):
+        assert found.splits() == ("train", "test")
+        for split in found.splits():
+            assert [r["label"] for r in rows(found, split)] == ["a", "a", "b", "b"]
+    alone = source("files", table["test"])  # no train: then all is train
+    assert (alone.splits(), len(rows(alone))) == (("train",), 4)
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_what_names_tell(form: str, tmp_path: Path) -> None:
+    files = {f"wavs/{digit}_theo_{take}.wav": b"RIFF" for digit in (0, 1) for take in (3, 4)}
+    path = packed(tmp_path, form, files)
+    found = source(
+        "files",
+        str(path),
+        pattern="{digit}_{speaker}_{take}.wav",
+        fields={"text": "digit"},
+        values={"text": {0: "zero", 1: "one"}},
+    )
+    first = rows(found)[0]
+    told = {name: first[name] for name in ("digit", "speaker", "take", "text")}
+    assert told == {"digit": "0", "speaker": "theo", "take": "3", "text": "zero"}
+    assert "label" not in first
+    with pytest.raises(DataError, match="does not fit") as caught:
+        rows(found.replace(pattern="{digit}-{speaker}.wav"))
+    assert "0_theo_3.wav" in str(caught.value)
+    folders = source("files", str(path), pattern="{set}/{digit}_{rest}.wav")
+    assert rows(folders)[0]["set"] == "wavs"
+
+
+@pytest.mark.parametrize("pattern", ["plain.wav", "{a}_{a}.wav", "{_where}.wav"])
+def test_patterns_that_name_nothing(pattern: str) -> None:
+    with pytest.raises(RecipeError, match="pattern"):
+        source("files", "x", pattern=pattern)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_transcripts_beside_recordings(form: str, tmp_path: Path) -> None:
+    files = {
+        "a/1.wav": b"RIFF",
+        "a/1.txt": "to be\n",
+        "b/2.flac": b"fLaC",
+        "b/2.txt": "或不",
+        "n.txt": "x",
+    }
+    found = source("files", str(packed(tmp_path, form, files)))
+    assert [record["text"] for record in rows(found)] == ["to be", "或不"]
+    assert "1 .txt" in found.facts()["skipped files"]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("metadata.csv", "file_name,text\n1.png,one\nsub/2.png,\"two, or so\"\n"),
+        ("metadata.jsonl", '{"file_name": "1.png", "text": "one"}\n'
+         '{"file_name": "sub/2.png", "text": "two, or so"}\n'),
+    ],
+)  # fmt: skip
+def test_metadata_as_hugging_face_has_them(name: str, table: str, tmp_path: Path) -> None:
+    files = {"1.png": png(1), "sub/2.png": png(2), "3.png": png(3), name: table}
+    found = source("files", str(write(tmp_path, files)))
+    assert [record["text"] for record in rows(found)] == ["one", "two, or so"]
+    assert "1 not in the metadata" in found.facts()["skipped files"]
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match="names a file that is not there"):
+        rows(source("files", str(tmp_path)))
+
+
+def test_globs(tmp_path: Path) -> None:
+    write(tmp_path, {f"{label}/{i}.png": png(i) for label in "ab" for i in range(3)})
+    found = rows(source("files", f"{tmp_path}/*/[01].png"))
+    assert [record["label"] for record in found] == ["a", "a", "b", "b"]
+
+
+def test_links_out_of_an_archive_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(png())
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            link = tarfile.TarInfo(f"{kind!r}.png")
+            link.type, link.linkname = kind, str(tmp_path / "secret.png")
+            archive.addfile(link)
+    assert not list(members(tmp_path / "a.tar"))
+
+
+def test_archives_that_cannot_be_read(tmp_path: Path) -> None:
+    whole = tar(tmp_path / "a.tar.gz", PHOTOS, "w:gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "no.zip").write_bytes(b"PK nothing")
+    (tmp_path / "no.tar").write_bytes(b"nothing" * 200)
+    for name in ("cut.tar.gz", "no.zip", "no.tar"):
+        with pytest.raises(DataError, match="damaged") as caught:
+            rows(source("files", str(tmp_path / name)))
+        assert name in str(caught.value)
+    with pytest.raises(DataError, match="front to back"):
+        Tree(tmp_path / "a.tar.gz")
+    with pytest.raises(DataError, match="no image and no recording"):
+        rows(source("files", str(write(tmp_path / "texts", {"a.txt": "x"}))))
+    with pytest.raises(DataError, match="no such"):
+        rows(source("files", str(tmp_path / "absent")))
+
+
+def idx(array: np.ndarray[Any, Any], code: int = 8) -> bytes:
+    sizes = np.array(array.shape, ">u4").tobytes()
+    return bytes([0, 0, code, array.ndim]) + sizes + array.tobytes()
+
+
+def test_idx(tmp_path: Path) -> None:
+    images = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    labels = np.array([0, 1, 1, 0], np.uint8)
+    write(tmp_path, {"i.gz": gzip.compress(idx(images)), "l": idx(labels)})
+    sides = {"image": str(tmp_path / "i.gz"), "label": str(tmp_path / "l")}
+    found = rows(source("idx", sides, values={"label": {0: "shirt", 1: "dress"}}))
+    assert np.array_equal(np.stack([record["image"] for record in found]), images)
+    assert [record["label"] for record in found] == ["shirt", "dress", "dress", "shirt"]
+    assert found[1]["_where"] == f"{tmp_path / 'i.gz'}:2"
+    assert rows(source("idx", sides))[1]["label"] == 1
+    wide = images.astype(">f4")
+    write(tmp_path, {"w": idx(wide, 13)})
+    assert np.array_equal(rows(source("idx", {"image": str(tmp_path / "w")}))[3]["image"], wide[3])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "no IDX"),
+        (b"\x00\x00\x07\x01\0\0\0\1a", "no IDX"),
+        (idx(np.zeros(4, np.uint8))[:-1], "ends early"),
+        (idx(np.zeros(4, np.uint8)) + b"x", "goes on"),
+        (idx(np.zeros(3, np.uint8)), "same number"),
+    ],
+)
+def test_bad_idx(data: bytes, said: str, tmp_path: Path) -> None:
+    write(tmp_path, {"l": data, "i": idx(np.zeros((4, 2, 2), np.uint8))})
+    with pytest.raises(DataError, match=said):
+        rows(source("idx", {"image": str(tmp_path / "i"), "label": str(tmp_path / "l")}))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    "names", [("x_train", "y_train", "x_test"), ("train_images", "train_labels", "test_images")]
+)
+def test_arrays_by_name(names: tuple[str, ...], save: Any, tmp_path: Path) -> None:
+    images = np.arange(60, dtype=np.uint8).reshape(5, 2, 2, 3)
+    labels = np.array([[3], [1], [0], [2], [1]])
+    save(
+        tmp_path / "a.npz",
+        **dict(zip(names, (images, labels, np.asfortranarray(images)), strict=True)),
+    )
+    found = source("arrays", str(tmp_path / "a.npz"))
+    assert found.splits() == ("train", "test")
+    assert [record["label"] for record in rows(found)] == [3, 1, 0, 2, 1]
+    for split in found.splits():
+        assert np.array_equal(np.stack([r["image"] for r in rows(found, split)]), images)
+
+
+def test_arrays_by_field_and_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", pixels=np.ones((2, 3, 3)), kinds=np.array(["a", "bc"]))
+    named = source("arrays", str(tmp_path / "a.npz"), fields={"image": "pixels", "label": "kinds"})
+    assert [record["label"] for record in rows(named)] == ["a", "bc"]
+    with pytest.raises(RecipeError, match="no array 'pixel'"):
+        rows(named.replace(fields={"image": "pixel"}))
+    with pytest.raises(DataError, match="do not tell which"):
+        rows(named.replace(fields={}))
+    np.save(tmp_path / "x.npy", np.zeros((2, 4, 4), np.uint8))
+    np.save(tmp_path / "y.npy", np.array([1, 0]))
+    sides = {"image": str(tmp_path / "x.npy"), "label": str(tmp_path / "y.npy")}
+    assert [record["label"] for record in rows(source("arrays", sides))] == [1, 0]
+    assert source("arrays", {"train": sides, "test": sides}).splits() == ("train", "test")
+    np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(DataError, match="Python objects"):
+        rows(source("arrays", {"image": str(tmp_path / "o.npy")}))
+
+
+def test_rows_that_name_files(tmp_path: Path) -> None:
+    write(tmp_path, {"p/1.png": png(9), "t.csv": "file,kind\n1.png,cat\n"})
+    found = source(
+        "csv",
+        str(tmp_path / "t.csv"),
+        fields={"image": "file"},
+        media={"image": str(tmp_path / "p")},
+    )
+    assert content(rows(found)[0]) == png(9)
+    assert found.files() == (tmp_path / "t.csv", tmp_path / "p/1.png")
+    write(tmp_path, {"t.csv": "image\n../t.csv\n/etc/passwd\n2.png\n"})
+    bad = source("csv", str(tmp_path / "t.csv"), media={"image": ""})
+    errors = [str(row) for _, row in bad.each(tmp_path / "t.csv")]  # type: ignore[attr-defined]
+    assert ["names no file" in error for error in errors] == [True, True, False]
+    assert "no such file" in errors[2]
+    assert "t.csv:4" in errors[2]
+
+
+def test_images_in_parquet_as_hugging_face_has_them(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    data = [{"image": {"bytes": png(7), "path": "a.png"}, "label": 1}]
+    parquet.write_table(pyarrow.Table.from_pylist(data), tmp_path / "a.parquet")
+    found = media_in(rows(source("parquet", str(tmp_path / "a.parquet")))[0], "image")
+    assert found is not None
+    assert decode(found, 3).shape == (4, 6, 3)
+
+
+BOXES = [
+    {"label": "cat", "box": [1.0, 0.0, 3.0, 4.0]},
+    {"label": "dog", "box": [0.0, 1.0, 6.0, 2.0]},
+]
+
+
+def voc_xml(*boxes: tuple[str, float, float, float, float], difficult: int = 0) -> str:
+    corners = ("xmin", "ymin", "xmax", "ymax")
+    items = "".join(
+        f"<object><name>{label}</name><difficult>{difficult}</difficult><bndbox>"
+        + "".join(f"<{c}>{v}</{c}>" for c, v in zip(corners, box, strict=True))
+        + "</bndbox></object>"
+        for label, *box in boxes
+    )
+    return f"<annotation><size><width>6</width><height>4</height></size>{items}</annotation>"
+
+
+VOC = {
+    "V/Annotations/a.xml": voc_xml(("cat", 1, 0, 3, 4), ("dog", -1, 1, 9, 2), ("cat", 2, 2, 2, 3)),
+    "V/Annotations/b.xml": voc_xml(),
+    "V/JPEGImages/a.png": png(1),
+    "V/JPEGImages/b.png": png(2),
+}
+YOLO = {
+    "data.yaml": "names: {0: cat, 1: dog}\n",
+    "images/train/a.png": png(1),
+    "labels/train/a.txt": f"0 {2 / 6} 0.5 {2 / 6} 1\n1 0 0.25 1 0.25 1 0.5 0 0.5\n"
+    "0 0.5 0.5 0 0.1\n",
+    "images/val/b.png": png(2),
+}
+
+
+def coco(**changes: Any) -> str:
+    kinds = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
+    notes = [
+        (7, [1, 0, 2, 4], 0),
+        (9, [-1, 1, 10, 1], 0),
+        (7, [2, 2, 0, 1], 0),
+        (7, [0, 0, 1, 1], 1),
+    ]
+    data = {
+        "images": [
+            {"id": 1, "file_name": "a.png", "width": 6, "height": 4},
+            {"id": 2, "file_name": "b.png", "width": 6, "height": 4},
+        ],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": kind, "bbox": box, "iscrowd": crowd}
+            for n, (kind, box, crowd) in enumerate(notes)
+        ],
+        "categories": kinds,
+    }
+    return json.dumps({**data, **changes})
+
+
+@pytest.mark.parametrize("form", ["folder", "tar", "zip"])
+def test_voc(form: str, tmp_path: Path) -> None:
+    sets = {"V/ImageSets/Main/train.txt": "a\n", "V/ImageSets/Main/val.txt": "b 1\n"}
+    found = source("voc", str(packed(tmp_path, form, {**VOC, **sets})))
+    assert found.splits() == ("train", "validation")
+    (first,) = rows(found)
+    assert (content(first), first["objects"]) == (png(1), BOXES)
+    assert rows(found, "validation")[0]["objects"] == []
+    assert "1 without area" in found.facts()["dropped boxes"]
+    assert rows(source("voc", found.path)) == rows(found)  # type: ignore[attr-defined]
+
+
+def test_voc_without_sets_and_difficult_objects(tmp_path: Path) -> None:
+    files = {"train/a.xml": voc_xml(("cat", 1, 0, 3, 4), difficult=1), "train/a.png": png()}
+    found = source("voc", str(write(tmp_path, files)))
+    assert len(rows(found)[0]["objects"]) == 1
+    assert rows(found.replace(difficult=False))[0]["objects"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"V/Annotations/a.xml": "<annotation>"}, "XML is damaged"),
+        ({"V/Annotations/a.xml": voc_xml(("", 1, 1, 2, 2))}, "no name"),
+        ({"V/Annotations/a.xml": voc_xml(("cat", "x", 1, 2, 2))}, "needs numbers"),  # type: ignore[arg-type]
+        ({"V/Annotations/a.xml": voc_xml(("cat", float("nan"), 1, 2, 2))}, "not finite"),
+        ({"V/Annotations/c.xml": voc_xml()}, "no image that this describes"),
+    ],
+)
+def test_bad_voc(change: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        rows(source("voc", str(write(tmp_path, {**VOC, **change}))))
+    assert ".xml" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_yolo(form: str, tmp_path: Path) -> None:
+    found = source("yolo", str(packed(tmp_path, form, YOLO)))
+    assert found.splits() == ("train", "validation")
+    (first,) = rows(found)
+    assert [item["label"] for item in first["objects"]] == ["cat", "dog"]
+    for item, expected in zip(first["objects"], BOXES, strict=True):
+        assert item["box"] == pytest.approx(expected["box"])
+    assert rows(found, "validation")[0]["objects"] == []
+    assert "1 without area" in found.facts()["dropped boxes"]
+
+
+@pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "2 0.5 0.5 0.1 0.1", "0 a b c d", "0.5 0 0 1 1"])
+def test_bad_yolo(line: str, tmp_path: Path) -> None:
+    write(tmp_path, {**YOLO, "labels/train/a.txt": f"\n{line}\n"})
+    with pytest.raises(DataError) as caught:
+        rows(source("yolo", str(tmp_path)))
+    assert "a.txt:2" in str(caught.value)
+
+
+def test_damaged_images_are_left_to_the_task(tmp_path: Path) -> None:
+    write(tmp_path, {**YOLO, "images/train/a.png": b"damaged"})
+    assert rows(source("yolo", str(tmp_path)))[0]["objects"] == []
+
+
+def test_coco(tmp_path: Path) -> None:
+    write(tmp_path, {"x.json": coco(), "photos/a.png": png(1), "photos/b.png": png(2)})
+    found = source("coco", str(tmp_path / "x.json"), images=str(tmp_path / "photos"))
+    first, second = rows(found)
+    assert (content(first), first["objects"], second["objects"]) == (png(1), BOXES, [])
+    assert found.facts()["dropped boxes"].startswith("1 without area, 1 around a crowd")
+    assert found.files() == (
+        tmp_path / "x.json",
+        tmp_path / "photos/a.png",
+        tmp_path / "photos/b.png",
+    )
+    zipped(tmp_path / "p.zip", {"a.png": png(1), "b.png": png(2)})
+    assert len(rows(source("coco", str(tmp_path / "x.json"), images=str(tmp_path / "p.zip")))) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no images"),
+        (coco(categories=[]), "no such category"),
+        (coco(annotations=[{"image_id": 5}]), "not listed"),
+        (coco(annotations=[{"image_id": 1, "category_id": 7, "bbox": [1, 2]}]), "no box"),
+        (coco(images=[{"id": 1}]), "no file_name"),
+        (coco(images=[{"id": 1, "file_name": "aa.png"}]), "no such file"),
+    ],
+)
+def test_bad_coco(text: str, said: str, tmp_path: Path) -> None:
+    write(tmp_path, {"x.json": text, "a.png": png(), "b.png": png()})
+    with pytest.raises(LubanError, match=said):
+        rows(source("coco", str(tmp_path / "x.json")))
+
+
+def test_images_are_shown_as_they_lie(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(file, "PNG", exif=exif)
+    files = {
+        "images/a.png": file.getvalue(),
+        "labels/a.txt": "0 0.5 0.5 1 1\n",
+        "classes.txt": "cat\n",
+    }
+    (record,) = rows(source("yolo", str(write(tmp_path, files))))
+    assert record["objects"][0]["box"] == [0, 0, 4, 6]
