@@ -38,4 +38,5 @@ class DiffusionModel(GenerativeModel):
             RecipeError: if the model cannot take what the task gives.
         """
         noising = Noising(self.num_train_timesteps, self.beta_schedule, self.prediction_type)
-        return Diffusion(self.network(ports), noising, ports.outputs)
+        size = (ports.inputs, *ports.size)
+        return Diffusion(self.network(ports), noising, ports.outputs, size)

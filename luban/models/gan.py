@@ -51,7 +51,8 @@ class GanModule(nn.Module):
 
     def __init__(self, options: Gan, ports: Ports) -> None:
         super().__init__()
-        self.latent = min(options.latent_size, ports.inputs * math.prod(ports.size))
+        self.pixels = ports.inputs * math.prod(ports.size)
+        self.latent = min(options.latent_size, self.pixels)
         self.game, self.gamma, self.classes = options.game, options.r1_gamma, ports.outputs
         self.generator = Generator(options.channels, self.latent, ports)
         self.discriminator = Discriminator(options.channels, ports)
@@ -120,7 +121,7 @@ class GanModule(nn.Module):
         return self._make(noise, self._labels(noise, labels))
 
     def _make(self, noise: Tensor, labels: Tensor) -> Tensor:
-        made: Tensor = self.generator(noise.flatten(1)[:, : self.latent], labels)
+        made: Tensor = self.generator(noise.reshape(-1, self.pixels)[:, : self.latent], labels)
         return made.to(noise.dtype)
 
     def _labels(self, like: Tensor, labels: Tensor | None) -> Tensor:

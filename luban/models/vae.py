@@ -50,7 +50,8 @@ class VaeModule(nn.Module):
         super().__init__()
         width, size = options.channels, (ports.size[0] // 4, ports.size[1] // 4)
         self.classes, self.kl_weight = ports.outputs, options.kl_weight
-        self.latent = min(options.latent_size, ports.inputs * math.prod(ports.size))
+        self.pixels = ports.inputs * math.prod(ports.size)
+        self.latent = min(options.latent_size, self.pixels)
         self.small = (2 * width, *size)
         told, inner = 16, 2 * width * math.prod(size)
         self.labels = nn.Embedding(ports.outputs + 1, told)
@@ -91,7 +92,7 @@ class VaeModule(nn.Module):
             labels: Class numbers, (B,); the number of classes: not told (None: none are).
         """
         mean, log_variance = self.encode(pixel_values, labels)
-        z = mean + (log_variance / 2).exp() * noise.flatten(1)[:, : self.latent]
+        z = mean + (log_variance / 2).exp() * self._noise(noise)
         centre = self.decode(z, labels)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         likelihood = log_likelihood(pixel_values, centre, self.log_scale).flatten(1).sum(1)
@@ -101,7 +102,7 @@ class VaeModule(nn.Module):
         self, noise: Tensor, labels: Tensor | None = None, *, steps: int = 1, guidance: float = 1.0
     ) -> Tensor:
         """Return what the decoder makes of the first Z numbers of noise, (B, C, H, W)."""
-        return self.decode(noise.flatten(1)[:, : self.latent], labels).clamp(-1, 1)
+        return self.decode(self._noise(noise), labels).clamp(-1, 1)
 
     def reconstruct(self, pixel_values: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return what the decoder makes of the most likely code of images, (B, C, H, W)."""
@@ -120,6 +121,9 @@ class VaeModule(nn.Module):
         large = self.blocks[1](F.silu(small).unflatten(1, self.small))
         found: Tensor = self.head(large)
         return found.to(z_BZ.dtype)
+
+    def _noise(self, noise: Tensor) -> Tensor:
+        return noise.reshape(-1, self.pixels)[:, : self.latent]
 
     def _told(self, like: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:

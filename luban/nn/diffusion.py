@@ -93,11 +93,14 @@ class Diffusion(nn.Module):
             has a label more than there are classes: no class at all. It names its parts.
         noising: How images are noised.
         classes: Number of classes (0: images have none).
+        size: C, H and W, which graphs of the module may rely on.
     """
 
-    def __init__(self, network: nn.Module, noising: Noising, classes: int) -> None:
+    def __init__(
+        self, network: nn.Module, noising: Noising, classes: int, size: tuple[int, int, int]
+    ) -> None:
         super().__init__()
-        self.network, self.noising, self.classes = network, noising, classes
+        self.network, self.noising, self.classes, self.size = network, noising, classes, size
 
     @property
     def stem(self) -> nn.Module:
@@ -127,9 +130,10 @@ class Diffusion(nn.Module):
             uniform: In [0, 1), (B,): how far each image is noised.
             labels: Class numbers, (B,); the number of classes: not told (None: none are).
         """
+        x, noise = (images.reshape(-1, *self.size) for images in (pixel_values, noise))
         step_B = (uniform.double() * self.noising.steps).long().clamp(max=self.noising.steps - 1)
-        given = self._give(self.noising.noised(pixel_values, noise, step_B), step_B, labels)
-        wanted = self.noising.wanted(pixel_values, noise, step_B)
+        given = self._give(self.noising.noised(x, noise, step_B), step_B, labels)
+        wanted = self.noising.wanted(x, noise, step_B)
         return (given - wanted).square().flatten(1).mean(1)
 
     def sample(  # noqa: PLR0913

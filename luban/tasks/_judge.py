@@ -45,7 +45,7 @@ class Judge:
         Raises:
             RecipeError: if there is none.
         """
-        folder = judge_folder(path)
+        folder = _folder(path)
         try:
             task, _, module = load_saved(folder)
         except RunError as error:
@@ -87,7 +87,7 @@ class Judge:
         return np.concatenate(features), labels
 
 
-def judge_folder(path: str) -> Path:
+def _folder(path: str) -> Path:
     """Return the ``model/`` directory that a path names.
 
     Raises:

@@ -29,7 +29,7 @@ from luban.metrics.nearest_distance import NearestDistance
 from luban.metrics.recognition import Recognition
 from luban.metrics.reconstruction_error import ReconstructionError
 from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
-from luban.tasks._judge import Judge, judge_folder
+from luban.tasks._judge import Judge
 from luban.tasks._labels import Labels, label_of
 from luban.tasks._learned import read_learned
 
@@ -79,10 +79,10 @@ class ImageGeneration(ImageTask):
 
         Raises:
             DataError: for a record without image; if only some have a label.
-            RecipeError: if there is no such judge.
+            RecipeError: if the judge is none.
         """
         if self.judge:
-            judge_folder(self.judge)  # told now, not after training
+            Judge.load(self.judge)  # told now, not after training
         answers: Counter[Any] = Counter()
         sample = Sample(SAMPLE)
         for record in records:

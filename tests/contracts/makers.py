@@ -230,7 +230,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     + [{**_RNN, "pooling": "mean", "bidirectional": False}],
     "models/unet": [
         {"block_out_channels": [8, 16], "attention_head_dim": 8, "norm_num_groups": 4, **its}
-        for its in ({}, {"patch_size": 2, "layers_per_block": 1, "prediction_type": "epsilon"})
+        for its in (
+            {"layers_per_block": 1},
+            {"patch_size": 2, "prediction_type": "epsilon", "beta_schedule": "linear"},
+        )
     ],
     "models/dit": [
         {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, **its}
