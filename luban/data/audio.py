@@ -58,7 +58,8 @@ def decode(
         mono = np.zeros(max(1, round(len(mono) * sampling_rate / rate)), np.int16)
     if mono.dtype == np.int16:
         return mono
-    return np.clip(np.rint(mono * _FULL), -_FULL, _FULL - 1).astype(np.int16)
+    whole: Array = np.clip(np.rint(mono * _FULL), -_FULL, _FULL - 1).astype(np.int16)
+    return whole
 
 
 def to_wav(samples: Array, sampling_rate: int) -> bytes:
@@ -94,7 +95,9 @@ def is_recording(value: Any) -> bool:
     return isinstance(value.source, bytes) and bool(_MAGIC.match(value.source[:12]))
 
 
-_MAGIC = re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]|FORM....AIF", re.DOTALL)
+_MAGIC = re.compile(
+    rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]|FORM....AIF", re.DOTALL
+)
 
 
 def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:

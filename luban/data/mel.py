@@ -60,7 +60,7 @@ class LogMel:
         padded = np.pad(real, self.n_fft // 2)
         padded = np.pad(padded, (0, max(0, self.n_fft - len(padded))))
         every = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)
-        frames = every[:: self.hop_length][: self.frames(len(samples))]
+        frames: Array = every[:: self.hop_length][: self.frames(len(samples))]
         spectrum = np.fft.rfft(frames * _hann(self.n_fft), axis=1)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
         found: Array = power @ filters(self.sampling_rate, self.n_fft, self.bands).T
@@ -70,10 +70,11 @@ class LogMel:
         """Return the features of a recording, float32 (F, M)."""
         powers = np.maximum(self.powers(samples), np.float32(_FLOOR))
         if self.scale == "whisper":
-            logs = np.log10(powers)
-            return (np.maximum(logs, logs.max() - 8) + 4) / 4
+            logs: Array = np.log10(powers)
+            found: Array = (np.maximum(logs, logs.max() - 8) + 4) / 4
+            return found
         logs = np.log(powers)
-        found: Array = (logs - logs.mean(0)) / np.maximum(logs.std(0), np.float32(1e-3))
+        found = (logs - logs.mean(0)) / np.maximum(logs.std(0), np.float32(1e-3))
         return found
 
 

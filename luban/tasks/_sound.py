@@ -94,7 +94,7 @@ class SoundTask(Task, ABC):
         audio = {"type": "string", "contentEncoding": "base64"}
         return {"type": "object", "properties": {"audio": audio}, "required": ["audio"]}
 
-    def samples(self, record: Record) -> Array:
+    def recording(self, record: Record) -> Array:
         """Return the recording of a record, int16 (T,).
 
         Raises:

@@ -59,7 +59,7 @@ class AudioClassification(Classifier, SoundTask):
             DataError: for a record without audio or label.
             UnreadableError: for a damaged recording.
         """
-        return {"samples": self.samples(record), "label": self.encode_answer(record)}
+        return {"samples": self.recording(record), "label": self.encode_answer(record)}
 
     def encode_input(self, record: Record) -> Example:
         """Return ``samples`` alone.
@@ -68,7 +68,7 @@ class AudioClassification(Classifier, SoundTask):
             DataError: for a record without audio.
             UnreadableError: for a damaged recording.
         """
-        return {"samples": self.samples(record)}
+        return {"samples": self.recording(record)}
 
     def supervision(self, example: Example) -> Supervision:
         """A recording teaches once."""

@@ -163,7 +163,7 @@ class SpeechRecognition(TokenizedTask, SoundTask):
                 tell, or without audio.
             UnreadableError: for a damaged recording.
         """
-        text, samples = self.transcript(record), self.samples(record)
+        text, samples = self.transcript(record), self.recording(record)
         ids = self.tokenizer.encode(text)
         least, room = needed(ids), self._positions(int(self.mel.frames(len(samples))))
         if least > room:
@@ -187,7 +187,7 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             DataError: for a record without audio.
             UnreadableError: for a damaged recording.
         """
-        return {"samples": self.samples(record)}
+        return {"samples": self.recording(record)}
 
     def supervision(self, example: Example) -> Supervision:
         """Every token of the transcript counts."""
@@ -226,11 +226,11 @@ class SpeechRecognition(TokenizedTask, SoundTask):
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return ``{"text", "score"}``; the score is the mean log-probability of a position."""
-        return self._read(model, batch, self._search())
+        return self._transcribed(model, batch, self._search())
 
     def validate_batch(self, model: nn.Module, batch: Batch) -> list[Any]:
-        """Return the likeliest paths: a search takes longer."""
-        return self._read(model, batch, Search(self.tokenizer.pad))
+        """Return the likeliest paths: a search takes longer, and finds what is no worse."""
+        return self._transcribed(model, batch, Search(self.tokenizer.pad))
 
     def target(self, example: Example) -> Any:
         """Return ``{"text", "seconds"}``."""
@@ -246,10 +246,6 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             return rates
         note = f"measured once, after training, on {count} recordings of {sound:.1f} seconds"
         return (*rates, RealTimeFactor(factor=work / sound, how=note))
-
-    def validation_metrics(self) -> tuple[Metric, ...]:
-        """Return word and character error rate."""
-        return self.metrics()[:2]
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
         """Return this task with how long it took to recognise some of the batches."""
@@ -286,7 +282,7 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         common = Counter(map(as_text, texts)).most_common(1)[0][0]
         return {"commonest": lambda example: {"text": common}}
 
-    def _read(self, model: nn.Module, batch: Batch, search: Search) -> list[Any]:
+    def _transcribed(self, model: nn.Module, batch: Batch, search: Search) -> list[Any]:
         logs_BSV = _logs(model(**batch.inputs)).double().cpu().numpy()
         found = []
         for logs_SV, length in zip(logs_BSV, self._heard(batch).tolist(), strict=True):
@@ -319,7 +315,8 @@ class SpeechRecognition(TokenizedTask, SoundTask):
 def _logs(logits: Tensor) -> Tensor:
     """Return log-probabilities, in single precision at least."""
     wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    return wide.log_softmax(-1)
+    logs: Tensor = wide.log_softmax(-1)
+    return logs
 
 
 def _short(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_all_alignments_of_a_text_are_what_ctc_loss_sums(seed: int) -> None:
 def test_a_wide_search_finds_the_best_text(seed: int, weight: float, bonus: float) -> None:
     logs, model = chances(seed), language()
 
-    def asked(text: tuple[int, ...]) -> np.ndarray:
+    def asked(text: Sequence[int]) -> np.ndarray:
         return model.following([END, *text])
 
     def score(item: tuple[tuple[int, ...], float]) -> float:
@@ -109,6 +110,6 @@ def test_what_follows_is_what_texts_are_scored_by() -> None:
     again = KneserNey.of(model.arrays())
     nats = model.nats(asked)
     for at in range(len(asked)):
-        found = again.following(asked[:at])
+        found = again.following(asked[:at].tolist())
         assert -found[asked[at]] == pytest.approx(nats[at], abs=1e-12)
         assert np.exp(found).sum() == pytest.approx(1)

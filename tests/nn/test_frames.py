@@ -69,8 +69,8 @@ def test_bad_shapes_are_told() -> None:
 def test_a_conformer_block_is_that_of_the_paper() -> None:
     """x~ = x + F/2; x' = x~ + A; x'' = x' + C; y = norm(x'' + F/2) (2005.08100, section 2.4)."""
     torch.manual_seed(0)
-    module = Model.from_dict(CONFORMER).build(ports("alignment", 1)).eval()
-    block: Any = module.blocks[0]
+    module: Any = Model.from_dict(CONFORMER).build(ports("alignment", 1)).eval()
+    block = module.blocks[0]
     x, mask = torch.randn(2, 9, 8), torch.ones(2, 9)
     rotary = module.rotary(9)
     y = x + block.first_mlp(block.first_layernorm(x)) / 2
