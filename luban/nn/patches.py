@@ -35,7 +35,7 @@ class PatchEmbeddings(nn.Module):
                 got="{} x {}".format(*pixels.shape[2:]),
             )
         x_BTD = self.projection(pixels).flatten(2).transpose(1, 2)
-        first = self.cls_token.expand(len(pixels), -1, -1)
+        first = self.cls_token.expand(pixels.shape[0], -1, -1)
         return torch.cat((first, x_BTD), 1) + self.position_embeddings
 
 
@@ -56,6 +56,6 @@ def moved_positions(table: Tensor, before: tuple[int, int], now: tuple[int, int]
     """
     if before == now:
         return table
-    grid = table[:, 1:].unflatten(1, before).permute(0, 3, 1, 2)
+    grid = table[:, 1:].reshape(1, *before, -1).permute(0, 3, 1, 2)
     moved = F.interpolate(grid.float(), size=now, mode="bicubic", align_corners=False)
     return torch.cat((table[:, :1], moved.flatten(2).mT.to(table.dtype)), 1)

@@ -74,7 +74,7 @@ class ConvNorm(nn.Module):
 
 def ordered(module: nn.Module, *, channels_last: bool) -> nn.Module:
     """Return the module with its filters in the order in memory that its inputs will have."""
-    return module.to(memory_format=torch.channels_last) if channels_last else module  # type: ignore[call-overload,no-any-return]
+    return module.to(memory_format=torch.channels_last) if channels_last else module  # type: ignore[call-overload]
 
 
 def in_order(x: Tensor, *, channels_last: bool) -> Tensor:
