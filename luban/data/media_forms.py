@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from glob import glob
 from itertools import islice
@@ -77,7 +76,7 @@ def _idx(path: Path) -> Layout | None:
 
 def _arrays(path: Path) -> Layout | None:
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
-    if len(files) != 1 or files[0].suffix != ".npz" or not zipfile.is_zipfile(files[0]):
+    if len(files) != 1 or files[0].suffix != ".npz":
         return None
     return {"name": "arrays", "path": str(files[0])}, tuple(files)
 
@@ -118,7 +117,7 @@ def _coco_image(path: Path) -> str:
             return ""
     if not isinstance(data, dict) or not all(isinstance(data.get(p), list) for p in _COCO):
         return ""
-    first = next(iter(data["images"]), {})
+    first: Any = next(iter(data["images"]), {})
     return str(first.get("file_name", "")) if isinstance(first, dict) else ""
 
 

@@ -15,6 +15,7 @@ from luban.cli.verbs import init
 from luban.core import registry
 from luban.data import forms, guess
 from luban.recipe import Recipe
+from tests.cli.test_init_media import DATA as MEDIA
 from tests.life import done, luban
 
 TEXT = "the cat sat on a mat and saw one small dog run home again today"
@@ -168,8 +169,9 @@ def test_a_recipe_for_data_of_every_kind(kind: str, here: Path) -> None:
 
 
 def test_every_task_is_recognised_by_some_data() -> None:
-    # Fill-mask reads any text, and so never comes first.
-    assert set(registry.names("tasks")) - {task for _, task in DATA.values()} == {"fill-mask"}
+    # Fill-mask reads any text, and so never comes first; image-generation is asked for by name.
+    seen = {task for _, task in DATA.values()} | {task for _, _, task in MEDIA.values()}
+    assert set(registry.names("tasks")) - seen == {"fill-mask", "image-generation"}
 
 
 @pytest.mark.parametrize("kind", ["csv", "columns"])

@@ -36,7 +36,7 @@ def media(image: Image.Image, form: str = "PNG", **options: Any) -> Media:
 )
 def test_png_gives_the_pixels_back(pixels: np.ndarray[Any, Any]) -> None:
     channels = pixels.shape[2]
-    found = decode(Media("a.png", to_png(pixels)), channels)  # type: ignore[arg-type]
+    found = decode(Media("a.png", to_png(pixels)), channels)
     assert found.dtype == np.uint8
     assert np.array_equal(found, pixels)
 

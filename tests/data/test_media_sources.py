@@ -78,7 +78,7 @@ def content(record: Record, field: str = "image") -> bytes:
 
 
 FORMS = ["folder", "tar", "tar.gz", "tar.xz", "zip", "zip-stored"]
-PHOTOS = {
+PHOTOS: dict[str, bytes | str] = {
     "pets/train/cat/1.png": png(1),
     "pets/train/cat/2.PNG": png(2),
     "pets/train/dog/1.png": png(3),
@@ -173,7 +173,12 @@ def test_transcripts_beside_recordings(form: str, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_metadata_as_hugging_face_has_them(name: str, table: str, tmp_path: Path) -> None:
-    files = {"1.png": png(1), "sub/2.png": png(2), "3.png": png(3), name: table}
+    files: dict[str, bytes | str] = {
+        "1.png": png(1),
+        "sub/2.png": png(2),
+        "3.png": png(3),
+        name: table,
+    }
     found = source("files", str(write(tmp_path, files)))
     assert [record["text"] for record in rows(found)] == ["one", "two, or so"]
     assert "1 not in the metadata" in found.facts()["skipped files"]
@@ -333,13 +338,13 @@ def voc_xml(*boxes: tuple[str, float, float, float, float], difficult: int = 0) 
     return f"<annotation><size><width>6</width><height>4</height></size>{items}</annotation>"
 
 
-VOC = {
+VOC: dict[str, bytes | str] = {
     "V/Annotations/a.xml": voc_xml(("cat", 1, 0, 3, 4), ("dog", -1, 1, 9, 2), ("cat", 2, 2, 2, 3)),
     "V/Annotations/b.xml": voc_xml(),
     "V/JPEGImages/a.png": png(1),
     "V/JPEGImages/b.png": png(2),
 }
-YOLO = {
+YOLO: dict[str, bytes | str] = {
     "data.yaml": "names: {0: cat, 1: dog}\n",
     "images/train/a.png": png(1),
     "labels/train/a.txt": f"0 {2 / 6} 0.5 {2 / 6} 1\n1 0 0.25 1 0.25 1 0.5 0 0.5\n"
@@ -372,7 +377,10 @@ def coco(**changes: Any) -> str:
 
 @pytest.mark.parametrize("form", ["folder", "tar", "zip"])
 def test_voc(form: str, tmp_path: Path) -> None:
-    sets = {"V/ImageSets/Main/train.txt": "a\n", "V/ImageSets/Main/val.txt": "b 1\n"}
+    sets: dict[str, bytes | str] = {
+        "V/ImageSets/Main/train.txt": "a\n",
+        "V/ImageSets/Main/val.txt": "b 1\n",
+    }
     found = source("voc", str(packed(tmp_path, form, {**VOC, **sets})))
     assert found.splits() == ("train", "validation")
     (first,) = rows(found)
@@ -383,7 +391,10 @@ def test_voc(form: str, tmp_path: Path) -> None:
 
 
 def test_voc_without_sets_and_difficult_objects(tmp_path: Path) -> None:
-    files = {"train/a.xml": voc_xml(("cat", 1, 0, 3, 4), difficult=1), "train/a.png": png()}
+    files: dict[str, bytes | str] = {
+        "train/a.xml": voc_xml(("cat", 1, 0, 3, 4), difficult=1),
+        "train/a.png": png(),
+    }
     found = source("voc", str(write(tmp_path, files)))
     assert len(rows(found)[0]["objects"]) == 1
     assert rows(found.replace(difficult=False))[0]["objects"] == []
@@ -468,7 +479,7 @@ def test_images_are_shown_as_they_lie(tmp_path: Path) -> None:
     exif[0x0112] = 6
     file = io.BytesIO()
     Image.new("RGB", (6, 4)).save(file, "PNG", exif=exif)
-    files = {
+    files: dict[str, bytes | str] = {
         "images/a.png": file.getvalue(),
         "labels/a.txt": "0 0.5 0.5 1 1\n",
         "classes.txt": "cat\n",

@@ -1,0 +1,174 @@
+"""First recipes for a stranger's images and recordings, by how they lie."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from luban.data.media_forms import pattern_of
+from luban.recipe import Recipe
+from tests.life import done, luban
+
+RNG = np.random.default_rng(0)
+COUNT = 40
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def photograph(path: str, number: int = 0) -> None:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    size = (20 + number % 7, 30 - number % 5, 3)
+    Image.fromarray(RNG.integers(0, 256, size, np.uint8)).save(file)
+
+
+def recording(path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, RNG.normal(0, 0.1, 4000), 8000)
+
+
+def photos() -> str:
+    for number in range(COUNT):
+        photograph(f"photos/{('cat', 'dog')[number % 2]}/IMG_{number}.jpg", number)
+    return "photos"
+
+
+def table() -> str:
+    rows = [f"images/{number}.jpg,{('cat', 'dog')[number % 2]}" for number in range(COUNT)]
+    for number in range(COUNT):
+        photograph(f"pets/images/{number}.jpg", number)
+    Path("pets/labels.csv").write_text("\n".join(["picture,class", *rows, ""]))
+    return "pets"
+
+
+def coco() -> str:
+    images, notes = [], []
+    for number in range(COUNT):
+        photograph(f"coco/images/{number}.jpg")
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": 30, "height": 20})
+        notes.append({"id": number, "image_id": number, "category_id": 1, "bbox": [2, 2, 9, 9]})
+    kinds = [{"id": 1, "name": "cat"}]
+    data = {"images": images, "annotations": notes, "categories": kinds}
+    Path("coco/annotations").mkdir()
+    Path("coco/annotations/instances.json").write_text(json.dumps(data))
+    return "coco"
+
+
+def voc() -> str:
+    corners = "<xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax>"
+    item = f"<object><name>cat</name><bndbox>{corners}</bndbox></object>"
+    Path("voc/Annotations").mkdir(parents=True)
+    for number in range(COUNT):
+        photograph(f"voc/JPEGImages/{number}.jpg")
+        Path(f"voc/Annotations/{number}.xml").write_text(f"<annotation>{item}</annotation>")
+    return "voc"
+
+
+def yolo() -> str:
+    Path("yolo/labels").mkdir(parents=True)
+    for number in range(COUNT):
+        photograph(f"yolo/images/{number}.jpg")
+        Path(f"yolo/labels/{number}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    Path("yolo/data.yaml").write_text("names: [cat]\n")
+    return "yolo"
+
+
+def idx() -> str:
+    Path("idx").mkdir()
+    for split, count in (("train", COUNT), ("t10k", 8)):
+        pixels = RNG.integers(0, 256, (count, 9, 9), np.uint8)
+        sizes = np.array(pixels.shape, ">u4").tobytes()
+        Path(f"idx/{split}-images-idx3-ubyte").write_bytes(
+            b"\0\0\x08\x03" + sizes + pixels.tobytes()
+        )
+        kinds = (np.arange(count) % 2).astype(np.uint8).tobytes()
+        Path(f"idx/{split}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + sizes[:4] + kinds)
+    return "idx"
+
+
+def arrays() -> str:
+    pixels = RNG.integers(0, 256, (COUNT, 9, 9), np.uint8)
+    np.savez("a.npz", x_train=pixels, y_train=np.arange(COUNT) % 2)
+    return "a.npz"
+
+
+def tarred(name: str) -> str:
+    with tarfile.open(f"{name}.tar", "w") as archive:
+        archive.add(name)
+    return f"{name}.tar"
+
+
+def names() -> str:
+    for number in range(COUNT):
+        recording(f"digits/{number % 2}_{('ann', 'bob')[number // 20]}_{number}.wav")
+    return tarred("digits")
+
+
+def transcripts() -> str:
+    for number in range(COUNT):
+        recording(f"spoken/{number}.wav")
+        Path(f"spoken/{number}.txt").write_text(("to be", "or not")[number % 2])
+    return tarred("spoken")
+
+
+DATA: dict[str, tuple[Callable[[], str], str, str]] = {
+    "photos": (photos, "files", "image-classification"),
+    "table": (table, "csv", "image-classification"),
+    "coco": (coco, "coco", "object-detection"),
+    "voc": (voc, "voc", "object-detection"),
+    "yolo": (yolo, "yolo", "object-detection"),
+    "idx": (idx, "idx", "image-classification"),
+    "arrays": (arrays, "arrays", "image-classification"),
+    "names": (names, "files", "audio-classification"),
+    "transcripts": (transcripts, "files", "speech-recognition"),
+}
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_a_recipe_of_under_thirty_lines(kind: str, here: Path) -> None:
+    make, source, task = DATA[kind]
+    said = done("init", make(), "--json").json
+    assert (said["task"], said["source"]["name"]) == (task, source)
+    assert "characters" not in said["facts"]
+    assert said["facts"]["bytes"] > 0
+    recipe = Path(said["recipe"])
+    assert len(recipe.read_text().splitlines()) < 30
+    assert Recipe.read(recipe).task.name == task
+    assert done("validate", str(recipe), "data.split={validation: 0.2, test: 0.2}").code == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        ([f"{i % 3}_x_{i}.wav" for i in range(12)], "{label}_part2_{part3}.wav"),
+        ([f"{i}-{'ab'[i % 2]}.png" for i in range(12)], "{part1}-{label}.png"),
+        ([f"IMG_{i}.png" for i in range(12)], ""),
+        ([f"{i % 3}_{i}.wav" for i in range(4)] + ["odd.wav"], ""),
+        ([f"{i % 3}_{i}.{('wav', 'mp3')[i % 2]}" for i in range(12)], ""),
+        ([], ""),
+    ],
+)
+def test_patterns_of_names(names: list[str], pattern: str) -> None:
+    assert pattern_of(names) == pattern.replace("part2_", "{part2}_")
+
+
+def test_what_holds_neither_is_the_users_fault(here: Path) -> None:
+    Path("empty.tar").write_bytes(b"")
+    Path("bad.npz").write_bytes(b"PK\3\4 no zip")
+    Path("none").mkdir()
+    for path in ("empty.tar", "bad.npz", "none"):
+        said: Any = luban("init", path)
+        assert said.code == 2
+        assert path in said.out + said.err
