@@ -34,7 +34,7 @@ def trace(module: nn.Module, sample: Batch) -> ExportedProgram:
     """
     rows = sample if len(sample) > 1 else Batch(twice(sample.inputs), {})
     inputs = dict(rows.to(torch.device("cpu")).inputs)
-    axes = {name: dict.fromkeys(range(tensor.ndim), Dim.AUTO) for name, tensor in inputs.items()}
+    axes = {name: dict.fromkeys(_axes(tensor), Dim.AUTO) for name, tensor in inputs.items()}
     try:
         with torch.no_grad(), free_length(), quiet():
             program = export(on_cpu(module).eval(), (), inputs, dynamic_shapes=axes)
@@ -66,13 +66,13 @@ def free_axes(program: ExportedProgram) -> dict[str, tuple[int, ...]]:
 
 
 def other_sizes(program: ExportedProgram, sample: Batch) -> list[dict[str, Tensor]]:
-    """Return the sample, and the sample at half the size on each free axis."""
+    """Return the sample, and the sample at about half the size on each free axis."""
     inputs = {name: tensor.cpu() for name, tensor in sample.inputs.items()}
     smaller = dict(inputs)
     for name, axes in free_axes(program).items():
         for axis in axes:
-            size = max(1, smaller[name].shape[axis] // 2)
-            smaller[name] = smaller[name].narrow(axis, 0, size)
+            size = max(_least(program, name, axis), smaller[name].shape[axis] // 2)
+            smaller[name] = smaller[name].narrow(axis, 0, min(size, smaller[name].shape[axis]))
     return [inputs, {name: tensor.contiguous() for name, tensor in smaller.items()}]
 
 
@@ -126,6 +126,19 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _axes(tensor: Tensor) -> range:
+    """Return the axes that may be of any size: not that of the features of every position."""
+    return range(2 if tensor.ndim == 3 and tensor.is_floating_point() else tensor.ndim)
+
+
+def _least(program: ExportedProgram, name: str, axis: int) -> int:
+    """Return the smallest size of an axis that the program takes."""
+    [node] = [node for node in program.graph.nodes if node.name == name]
+    symbol = node.meta["val"].shape[axis].node.expr
+    bounds = program.range_constraints.get(symbol)
+    return 1 if bounds is None else max(1, int(bounds.lower))
 
 
 def _recurrent_shapes(inputs: Tensor, state: Any, *settings: Any) -> tuple[Tensor, ...]:

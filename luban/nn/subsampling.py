@@ -70,5 +70,5 @@ class FrameStacking(nn.Module):
         x_BTM = x_BTM * mask_BT[:, :, None].to(x_BTM.dtype)
         missing = -x_BTM.shape[1] % self.stride
         x_BTM = F.pad(x_BTM, (0, 0, 0, missing))
-        x_BSD = self.linear(x_BTM.reshape(len(x_BTM), -1, self.stride * x_BTM.shape[2]))
+        x_BSD = self.linear(x_BTM.reshape(x_BTM.shape[0], -1, self.stride * x_BTM.shape[2]))
         return F.dropout(x_BSD, self.dropout, self.training), mask_BT[:, :: self.stride]
