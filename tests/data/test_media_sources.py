@@ -152,7 +152,7 @@ def test_patterns_that_name_nothing(pattern: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_transcripts_beside_recordings(form: str, tmp_path: Path) -> None:
-    files = {
+    files: dict[str, bytes | str] = {
         "a/1.wav": b"RIFF",
         "a/1.txt": "to be\n",
         "b/2.flac": b"fLaC",
