@@ -303,7 +303,8 @@ class SpeechRecognition(TokenizedTask, SoundTask):
 
     def _heard(self, batch: Batch) -> Tensor:
         """Return how many positions of each recording are real, (B,)."""
-        return self._positions(batch.inputs["attention_mask"].sum(1))
+        found: Tensor = self._positions(batch.inputs["attention_mask"].sum(1))
+        return found
 
     def _positions(self, frames: Any) -> Any:
         return -(-frames // self.stride)
