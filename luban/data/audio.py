@@ -69,15 +69,16 @@ def to_wav(samples: Array, sampling_rate: int) -> bytes:
     return file.getvalue()
 
 
-def seconds_of(recording: Media) -> float:
-    """Return how long a recording is, as its header says.
+def form_of(recording: Media) -> tuple[int, float]:
+    """Return the sampling rate of a recording and its seconds, as its header says.
 
     Raises:
         UnreadableError: if there is no such header.
     """
     soundfile = _soundfile()
     try:
-        return float(soundfile.info(io.BytesIO(recording.read())).duration)
+        found = soundfile.info(io.BytesIO(recording.read()))
+        return int(found.samplerate), float(found.duration)
     except soundfile.LibsndfileError as error:
         raise _unreadable(recording.name, error) from None
 

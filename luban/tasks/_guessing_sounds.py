@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
-from luban.data.audio import is_recording
+from luban.core.errors import LubanError
+from luban.data.audio import form_of, is_recording
+from luban.data.media import Media, media_in
 from luban.tasks._guessing import LABELS, classes_in, columns_of, last_of
 
+_TRIED = 16  #: recordings whose form is looked at
 _TEXTS = ("text", "transcript", "transcription", "sentence", "normalized_text", "words")
 
 
@@ -23,8 +26,9 @@ def guess_transcripts(sample: Sequence[Record]) -> Guess | None:
     return Guess(
         confidence=0.95,
         fields=_renamed({"audio": audio, "text": named[0]}),
-        task={"augmentations": ["speed", "spec-augment"]},
+        task={**_task(fields[audio]), "augmentations": ["speed", "spec-augment"]},
         model={"name": "conformer"},
+        train=_train(len(sample), 2000),
         why=f"the recording {audio!r} stands beside the text {named[0]!r}",
     )
 
@@ -41,10 +45,32 @@ def guess_sounds(sample: Sequence[Record]) -> Guess | None:
     return Guess(
         confidence=0.9 if named else 0.6,
         fields=_renamed({"audio": audio, "label": label}),
-        task={"augmentations": ["speed", "spec-augment"]},
+        task={**_task(fields[audio]), "augmentations": ["speed", "spec-augment"]},
         model={"name": "conformer"},
+        train=_train(len(sample), 1000),
         why=f"{label!r} has {classes} values beside the recording {audio!r}",
     )
+
+
+def _task(column: list[Any]) -> dict[str, Any]:
+    """Return the form of the recordings: the lowest of their rates, and short ones in detail."""
+    forms = []
+    for value in column[:_TRIED]:
+        try:
+            if isinstance(media := media_in({"audio": value}, "audio"), Media):
+                forms.append(form_of(media))
+        except LubanError:  # one may be damaged
+            continue
+    if not forms:
+        return {}
+    rate, short = min(rate for rate, _ in forms), min(seconds for _, seconds in forms) < 1
+    slow = {"sampling_rate": rate, "feature_size": 40} if 1000 <= rate < 16_000 else {}
+    return {**slow, **({"stride": 2} if short else {})}
+
+
+def _train(examples: int, steps: int) -> dict[str, Any]:
+    """Return epochs enough for about so many steps of 32."""
+    return {"num_train_epochs": min(200, max(10, round(steps * 32 / max(1, examples))))}
 
 
 def _recordings(fields: dict[str, list[Any]]) -> str | None:

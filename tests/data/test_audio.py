@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from luban.core.errors import DataError, UnreadableError
-from luban.data.audio import decode, is_recording, seconds_of, to_wav
+from luban.data.audio import decode, form_of, is_recording, to_wav
 from luban.data.media import Media
 
 RATE = 8000
@@ -123,9 +123,9 @@ def test_what_is_too_long_is_refused_before_it_is_decoded() -> None:
 
 
 def test_how_long_it_is_without_decoding() -> None:
-    assert seconds_of(Media("a", to_wav(TONE, RATE))) == 0.5
+    assert form_of(Media("a", to_wav(TONE, RATE))) == (RATE, 0.5)
     with pytest.raises(UnreadableError):
-        seconds_of(Media("a", b"no"))
+        form_of(Media("a", b"no"))
 
 
 def test_what_a_recording_is() -> None:

@@ -245,6 +245,8 @@ def test_recordings_are_recognised() -> None:
     found = type(task()).recognise(records(20))
     assert found is not None
     assert found.fields == {}
+    assert found.task["sampling_rate"] == RATE
+    assert found.train["num_train_epochs"] == 200
     kind = type(Task.from_dict({"name": "audio-classification"}))
     labelled = [{"clip": r["audio"], "class": r["label"]} for r in records(40)]
     guess = kind.recognise(labelled)
