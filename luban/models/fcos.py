@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
-import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Ports
 from luban.core.errors import RecipeError
-from luban.models._flops import training_flops
+from luban.models._images import ImageModel, too_small
 from luban.models._pretrained import (
     label_names,
     load_pretrained,
@@ -19,19 +19,17 @@ from luban.models._pretrained import (
     read_weights,
     resolved,
 )
+from luban.models._resnet_layout import decided, to_ours
+from luban.nn.activations import Activation
 from luban.nn.detection import DetectionHead, FeaturePyramid, places
-from luban.nn.resnet import ResNetShape, ResNetStem, hf_trunk_name, resnet_blocks, stage_maps
+from luban.nn.pixels import ConvNorm, draw_filters, in_order, ordered
+from luban.nn.resnet import Kind, Layer, Plan, residual_layers, stage_maps
 
-_DECIDED = (
-    "embedding_size", "hidden_sizes", "depths", "layer_type", "downsample_in_first_stage",
-    "downsample_in_bottleneck",
-)  # fmt: skip
 _FRESH = ("pyramid.", "head.")
-_PREFIX = "resnet."  #: what transformers' ResNetForImageClassification calls its trunk
 _Positive = Annotated[int, Field(ge=1)]
 
 
-class FCOS(Model):
+class FCOS(ImageModel):
     """FCOS (Tian et al. 2019, 1904.01355) over a residual network with a feature pyramid.
 
     Places near the middle of an object answer for it, on the level that suits its size; the
@@ -40,7 +38,6 @@ class FCOS(Model):
     Face ``ResNetForImageClassification``.
     """
 
-    accepts: ClassVar[tuple[str, ...]] = ("pixels",)
     produces: ClassVar[tuple[str, ...]] = ("boxes",)
 
     embedding_size: int = Field(default=24, ge=1, description="Channels of the stem.")
@@ -50,7 +47,10 @@ class FCOS(Model):
     depths: tuple[_Positive, ...] = Field(
         default=(1, 1, 2, 1), description="Residual blocks of each stage."
     )
-    layer_type: Literal["basic", "bottleneck"] = "basic"
+    layer_type: Layer = Field(
+        default="basic", description="Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1."
+    )
+    hidden_act: Activation = Field(default="relu", description="Of the stem and of sums.")
     downsample_in_first_stage: bool = False
     downsample_in_bottleneck: bool = False
     pyramid_size: int = Field(default=64, ge=1, description="Channels of the pyramid and the head.")
@@ -69,8 +69,10 @@ class FCOS(Model):
     def _consistent(self) -> Self:
         if len(self.hidden_sizes) != len(self.depths):
             raise ValueError("hidden_sizes and depths name the same stages")
-        if self.finest_stride not in self._shape().strides:
-            raise ValueError(f"finest_stride is one of {self._shape().strides}, those of stages")
+        if self.layer_type == "bottleneck" and any(size % 4 for size in self.hidden_sizes):
+            raise ValueError("hidden_sizes of bottlenecks are multiples of 4")
+        if self.finest_stride not in self._strides():
+            raise ValueError(f"finest_stride is one of {self._strides()}, those of the stages")
         return self
 
     def build(self, ports: Ports) -> Detector:
@@ -82,21 +84,20 @@ class FCOS(Model):
         self.check(ports)
         return Detector(self, ports)
 
+    def refusal(self, ports: Ports) -> RecipeError | None:
+        """Return why images of this size cannot be read; None: they can."""
+        return too_small(ports, self.finest_stride, "there would be less than one place")
+
     def resolve(self) -> Self:
-        """Return this model with the fields that a pretrained trunk decides."""
+        """Return this model with the fields that a pretrained trunk decides.
+
+        Raises:
+            RecipeError: if a field given contradicts the directory, or it holds another model.
+        """
         if self.pretrained is None:
             return self
         folder = locate(self.pretrained)
-        config = read_config(folder)
-        if config.get("model_type") != "resnet" or config.get("hidden_act", "relu") != "relu":
-            raise RecipeError(
-                "this pretrained model is no residual network with relu.",
-                where="model.pretrained",
-                expected="model_type: resnet",
-                got=config.get("model_type"),
-            )
-        decided = {name: config[name] for name in _DECIDED if name in config}
-        return resolved(self, decided, folder)
+        return resolved(self, decided(read_config(folder), folder), folder)
 
     def start(self, module: nn.Module) -> tuple[str, ...]:
         """Load the trunk of ``pretrained``; pyramid and head stay fresh.
@@ -106,24 +107,26 @@ class FCOS(Model):
         """
         if self.pretrained is None:
             return ()
-        folder = locate(self.pretrained)
-        held = {name.removeprefix(_PREFIX): tensor for name, tensor in read_weights(folder).items()}
-        trunk = {name: name for name in module.state_dict() if not name.startswith(_FRESH)}
-        theirs = {name: hf_trunk_name(name, self.depths) for name in trunk}
-        found = {ours: held[name] for ours, name in theirs.items() if name in held}
-        fresh = load_pretrained(module, found, folder, _FRESH)
+        named = {
+            to_ours(name, self.depths): tensor
+            for name, tensor in read_weights(locate(self.pretrained)).items()
+        }
+        trunk = {name: tensor for name, tensor in named.items() if not name.startswith(_FRESH)}
+        fresh = load_pretrained(module, trunk, self.pretrained, _FRESH)
         return tuple(name for name in fresh if name in dict(module.named_parameters()))
 
     def hf_config(self, ports: Ports) -> dict[str, Any]:
         """Return ``config.json``: the trunk as Hugging Face's ResNet, and the labels."""
         return {**super().hf_config(ports), **label_names(ports)}
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
-        """Return the FLOP of training on one image, counted operation by operation."""
-        return training_flops(self, ports)
+    def _strides(self) -> tuple[int, ...]:
+        """How many pixels one place of each stage's map stands for."""
+        first = 8 if self.downsample_in_first_stage else 4
+        return tuple(first * 2**stage for stage in range(len(self.depths)))
 
-    def _shape(self) -> ResNetShape:
-        return ResNetShape(**{name: getattr(self, name) for name in _DECIDED})
+    def _stages(self) -> list[Plan]:
+        strides = [2 if self.downsample_in_first_stage else 1] + [2] * (len(self.depths) - 1)
+        return [Plan(*plan) for plan in zip(self.depths, self.hidden_sizes, strides, strict=True)]
 
 
 class Detector(nn.Module):
@@ -131,17 +134,19 @@ class Detector(nn.Module):
 
     def __init__(self, model: FCOS, ports: Ports) -> None:
         super().__init__()
-        shape = model._shape()
-        self.depths = model.depths
-        self.stem = ResNetStem(ports.inputs, shape.embedding_size)
-        self.blocks = resnet_blocks(shape)
-        self.first = shape.strides.index(model.finest_stride)
-        strides = list(shape.strides[self.first :])
-        strides += [strides[-1] * 2 ** (1 + level) for level in range(model.extra_levels)]
-        widths = model.hidden_sizes[self.first :]
-        self.pyramid = FeaturePyramid(widths, model.pyramid_size, model.extra_levels)
-        self.head = DetectionHead(model.pyramid_size, model.num_head_layers, ports.outputs, strides)
-        self.to(memory_format=torch.channels_last)
+        self.depths, act = model.depths, model.hidden_act
+        self.stem = ConvNorm(ports.inputs, model.embedding_size, 7, stride=2, act=act)
+        kind = Kind(model.layer_type, act, early=model.downsample_in_bottleneck)
+        self.blocks = residual_layers(kind, model.embedding_size, model._stages())
+        draw_filters(self)
+        strides = model._strides()
+        self.first = strides.index(model.finest_stride)
+        strides = strides[self.first :]
+        strides += tuple(strides[-1] * 2 ** (1 + level) for level in range(model.extra_levels))
+        width, widths = model.pyramid_size, model.hidden_sizes[self.first :]
+        self.pyramid = FeaturePyramid(widths, width, model.extra_levels)
+        self.head = DetectionHead(width, model.num_head_layers, ports.outputs, strides)
+        ordered(self, channels_last=True)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return what every place says, (B, P, C + 5): see ``DetectionHead``.
@@ -149,15 +154,18 @@ class Detector(nn.Module):
         Args:
             pixel_values: Normalised images, (B, channels, H, W).
         """
-        x = pixel_values.contiguous(memory_format=torch.channels_last)
-        maps = stage_maps(self.stem(x), self.blocks, self.depths)
-        told: Tensor = self.head(self.pyramid(maps[self.first :]))
+        told: Tensor = self.head(self.pyramid(self._maps(pixel_values)[self.first :]))
         return told
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """Return the coarsest map of the trunk, (B, C', H', W')."""
-        return stage_maps(self.stem(pixel_values), self.blocks, self.depths)[-1]
+        return self._maps(pixel_values)[-1]
 
     def places(self, size: tuple[int, int]) -> Tensor:
         """Return x, y and stride of every place of images of (height, width), (P, 3)."""
         return places(size, self.head.strides)
+
+    def _maps(self, pixel_values: Tensor) -> list[Tensor]:
+        x = self.stem(in_order(pixel_values, channels_last=True))
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        return stage_maps(x, self.blocks, self.depths)

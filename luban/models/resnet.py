@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, Self
 
 import torch.nn.functional as F
 from pydantic import Field, model_validator
@@ -23,7 +21,8 @@ from luban.models._pretrained import (
     read_weights,
     resolved,
 )
-from luban.nn.activations import ACTIVATIONS, Activation
+from luban.models._resnet_layout import DEFAULTS, decided, to_ours, to_theirs
+from luban.nn.activations import Activation
 from luban.nn.pixels import (
     ChannelNorm,
     ConvNorm,
@@ -32,8 +31,7 @@ from luban.nn.pixels import (
     mean_of_places,
     ordered,
 )
-
-Layer: TypeAlias = Literal["basic", "bottleneck"]
+from luban.nn.resnet import Kind, Layer, Plan, residual_layers, start_as_identity
 
 _OURS = "luban-resnet"
 #: Layers of each stage, table 1 of the paper.
@@ -48,26 +46,8 @@ _WIDTHS: dict[Layer, tuple[int, ...]] = {
     "basic": (64, 128, 256, 512),
     "bottleneck": (256, 512, 1024, 2048),
 }
-#: Fields of the same name here and there, and what transformers takes where one is missing.
-_DEFAULTS: dict[str, Any] = {
-    "embedding_size": 64,
-    "hidden_sizes": _WIDTHS["bottleneck"],
-    "depths": _DEPTHS[50],
-    "layer_type": "bottleneck",
-    "hidden_act": "relu",
-    "downsample_in_first_stage": False,
-    "downsample_in_bottleneck": False,
-}
 #: Fields that only our own models have.
 _EXTRA: dict[str, Any] = {"stem": "standard", "norm": "batch"}
-
-
-class Plan(NamedTuple):
-    """What one stage is made of: its layers, their channels, and the stride of the first."""
-
-    layers: int
-    channels: int
-    stride: int
 
 
 class ResNet(ImageModel):
@@ -157,9 +137,9 @@ class ResNet(ImageModel):
         ]
 
     @property
-    def bottleneck(self) -> bool:
-        """Whether layers are bottlenecks."""
-        return self._shape()[2] == "bottleneck"
+    def layer(self) -> Layer:
+        """What the layers are made of."""
+        return self._shape()[2]
 
     def _shape(self) -> tuple[tuple[int, ...], tuple[int, ...], Layer]:
         layer = self.layer_type or ("basic" if self.depth in (18, 34) else "bottleneck")
@@ -193,7 +173,7 @@ class ResNet(ImageModel):
             "architectures": ["ResNetForImageClassification"],
             "model_type": "resnet",
             "num_channels": ports.inputs,
-            **{key: fields[key] for key in _DEFAULTS},
+            **{key: fields[key] for key in DEFAULTS},
             **label_names(ports),
         }
         own = {key: fields[key] for key in _EXTRA}
@@ -204,36 +184,16 @@ class ResNet(ImageModel):
 
     def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the module's tensors under their Hugging Face names."""
-        places = [
-            f"resnet.encoder.stages.{stage}.layers.{layer}."
-            for stage, plan in enumerate(self.stages())
-            for layer in range(plan.layers)
-        ]
-
-        def theirs(name: str) -> str:
-            if found := re.match(r"blocks\.(\d+)\.", name):
-                return places[int(found[1])] + name[found.end() :]
-            name = re.sub(r"^stem\.", "resnet.embedder.embedder.", name)
-            return re.sub(r"^head\.", "classifier.1.", name)
-
-        return {theirs(name): tensor for name, tensor in tensors.items()}
+        depths = self._shape()[0]
+        return {to_theirs(name, depths): tensor for name, tensor in tensors.items()}
 
     def from_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``.
 
         It reads a bare ``ResNetModel`` too.
         """
-        before = [0, *accumulate(plan.layers for plan in self.stages())]
-
-        def ours(name: str) -> str:
-            name = name.removeprefix("resnet.")
-            if found := re.match(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.", name):
-                block = before[min(int(found[1]), len(before) - 1)] + int(found[2])
-                return f"blocks.{block}." + name[found.end() :]
-            name = re.sub(r"^embedder\.embedder\.", "stem.", name)
-            return re.sub(r"^classifier\.1\.", "head.", name)
-
-        return {ours(name): tensor for name, tensor in tensors.items()}
+        depths = self._shape()[0]
+        return {to_ours(name, depths): tensor for name, tensor in tensors.items()}
 
 
 class ResidualNetwork(nn.Module):
@@ -247,17 +207,13 @@ class ResidualNetwork(nn.Module):
             self.channels_last = min(ports.size) >= 128
         kernel, stride = (3, 1) if self.small else (7, 2)
         self.stem = ConvNorm(ports.inputs, width, kernel, stride=stride, act=act, norm=norm)
-        self.blocks = nn.ModuleList()
-        for plan in config.stages():
-            for layer in range(plan.layers):
-                stride = plan.stride if layer == 0 else 1
-                self.blocks.append(ResidualLayer(config, width, plan.channels, stride))
-                width = plan.channels
-        self.head = nn.Linear(width, ports.outputs)
+        stages, early = config.stages(), config.downsample_in_bottleneck
+        kind = Kind(config.layer, act, norm, early)
+        self.blocks = residual_layers(kind, width, stages)
+        self.head = nn.Linear(stages[-1].channels, ports.outputs)
         draw_filters(self)
         if config.zero_init_residual:
-            for block in self.blocks:
-                nn.init.zeros_(block.layer[-1].normalization.weight)  # type: ignore[union-attr, index]
+            start_as_identity(self.blocks)
         ordered(self, channels_last=self.channels_last)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -275,58 +231,17 @@ class ResidualNetwork(nn.Module):
         return x
 
 
-class ResidualLayer(nn.Module):
-    """act(x + f(x)), f being two convolutions, or three with few channels between them.
-
-    Where shape or size change, x goes through a convolution of 1 x 1.
-    """
-
-    def __init__(self, config: ResNet, channels: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        norm, self.act = config.norm, config.hidden_act
-
-        def part(channels: int, outputs: int, kernel: int, stride: int = 1) -> ConvNorm:
-            return ConvNorm(channels, outputs, kernel, stride=stride, norm=norm)
-
-        self.shortcut: nn.Module = nn.Identity()
-        if channels != outputs or stride != 1:
-            self.shortcut = ConvNorm(channels, outputs, 1, stride=stride, act=None, norm=norm)
-        if config.bottleneck:
-            narrow = outputs // 4
-            strides = (stride, 1) if config.downsample_in_bottleneck else (1, stride)
-            parts = [part(channels, narrow, 1, strides[0]), part(narrow, narrow, 3, strides[1])]
-            last = ConvNorm(narrow, outputs, 1, act=None, norm=norm)
-        else:
-            parts = [part(channels, outputs, 3, stride)]
-            last = ConvNorm(outputs, outputs, 3, act=None, norm=norm)
-        self.layer = nn.Sequential(*parts, last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C', H', W')."""
-        y: Tensor = self.layer(x)
-        return ACTIVATIONS[self.act](y + self.shortcut(x))
-
-
 def _fields_of(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the fields of our model that a ``config.json`` decides.
 
     Raises:
         RecipeError: for another architecture.
     """
-    kind = config.get("model_type")
-    if kind not in ("resnet", _OURS):
-        raise RecipeError(
-            "the resnet model does not have this architecture.",
-            where=folder / "config.json",
-            expected="model_type resnet",
-            got=kind,
-        )
-    fields = {key: config.get(key, default) for key, default in {**_DEFAULTS, **_EXTRA}.items()}
-    for name in ("depths", "hidden_sizes"):
-        fields[name] = tuple(fields[name])
+    fields = decided(dict(config), folder, ("resnet", _OURS))
     published = (
         depth
         for depth, depths in _DEPTHS.items()
         if depths == fields["depths"] and (depth < 50) == (fields["layer_type"] == "basic")
     )
-    return {"depth": next(published, None), **fields}
+    own = {key: config.get(key, default) for key, default in _EXTRA.items()}
+    return {"depth": next(published, None), **fields, **own}

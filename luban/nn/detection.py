@@ -66,10 +66,9 @@ class DetectionHead(nn.Module):
         self.classes = nn.Conv2d(width, classes, 3, padding=1)
         self.boxes = nn.Conv2d(width, 5, 3, padding=1)
         self.scales = nn.Parameter(torch.ones(len(strides)))
-        for layer in (self.classes, self.boxes):
+        for layer, bias in ((self.classes, -math.log(1 / PRIOR - 1)), (self.boxes, 0.0)):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.classes.bias, -math.log(1 / PRIOR - 1))
+            nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Return what every place says, (B, P, C + 5).

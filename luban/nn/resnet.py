@@ -1,142 +1,113 @@
-"""Residual networks (He et al. 2015, 1512.03385), as far as the last map.
+"""The layers of residual networks (He et al. 2015, 1512.03385).
 
-Shapes: B images, C channels, (H, W) an image or a map.
+Shapes: B batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
+from typing import Literal, NamedTuple, TypeAlias
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-_REDUCTION = 4  #: how much narrower the middle of a bottleneck is
+from luban.nn.activations import ACTIVATIONS
+from luban.nn.pixels import ChannelNorm, ConvNorm
+
+Layer: TypeAlias = Literal["basic", "bottleneck"]
 
 
-@dataclass(frozen=True, slots=True)
-class ResNetShape:
-    """What decides the layers of a trunk; the names are Hugging Face's.
+class Plan(NamedTuple):
+    """What one stage is made of: its layers, their channels, and the stride of the first."""
+
+    layers: int
+    channels: int
+    stride: int
+
+
+class Kind(NamedTuple):
+    """What all layers have in common.
 
     Attributes:
-        embedding_size: Channels of the stem.
-        hidden_sizes: Channels of each stage.
-        depths: Blocks of each stage.
-        layer_type: Two convolutions of 3 x 3; or 1 x 1, 3 x 3 and 1 x 1, narrower in the middle.
-        downsample_in_first_stage: Whether the first stage halves its map too.
-        downsample_in_bottleneck: Whether the first 1 x 1 halves the map, not the 3 x 3.
+        layer: Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1.
+        act: Activation of the sum.
+        norm: How channels are normalised.
+        early: Whether the first convolution of a bottleneck halves, not the middle one.
     """
 
-    embedding_size: int
-    hidden_sizes: tuple[int, ...]
-    depths: tuple[int, ...]
-    layer_type: Literal["basic", "bottleneck"] = "basic"
-    downsample_in_first_stage: bool = False
-    downsample_in_bottleneck: bool = False
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """How many pixels of an image one place of each stage's map stands for."""
-        first = 8 if self.downsample_in_first_stage else 4
-        return tuple(first * 2**stage for stage in range(len(self.depths)))
+    layer: Layer = "basic"
+    act: str = "relu"
+    norm: ChannelNorm = "batch"
+    early: bool = False
 
 
-class Convolution(nn.Module):
-    """A convolution without bias, a batch norm, and a relu if there is to be one."""
+class ResidualLayer(nn.Module):
+    """act(x + f(x)), f being two convolutions, or three with few channels between them.
 
-    def __init__(
-        self, inputs: int, outputs: int, size: int = 3, stride: int = 1, *, relu: bool = True
-    ) -> None:
+    Where shape or size change, x goes through a convolution of 1 x 1.
+    """
+
+    def __init__(self, kind: Kind, channels: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-        self.relu = relu
-        nn.init.kaiming_normal_(self.convolution.weight, mode="fan_out", nonlinearity="relu")
+        norm, self.act = kind.norm, kind.act
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the map, (B, C', H', W')."""
-        x = self.norm(self.convolution(x))
-        return F.relu(x) if self.relu else x
+        def part(channels: int, outputs: int, kernel: int, stride: int = 1) -> ConvNorm:
+            return ConvNorm(channels, outputs, kernel, stride=stride, norm=norm)
 
-
-class ResNetStem(nn.Module):
-    """7 x 7 at every second pixel, then the largest of 3 x 3 at every second place."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.layer = Convolution(inputs, outputs, 7, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a map a quarter as high and wide."""
-        return F.max_pool2d(self.layer(x), 3, stride=2, padding=1)
-
-
-class ResNetBlock(nn.Module):
-    """relu(shortcut(x) + layers(x))."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, shape: ResNetShape) -> None:
-        super().__init__()
-        if shape.layer_type == "basic":
-            layers = [
-                Convolution(inputs, outputs, stride=stride),
-                Convolution(outputs, outputs, relu=False),
-            ]
+        self.shortcut: nn.Module = nn.Identity()
+        if channels != outputs or stride != 1:
+            self.shortcut = ConvNorm(channels, outputs, 1, stride=stride, act=None, norm=norm)
+        if kind.layer == "bottleneck":
+            narrow = outputs // 4
+            strides = (stride, 1) if kind.early else (1, stride)
+            parts = [part(channels, narrow, 1, strides[0]), part(narrow, narrow, 3, strides[1])]
+            last = ConvNorm(narrow, outputs, 1, act=None, norm=norm)
         else:
-            narrow = outputs // _REDUCTION
-            first, second = (stride, 1) if shape.downsample_in_bottleneck else (1, stride)
-            layers = [
-                Convolution(inputs, narrow, 1, first),
-                Convolution(narrow, narrow, 3, second),
-                Convolution(narrow, outputs, 1, relu=False),
-            ]
-        self.layers = nn.Sequential(*layers)
-        same = inputs == outputs and stride == 1
-        self.shortcut = None if same else Convolution(inputs, outputs, 1, stride, relu=False)
+            parts = [part(channels, outputs, 3, stride)]
+            last = ConvNorm(outputs, outputs, 3, act=None, norm=norm)
+        self.layer = nn.Sequential(*parts, last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the map, (B, outputs, H / stride, W / stride)."""
-        return F.relu(self.layers(x) + (x if self.shortcut is None else self.shortcut(x)))
+        """Return (B, C', H', W')."""
+        y: Tensor = self.layer(x)
+        return ACTIVATIONS[self.act](y + self.shortcut(x))
 
 
-def resnet_blocks(shape: ResNetShape) -> nn.ModuleList:
-    """Return the blocks of all stages, first to last."""
-    blocks = nn.ModuleList()
-    inputs = shape.embedding_size
-    for stage, (outputs, depth) in enumerate(zip(shape.hidden_sizes, shape.depths, strict=True)):
-        halves = stage > 0 or shape.downsample_in_first_stage
-        for number in range(depth):
-            blocks.append(ResNetBlock(inputs, outputs, 2 if halves and not number else 1, shape))
-            inputs = outputs
-    return blocks
+def residual_layers(kind: Kind, channels: int, stages: Iterable[Plan]) -> nn.ModuleList:
+    """Return the layers of all stages, first to last.
+
+    Args:
+        kind: What they have in common.
+        channels: Of the map that the first one takes.
+        stages: What each stage is made of.
+    """
+    layers = nn.ModuleList()
+    for plan in stages:
+        for number in range(plan.layers):
+            stride = plan.stride if number == 0 else 1
+            layers.append(ResidualLayer(kind, channels, plan.channels, stride))
+            channels = plan.channels
+    return layers
 
 
-def stage_maps(x: Tensor, blocks: Iterable[nn.Module], depths: Sequence[int]) -> list[Tensor]:
+def stage_maps(x: Tensor, layers: Iterable[nn.Module], depths: Sequence[int]) -> list[Tensor]:
     """Return the map after each stage.
 
     Args:
         x: What the stem gave.
-        blocks: Of all stages.
-        depths: Blocks of each stage.
+        layers: Of all stages.
+        depths: Layers of each stage.
     """
-    ends = {sum(depths[: stage + 1]) for stage in range(len(depths))}
+    ends = set(accumulate(depths))
     maps = []
-    for number, block in enumerate(blocks, 1):
-        x = block(x)
+    for number, layer in enumerate(layers, 1):
+        x = layer(x)
         if number in ends:
             maps.append(x)
     return maps
 
 
-def hf_trunk_name(name: str, depths: Sequence[int]) -> str:
-    """Return what Hugging Face's ``ResNetModel`` calls a tensor of ``stem`` or ``blocks``."""
-    name = re.sub(r"\bnorm\b", "normalization", name)
-    if name.startswith("stem.layer."):
-        return name.replace("stem.layer.", "embedder.embedder.", 1)
-    _, number, rest = name.split(".", 2)
-    stage, left = 0, int(number)
-    while left >= depths[stage]:
-        left -= depths[stage]
-        stage += 1
-    return f"encoder.stages.{stage}.layers.{left}.{rest.replace('layers.', 'layer.', 1)}"
+def start_as_identity(layers: Iterable[nn.Module]) -> None:
+    """Let every layer begin as its shortcut (Goyal et al. 2017, 1706.02677)."""
+    for layer in layers:
+        nn.init.zeros_(layer.layer[-1].normalization.weight)  # type: ignore[union-attr, index]

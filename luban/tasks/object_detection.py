@@ -253,10 +253,6 @@ class ObjectDetection(ImageTask):
             *(made.replace(only=name) for name in each),
         )
 
-    def validation_metrics(self) -> tuple[Metric, ...]:
-        """Return the two means over classes."""
-        return self.metrics()[:2]
-
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
         """Return this task with the score of the best F1, from which on objects are drawn."""
         scores: list[float] = []
@@ -332,7 +328,7 @@ class ObjectDetection(ImageTask):
         back = moved_back(boxes[chosen].double().numpy(force=True), self._placement(size))
         back = back.clip(0, [width, height, width, height])
         kept = (back[:, 2:] - back[:, :2] > 0.005).all(1)  # what lies outside is gone
-        back, at, labels = back[kept], at[kept], labels[kept]  # type: ignore[index]
+        back, at, labels = back[kept], at[kept], labels[kept]
         stays = suppress(torch.from_numpy(back), flat[at].cpu(), labels.cpu(), self.nms_threshold)
         stays = stays[: self.max_detections]
         names = [self._names[number] for number in labels.cpu()[stays].tolist()]

@@ -66,7 +66,8 @@ def by_pycocotools(predictions: list[Any], targets: list[Any]) -> Any:
         label = NAMES.index(one["label"])
         return {"image_id": image, "category_id": label, "bbox": box, **more}
 
-    truth, found = [], []
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for image, (said, target) in enumerate(zip(predictions, targets, strict=True)):
         found += [entry(image, one, score=one["score"]) for one in said["objects"]]
         for one in target["objects"]:
@@ -125,14 +126,14 @@ def test_what_can_be_counted_by_hand() -> None:
     assert value(one_image(("cat", 0.3, BOX))) == 1
     assert value(one_image(("dog", 0.3, BOX))) == 0
     assert value(one_image()) == 0
-    assert value(one_image(("cat", 0.9, [0, 0, 5, 5]), ("cat", 0.8, BOX))) == 0.5
+    assert value(one_image(("cat", 0.9, [0.0, 0, 5, 5]), ("cat", 0.8, BOX))) == 0.5
     assert value(one_image(("cat", 0.9, BOX), ("cat", 0.8, BOX))) == 1  # the second comes too late
     narrower = [10.0, 10.0, 30.0, 31.0]  # 21 / 30 = 0.7 of the box
     assert value(one_image(("cat", 0.9, narrower)), overlap="50-95") == pytest.approx(0.5)
 
 
 def test_equal_scores_count_together_whatever_their_order() -> None:
-    one, other = ("cat", 0.5, BOX), ("cat", 0.5, [0, 0, 5, 5])
+    one, other = ("cat", 0.5, BOX), ("cat", 0.5, [0.0, 0, 5, 5])
     assert value(one_image(one, other)) == value(one_image(other, one)) == 0.5
 
 
@@ -154,7 +155,7 @@ def test_images_without_objects_cost_precision_and_nothing_else() -> None:
 
 def test_overlaps_of_boxes_that_touch_or_are_empty() -> None:
     found = box_overlaps([[0, 0, 2, 2], [5, 5, 5, 9]], [[0, 0, 2, 2], [2, 0, 4, 2], [1, 0, 3, 2]])
-    np.testing.assert_allclose(found, [[1, 0, 1 / 3], [0, 0, 0]])
+    np.testing.assert_allclose(found, np.array([[1, 0, 1 / 3], [0, 0, 0]]))
 
 
 def test_an_interval_holds_its_value() -> None:

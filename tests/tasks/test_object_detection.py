@@ -133,7 +133,7 @@ def test_pixels_under_a_box_are_the_object_in_every_augmented_view() -> None:
 @pytest.mark.parametrize("augmentation", [Zoom(scale=(1.0, 3.0)), Crop(padding=60), ResizedCrop()])
 def test_what_is_cut_away_is_no_longer_told(augmentation: Any) -> None:
     box = np.array([[1.0, 1, 9, 9], [30, 20, 60, 50]], np.float32)
-    example = {"pixels": np.zeros((64, 64, 3), np.uint8), "boxes": box, "labels": np.arange(2)}
+    example: Any = {"pixels": np.zeros((64, 64, 3), np.uint8), "boxes": box, "labels": np.arange(2)}
     left = set()
     for seed in range(40):
         made = augmentation.apply(example, Draw(np.random.default_rng(seed), lambda: example))

@@ -47,8 +47,8 @@ class Zoom(Augmentation):
         if draw.rng.random() >= self.probability:
             return example
         factor, ratio = (
-            math.exp(draw.rng.uniform(*map(math.log, bounds)))
-            for bounds in (self.scale, self.ratio)
+            math.exp(draw.rng.uniform(math.log(low), math.log(high)))
+            for low, high in (self.scale, self.ratio)
         )
         scale = (factor / math.sqrt(ratio), factor * math.sqrt(ratio))
         pixels = example["pixels"]

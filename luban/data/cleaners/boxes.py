@@ -40,5 +40,5 @@ class Boxes(Cleaner):
             return False
         if not all(type(side) in (int, float) and math.isfinite(side) for side in box):
             return False
-        sides = (box[2] - box[0], box[3] - box[1])
-        return min(sides) <= 0 or min(sides) < self.min_side
+        side = float(min(box[2] - box[0], box[3] - box[1]))
+        return side <= 0 or side < self.min_side
