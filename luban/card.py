@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from luban.core.report import Claim, Report
 from luban.run import Run
@@ -16,6 +17,13 @@ SECTIONS = {
     "audit": "Privacy",
     "compress": "Compression",
     "export": "Deployment",
+}
+#: What figures show, by the names of their files; others go by the metric that drew them.
+CAPTIONS = {
+    "examples": "Examples chosen by chance, and what the model makes of them",
+    "loss": "The course of training",
+    "samples": "Samples",
+    "worst": "The worst mistakes, the worst first",
 }
 
 
@@ -87,10 +95,17 @@ def _one_a_line(claims: Mapping[str, Claim]) -> list[list[str]]:
 def _section(run: Run, report: Report) -> list[str]:
     parts = ["\n".join(f"- {text}" for text in report.details.get("text", ()))]
     parts += [_markdown(rows) for rows in tables(report.claims)]
-    parts += [f"![{file}]({file})" for file in report.details.get("figures", ())]
+    for file in report.details.get("figures", ()):
+        parts += [f"{_caption(file)}:", f"![{file}]({file})"]
     for index, sample in enumerate(report.details.get("samples", ()), 1):
         parts += [f"Sample {index}:", _quoted(sample)]
     return [part for part in parts if part]
+
+
+def _caption(file: str) -> str:
+    stem = PurePosixPath(file).stem
+    words = stem.replace("-", " ").replace("_", " ")
+    return CAPTIONS.get(stem, words[:1].upper() + words[1:])
 
 
 def _markdown(rows: list[list[str]]) -> str:

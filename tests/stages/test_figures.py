@@ -120,6 +120,8 @@ def test_the_card_shows_what_evaluation_drew(run: Path) -> None:
     for figure in figures:
         assert size_of((run / figure).read_bytes())[0] > 200
         assert f"({figure})" in card
+    for caption in ("Shades right:", "Examples chosen by chance", "The worst mistakes"):
+        assert f"\n\n{caption}" in card
     assert done("verify", run).err.count("recomputed: holds") == 4
 
 
