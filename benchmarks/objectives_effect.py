@@ -32,12 +32,19 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "textcnn": {"name": "textcnn"},
 }  # fmt: skip
+#: The second task: topics of AG News.
 OBJECTIVES: dict[str, dict[str, Any]] = {
-    "fgm": {"name": "adversarial", "method": "fgm", "epsilon": 0.05},
-    "pgd": {"name": "adversarial", "method": "pgd", "epsilon": 0.05},
-    "vat": {"name": "adversarial", "method": "vat", "epsilon": 0.05},
+    "fgm": {"name": "adversarial", "method": "fgm", "epsilon": 0.02},
+    "pgd": {"name": "adversarial", "method": "pgd", "epsilon": 0.02},
+    "vat": {"name": "adversarial", "method": "vat", "epsilon": 0.02},
     "denoising": {"name": "denoising", "weight": 0.2},
-}
+    "multi-task": {
+        "name": "multi-task", "weight": 0.2, "source": {"name": "catalogue", "dataset": "ag-news"},
+        "task": {"name": "text-classification", "tokenizer": "char", "max_length": 64},
+    },
+}  # fmt: skip
+#: Those that need no features of the model.
+_PLAIN = ("fgm", "pgd", "vat")
 ADAPTERS: dict[str, tuple[dict[str, Any] | None, float]] = {
     "full": (None, 5e-5),
     "lora": ({"name": "lora", "r": 8}, 1e-3),
@@ -93,7 +100,7 @@ def variants(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
             )
     small = {"task": {"tokenizer": tokenizer}, "model": MODELS[given.model]}
     yield "plain", {**small, "train": train}
-    fitting = (name for name in OBJECTIVES if name != "denoising" or given.model == "bert")
+    fitting = (name for name in OBJECTIVES if name in _PLAIN or given.model == "bert")
     for name in fitting:
         yield name, {**small, "train": {**train, "objectives": [OBJECTIVES[name]]}}
     if given.encoder:
