@@ -29,10 +29,9 @@ def draw_confusion(axes: Any, rows: np.ndarray[Any, Any], classes: Sequence[str]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.set(title="confusion matrix", xlabel="predicted", ylabel="true", xticks=[], yticks=[])
     if size <= _NAMED:
-        names = [name.replace("$", r"\$") for name in classes]
         small = {"fontsize": 9 if size <= _NUMBERED else 6}
-        axes.set_xticks(range(size), names, rotation=90, **small)
-        axes.set_yticks(range(size), names, **small)
+        axes.set_xticks(range(size), classes, rotation=90, **small)
+        axes.set_yticks(range(size), classes, **small)
     for row, column in zip(*np.nonzero(table), strict=True) if size <= _NUMBERED else ():
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(

@@ -215,7 +215,7 @@ def write_caption(axes: Any, prediction: Any, target: Any) -> None:
 
 def _words(answer: Any) -> str:
     names = answer["labels"] if "labels" in answer else [answer["label"]]
-    return ", ".join(names).replace("$", r"\$") or "none"
+    return ", ".join(names) or "none"
 
 
 def _name(record: Record, value: Any) -> str:

@@ -268,11 +268,11 @@ class SpeechRecognition(TokenizedTask, SoundTask):
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
         """Draw the spectrogram under the transcript; in red, over the truth, if it is wrong."""
         self.draw(axes, example)
-        said = prediction["text"].replace("$", r"\$") or "(nothing)"
+        said = prediction["text"] or "(nothing)"
         wrong = target is not None and prediction["text"] != target["text"]
         axes.set_title(_short(said), fontsize=9, color=_WRONG if wrong else "black")
         if wrong:
-            axes.set_xlabel(_short(target["text"].replace("$", r"\$")), fontsize=9)
+            axes.set_xlabel(_short(target["text"]), fontsize=9)
         return True
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:

@@ -420,11 +420,11 @@ def test_an_example_is_drawn_with_what_was_said(channels: int) -> None:
     axes = Figure().subplots()
     said = {"label": "a$b", "score": 0.9}
     assert learned.show(axes, example, said, {"label": "c"})
-    assert (axes.get_title(), axes.get_xlabel()) == ("a\\$b", "is c")
+    assert (axes.get_title(), axes.get_xlabel()) == ("a$b", "is c")
     axes = Figure().subplots()
     assert learned.show(axes, example, said, None)
     assert not axes.get_xlabel()
-    assert axes.get_title() == "a\\$b"
+    assert axes.get_title() == "a$b"
     assert learned.mistake(said, {"label": "c"}) == 0.9
     assert learned.mistake(said, {"label": "a$b"}) == 0.0
 
