@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 
-from luban.data.audio import seconds_of
+from luban.data import audio
 from luban.inference.predictor import Predictor
 from luban.serving.errors import ApiError
 from luban.serving.route import Limits, Route, Service
@@ -70,7 +70,7 @@ class AudioTranscriptions(Route):
                 return PlainTextResponse(text + "\n")
             if answered_as == "json":
                 return JSONResponse({"text": text})
-            seconds = await run_in_threadpool(seconds_of, recording)
+            _, seconds = await run_in_threadpool(audio.form_of, recording)
             # Nobody asked the model for the language: ISO 639 calls that undetermined.
             said = {"task": "transcribe", "language": "und", "duration": seconds, "text": text}
             return JSONResponse(said)
