@@ -82,7 +82,8 @@ def block_means(images: Array) -> Array:
     rows, columns = height // side, width // side
     cut = images[:, : rows * side, : columns * side]
     blocks = cut.reshape(count, rows, side, columns, side, channels)
-    return blocks.mean((2, 4), dtype=np.float32).reshape(count, -1)
+    means: Array = blocks.mean((2, 4), dtype=np.float32)
+    return means.reshape(count, -1)
 
 
 def _side(size: tuple[int, ...]) -> int:

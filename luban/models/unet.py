@@ -145,8 +145,8 @@ class Residual(nn.Module):
         scale, shift = self.told(told_BD)[:, :, None, None].chunk(2, 1)
         y = F.silu(self.norm2(y) * (1 + scale) + shift)
         y = self.conv2(F.dropout(y, self.dropout, self.training))
-        skipped: Tensor = self.skip(x)
-        return skipped + y
+        found: Tensor = self.skip(x) + y
+        return found
 
 
 class Look(nn.Module):
@@ -171,8 +171,8 @@ class Look(nn.Module):
     def forward(self, x: Tensor, told_BD: Any) -> Tensor:
         """Return (B, C, H, W)."""
         x_BTC = self.norm(x).flatten(2).transpose(1, 2)
-        y_BCT: Tensor = self.attention(x_BTC).transpose(1, 2)
-        return x + y_BCT.unflatten(2, x.shape[2:])
+        y_BTC: Tensor = self.attention(x_BTC)
+        return x + y_BTC.transpose(1, 2).reshape(x.shape)
 
 
 def _groups(channels: int, most: int) -> int:

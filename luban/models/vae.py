@@ -118,7 +118,7 @@ class VaeModule(nn.Module):
     def decode(self, z_BZ: Tensor, labels: Tensor | None) -> Tensor:
         """Return the centres of the pixels' distributions, (B, C, H, W)."""
         small = self.unfold(torch.cat([z_BZ, self._told(z_BZ, labels)], 1))
-        large = self.blocks[1](F.silu(small).unflatten(1, self.small))
+        large = self.blocks[1](F.silu(small).reshape(-1, *self.small))
         found: Tensor = self.head(large)
         return found.to(z_BZ.dtype)
 

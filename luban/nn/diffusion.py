@@ -215,5 +215,6 @@ class Condition(nn.Module):
         """
         at = torch.arange(self.frequencies, device=time_B.device, dtype=time_B.dtype)
         angle = 1000 * time_B[:, None] * 10_000 ** (-at / self.frequencies)
-        found: Tensor = self.layers(torch.cat([angle.cos(), angle.sin()], 1))
-        return found + self.classes(labels_B)
+        time_BD: Tensor = self.layers(torch.cat([angle.cos(), angle.sin()], 1))
+        class_BD: Tensor = self.classes(labels_B)
+        return time_BD + class_BD

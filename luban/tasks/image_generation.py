@@ -197,14 +197,15 @@ class ImageGeneration(ImageTask):
         said: list[Any] = [{"loss": loss} for loss in model(**batch.inputs).tolist()]
         if not self.reconstruction:
             return said
-        if not hasattr(model, "reconstruct"):
+        reconstruct: Any = getattr(model, "reconstruct", None)
+        if reconstruct is None:
             raise RecipeError(
                 "this model makes no image again.",
                 where="task.reconstruction",
                 fix="remove it, or use the model vae.",
             )
         images = batch.inputs["pixel_values"]
-        again = model.reconstruct(images, batch.inputs.get("labels"))
+        again = reconstruct(images, batch.inputs.get("labels"))
         errors = (127.5 * (again - images)).square().flatten(1).mean(1).tolist()
         for one, error, image in zip(said, errors, _to_bytes(again), strict=True):
             one |= {"squared_error": error, "image": image}

@@ -23,7 +23,7 @@ def test_frechet_distance_is_that_of_the_closed_form() -> None:
     metric = FrechetDistance(of="x").against(real)
     assert metric.reduce(made) == pytest.approx(wanted, rel=1e-9)
     assert metric.reduce(real) == pytest.approx(0.0, abs=1e-9)
-    assert metric.row({"features": np.float32([1, 2])}, None) == (1.0, 2.0)
+    assert metric.row({"features": np.array([1, 2], np.float32)}, None) == (1.0, 2.0)
     assert metric.label == "frechet-distance (features of x)"
     assert "200" in metric.note(made)
 

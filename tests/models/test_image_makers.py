@@ -134,7 +134,7 @@ def test_samples_depend_on_noise_and_label_alone(fields: dict[str, object]) -> N
     module = Model.from_dict(fields).build(GIVEN).double().eval()
     with torch.no_grad():
         for parameter in module.parameters():  # zero-initialised outputs would hide everything
-            parameter += 0.03 * torch.randn(parameter.shape, dtype=torch.float64)
+            parameter.add_(torch.randn(parameter.shape, dtype=torch.float64), alpha=0.03)
         noise = 1e-3 * inputs()["noise"]  # so little that no pixel is at its bound
         labels = torch.tensor([0, 3, 1])
         made = module.sample(noise, labels, steps=3, guidance=2.0)  # type: ignore[operator]
