@@ -9,7 +9,7 @@ from typing import Any
 from luban.core.contracts import Example, Task
 from luban.core.errors import RunError
 from luban.core.files import write_atomic
-from luban.inference.pictures import draws, sheet
+from luban.inference.sheets import draws, sheet
 
 _INCHES = 5.0  #: width of a figure
 

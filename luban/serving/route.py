@@ -25,7 +25,7 @@ class Limits:
 
     Attributes:
         body_bytes: Largest request body.
-        upload_bytes: Largest request body where requests hold images or recordings.
+        upload_bytes: Largest request body where requests hold files.
         prompt_tokens: Longest prompt (the model may allow less).
         max_tokens: Most tokens that may be asked for in one answer.
         choices: Most answers in one request: prompts times ``n``.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from luban.core.contracts import Example, Metric, Row, Task
-from luban.inference.pictures import Seen, plain_text, png_of, sheet
+from luban.inference.sheets import Seen, plain_text, png_of, sheet
 from luban.run import Run
 
 SHOWN = 16  #: examples on a sheet
@@ -66,8 +66,8 @@ def draw_rows(run: Run, metric: Metric, rows: Sequence[Row]) -> list[str]:
 
 def draw_things(run: Run, name: str, task: Task, things: Sequence[Seen]) -> list[str]:
     """Draw examples with their predictions on one sheet, if the task draws any."""
-    picture = sheet(task, things) if things and run.main else None
-    return [_save(run, picture, name)] if picture else []
+    sheet_png = sheet(task, things) if things and run.main else None
+    return [_save(run, sheet_png, name)] if sheet_png else []
 
 
 @dataclass(slots=True)
@@ -106,8 +106,8 @@ def gallery(mistake: Callable[[Any, Any], float], size: int, seed: int) -> Galle
     return Gallery(mistake, frozenset(chosen.tolist()))
 
 
-def _save(run: Run, picture: bytes, name: str) -> str:
-    run.write_bytes(f"figures/{name}.png", picture)
+def _save(run: Run, sheet_png: bytes, name: str) -> str:
+    run.write_bytes(f"figures/{name}.png", sheet_png)
     return f"figures/{name}.png"
 
 

@@ -11,7 +11,7 @@ from luban.core.contracts import Metric, Row, Stage, Task
 from luban.core.interval import measured
 from luban.core.report import Claim, Report
 from luban.data.store import Store
-from luban.inference.pictures import draws
+from luban.inference.sheets import draws
 from luban.run import Run
 from luban.stages._figures import draw_rows, draw_things, gallery
 from luban.stages._prepared import held_out_split, open_store

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from luban.core.contracts import Example, Task
-from luban.inference.pictures import plain_text, sheet
+from luban.inference.sheets import plain_text, sheet
 from luban.run import Run
 from luban.stages._figures import SHOWN, draw_things, gallery
 from tests.inference.toy import Counting
