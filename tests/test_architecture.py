@@ -88,7 +88,7 @@ def test_components_of_a_kind_do_not_import_each_other() -> None:
             assert not found & names, f"{path} imports its siblings {found & names}"
 
 
-MODALITY = re.compile(r"image|pixel|picture|vision|audio|speech|sound|recording|waveform", re.I)
+MODALITY = re.compile(r"image|pixel|vision|audio|speech|sound|recording|waveform", re.I)
 NEUTRAL = [
     *(ROOT / "stages").glob("*.py"),
     *(ROOT / "engine").rglob("*.py"),
