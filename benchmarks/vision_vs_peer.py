@@ -31,7 +31,6 @@ import torch
 from benchmarks._common import publish
 from luban.core.batch import Batch
 from luban.core.contracts import Mechanism, Model, Optimizer, Ports, Schedule
-from luban.data.held import Held
 from luban.data.preprocessor import Preprocessor
 from luban.engine.budget import Budget
 from luban.engine.fit import Plan, State, fit
@@ -40,7 +39,7 @@ from luban.engine.precision import Precision
 from luban.nn.losses import cross_entropy
 
 CLASSES, RATE, IMAGES = 10, 1e-4, 64
-LOOK = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Name: our model, side of the images, batch.
 NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {
     "resnet-18 at 64": ({"name": "resnet", "depth": 18}, 64, 32),
@@ -55,7 +54,7 @@ def images(side: int) -> list[dict[str, np.ndarray[Any, Any]]]:
     return [
         {
             "pixels": draw.integers(0, 256, (side, side, 3), dtype=np.uint8),
-            "label": np.int64(draw.integers(CLASSES)),
+            "label": np.asarray(draw.integers(CLASSES)),
         }
         for _ in range(IMAGES)
     ]
@@ -74,7 +73,8 @@ def clocks() -> np.ndarray[Any, Any]:
 def luban_steps(name: str, precision: str) -> Iterator[np.ndarray[Any, Any]]:
     """Train with Luban's loop and loader; yield what each step took, loading included."""
     fields, side, batch = NETWORKS[name]
-    look, held = Preprocessor((side, side), **LOOK), Held(images(side))
+    examples: Sequence[Any] = images(side)
+    look = Preprocessor((side, side), mean=MEAN, std=STD)
 
     def collate(examples: Sequence[Any]) -> Batch:
         pixels = look.normalised(np.stack([one["pixels"] for one in examples]))
@@ -91,7 +91,7 @@ def luban_steps(name: str, precision: str) -> Iterator[np.ndarray[Any, Any]]:
     optimizer = Optimizer.from_dict({"name": "adamw", "learning_rate": RATE})
     mechanism = Mechanism.from_dict("plain")
     loader = Loader(
-        view=lambda epoch: held, collate=collate, mechanism=mechanism, batch_size=batch, seed=0
+        view=lambda epoch: examples, collate=collate, mechanism=mechanism, batch_size=batch, seed=0
     )
     plan = Plan(
         loss=loss,
@@ -115,10 +115,11 @@ def trainer_steps(name: str, precision: str, steps: int, folder: str) -> np.ndar
     from transformers import TrainerCallback
 
     fields, side, batch = NETWORKS[name]
-    look, model = Preprocessor((side, side), **LOOK), Model.from_dict(fields)
+    look, model = Preprocessor((side, side), mean=MEAN, std=STD), Model.from_dict(fields)
     config = transformers.AutoConfig.for_model(**model.hf_config(ports(side)))
     torch.manual_seed(0)
-    network = transformers.AutoModelForImageClassification.from_config(config)
+    kind: Any = transformers.AutoModelForImageClassification
+    network = kind.from_config(config)
 
     def collate(examples: list[Any]) -> dict[str, torch.Tensor]:
         pixels = look.normalised(np.stack([one["pixels"] for one in examples]))
@@ -144,7 +145,8 @@ def trainer_steps(name: str, precision: str, steps: int, folder: str) -> np.ndar
         network, arguments, data_collator=collate, train_dataset=images(side), callbacks=[Clock()]
     )
     run.train()
-    return ends[-1] - ends[1]
+    taken: np.ndarray[Any, Any] = ends[-1] - ends[1]
+    return taken
 
 
 def compare(name: str, rounds: int, steps: int, folder: str) -> dict[str, Any]:

@@ -128,11 +128,12 @@ class AdaptiveBlock(nn.Module):
             x_BTD: The patches.
             told_BD: Time and class.
         """
-        told = self.told(told_BD)[:, None].chunk(6, 2)
+        told: tuple[Tensor, ...] = self.told(told_BD)[:, None].chunk(6, 2)
         looked_BTD: Tensor = self.self_attn(modulate(x_BTD, told[0], told[1]))
         x_BTD = x_BTD + told[2] * looked_BTD
         y_BTD: Tensor = self.mlp(modulate(x_BTD, told[3], told[4]))
-        return x_BTD + told[5] * y_BTD
+        x_BTD = x_BTD + told[5] * y_BTD
+        return x_BTD
 
 
 def modulate(x_BTD: Tensor, scale_B1D: Tensor, shift_B1D: Tensor) -> Tensor:

@@ -151,6 +151,13 @@ def _sound(seconds: float, pitch: float) -> str:
 
 _SOUNDS = [_sound(*form) for form in ((0.3, 300), (0.14, 500), (0.42, 800), (0.2, 1200))]
 
+#: Sizes of images, and the boxes on them.
+SIGHTS: list[tuple[tuple[int, int], list[list[float]]]] = [
+    ((24, 32), [[2, 3, 12, 20], [10, 2, 30, 22.5]]),
+    ((40, 20), []),
+    ((12, 16), [[0, 0, 16, 12], [4, 4, 8, 8], [3, 2, 9, 11]]),
+    ((50, 60), [[20, 20, 60, 50]]),
+]
 #: Records for a task: the first entry whose fields it can read.
 RECORDS: dict[str, list[dict[str, Any]]] = {
     "translation": [
@@ -215,14 +222,7 @@ RECORDS: dict[str, list[dict[str, Any]]] = {
             ],
             "_where": f"d:{row}",
         }
-        for row, (size, boxes) in enumerate(
-            [
-                ((24, 32), [[2, 3, 12, 20], [10, 2, 30, 22.5]]),
-                ((40, 20), []),
-                ((12, 16), [[0, 0, 16, 12], [4, 4, 8, 8], [3, 2, 9, 11]]),
-                ((50, 60), [[20, 20, 60, 50]]),
-            ]
-        )
+        for row, (size, boxes) in enumerate(SIGHTS)
     ],
     "image-generation": [
         {"image": picture(row), "label": "ab"[row % 2], "_where": f"g:{row}"} for row in range(5)

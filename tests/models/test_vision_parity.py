@@ -81,9 +81,10 @@ def fresh_hf(case: str, **more: Any) -> Any:
 
     fields = {key: value for key, value in OURS[case].items() if key != "name"} | more
     vit = case.startswith("vit")
-    config: Any = (transformers.ViTConfig if vit else transformers.ResNetConfig)(
-        **fields, **({"image_size": list(SIZE)} if vit and "image_size" not in more else {})
-    )
+    if vit:
+        fields = {"image_size": list(SIZE), **fields}
+    kind: Any = transformers.ViTConfig if vit else transformers.ResNetConfig
+    config = kind(**fields)
     config.num_labels = 3
     torch.manual_seed(1)
     hf = getattr(transformers, class_of(case))(config)
