@@ -138,13 +138,21 @@ class Component(Settings):
         if "kind" not in cls.__dict__ or not cls.kind:
             return handler(schema)
         options: list[dict[str, Any]] = [{"enum": registry.names(cls.kind)}]
+        if cls.kind in _describing:  # a component made of others of its kind
+            return {"anyOf": [*options, {"type": "object", "required": ["name"]}]}
+        _describing.add(cls.kind)
         for name in registry.names(cls.kind):
             found = registry.load(cls.kind, name, cls)
             option = handler.resolve_ref_schema(handler(found.__pydantic_core_schema__))
             option = {**option, "required": ["name", *option.get("required", [])]}
             option["properties"] = {"name": {"const": name}, **option.get("properties", {})}
             options.append(option)
+        _describing.remove(cls.kind)
         return {"anyOf": options}
+
+
+#: Kinds whose JSON Schema is being written.
+_describing: set[str] = set()
 
 
 def digest_of(data: Any) -> str:

@@ -123,5 +123,6 @@ _RULES: dict[str, Any] = {
     "minItems": _size(lambda n, bound: n >= bound, list),
     "maxItems": _size(lambda n, bound: n <= bound, list),
     "minLength": _size(lambda n, bound: n >= bound, str),
+    "minProperties": _size(lambda n, bound: n >= bound, dict),
     "pattern": _pattern,
 }
