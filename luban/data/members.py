@@ -147,15 +147,16 @@ def _in_tar(path: Path) -> Iterator[Member]:
             if plain:
                 make = partial(Media, where, path, info.offset_data, info.size)
             else:
-                make = partial(_streamed, tar, info, where)
+                make = partial(_streamed, path, tar, info, where)
             yield Member(name, where, make)
 
 
-def _streamed(tar: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> Media:
+def _streamed(path: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> Media:
     if info.size > _LIMIT:
         raise _too_large(where, info.size)
-    file: IO[bytes] | None = tar.extractfile(info)
-    return Media(where, file.read() if file else b"")
+    with _reading(path):  # whoever asks for it is not in ``_in_tar``
+        file: IO[bytes] | None = tar.extractfile(info)
+        return Media(where, file.read() if file else b"")
 
 
 def _in_zip(path: Path) -> Iterator[Member]:
@@ -187,7 +188,8 @@ def _unzipped(path: Path, info: zipfile.ZipInfo, where: str) -> Media:
         file.seek(start)
         packed = file.read(info.compress_size)
     try:
-        return Media(where, zlib.decompressobj(-15).decompress(packed, info.file_size))
+        most = max(1, info.file_size)  # 0 would be no bound, for a file that lies about its size
+        return Media(where, zlib.decompressobj(-15).decompress(packed, most))
     except zlib.error:
         return Media(where, b"")  # what decodes it says that it is damaged
 
