@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeAlias
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from luban.core.contracts import Augmentation, Example, Examples, Record, Task
 from luban.data.audio import decode
+from luban.data.augmentations.speed import Speed
 from luban.data.augmented import Augmented
 from luban.data.media import Media, media_in
 from luban.data.mel import LogMel, Scale, filters
@@ -86,8 +88,10 @@ class SoundTask(Task, ABC):
 
     @property
     def longest(self) -> int:
-        """Frames of the longest recording that is accepted."""
-        return int(self.mel.frames(int(self.max_seconds * self.sampling_rate) + 1))
+        """Frames of the longest recording that is accepted, at its slowest in training."""
+        slowest = min((a.min_speed for a in self.augmentations if isinstance(a, Speed)), default=1)
+        samples = int(self.max_seconds * self.sampling_rate) + 1
+        return int(self.mel.frames(math.ceil(samples / slowest)))
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a record without its answer."""

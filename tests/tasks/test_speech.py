@@ -229,6 +229,17 @@ def test_what_speed_made_too_short_does_not_count() -> None:
     )
 
 
+def test_the_longest_recording_fits_the_model_however_slow_it_becomes() -> None:
+    speed = {"name": "speed", "min_speed": 0.7, "max_speed": 1.0}
+    longest = [{"audio": np.ones(2 * RATE, np.int16), "text": "lo"}] * 8
+    learned = task(max_seconds=2, augmentations=[speed]).learn(longest)
+    view = learned.view(Held(learned.encode_batch(longest)), 0, 0)
+    batch = learned.collate([view[row] for row in range(8)])
+    assert batch.inputs["attention_mask"].sum(1).max() > 230  # of 201 frames as it was
+    module = Model.from_dict(CONFORMER).build(learned.ports())
+    assert learned.loss(module, batch).sums.isfinite().all()
+
+
 def test_files_of_any_rate_and_the_server_agree() -> None:
     """What is sent as base64 is heard as the file is."""
     import base64
