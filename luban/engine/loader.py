@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from luban.core.batch import Batch
 from luban.core.contracts import Example, Mechanism, Pool
 from luban.core.errors import DataError
 from luban.engine.world import World
+
+_LINGER = 30  #: seconds that a worker goes on after it was told to stop
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class Loader:
             sampler=count(start),
             num_workers=self.workers,
             collate_fn=_as_it_is,
+            worker_init_fn=_outlive,
             generator=torch.Generator(),  # the global one belongs to training
         )
 
@@ -119,3 +123,9 @@ class _Steps(Dataset[list[Batch]]):
 
 def _as_it_is(batches: list[Batch]) -> list[Batch]:
     return batches
+
+
+def _outlive(_: int) -> None:
+    """Let a worker live on when all processes are told to stop: a step is finished, and saved."""
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: signal.alarm(_LINGER))

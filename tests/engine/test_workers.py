@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -78,3 +81,18 @@ def test_no_epoch_shows_the_same_but_each_shows_it_again() -> None:
 def test_the_error_of_a_worker_is_ours() -> None:
     with pytest.raises(DataError, match="no training examples"):
         next(loader(1, lambda epoch: []).batches())
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_workers_live_on_when_all_processes_are_told_to_stop(kind: signal.Signals) -> None:
+    before = set(multiprocessing.active_children())
+    batches = loader(1).batches()
+    next(batches)  # it has begun, and so handles signals
+    [worker] = set(multiprocessing.active_children()) - before
+    assert worker.pid is not None
+    os.kill(worker.pid, kind)
+    for _ in range(6):  # more than was prepared before
+        assert next(batches)
+    assert worker.is_alive()
+    batches.close()
+    assert not worker.is_alive()
