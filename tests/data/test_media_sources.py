@@ -292,6 +292,18 @@ def test_arrays_by_field_and_file(tmp_path: Path) -> None:
         rows(source("arrays", {"image": str(tmp_path / "o.npy")}))
 
 
+def test_damaged_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "f.npy", np.asfortranarray(np.zeros((4, 2, 3), np.uint8)))
+    write(tmp_path, {"f.npy": (tmp_path / "f.npy").read_bytes()[:-1]})
+    with pytest.raises(DataError, match="ends early"):
+        rows(source("arrays", {"image": str(tmp_path / "f.npy")}))
+    write(tmp_path, {"a.npz": b"PK\x05\x06" + b"\1" * 18, "i": b"\0\0\x08\3" + b"\xff" * 12})
+    with pytest.raises(DataError, match="damaged"):
+        source("arrays", str(tmp_path / "a.npz")).splits()
+    with pytest.raises(DataError, match="ends early"):
+        rows(source("idx", {"image": str(tmp_path / "i")}))
+
+
 def test_rows_that_name_files(tmp_path: Path) -> None:
     write(tmp_path, {"p/1.png": png(9), "t.csv": "file,kind\n1.png,cat\n"})
     found = source(

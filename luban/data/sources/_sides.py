@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -16,6 +17,7 @@ from luban.data.media import Array
 from luban.data.split import SPLITS
 
 _ABSENT = object()
+_LIMIT = 1 << 30  #: bytes of one item
 
 
 def by_split(path: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -70,9 +72,9 @@ def rows_of(file: Any, dtype: np.dtype[Any], shape: tuple[int, ...], where: Path
     Raises:
         DataError: if the file ends early.
     """
-    size = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape[1:]) * dtype.itemsize
     for number in range(shape[0]):
-        data = file.read(size)
+        data = file.read(size) if size <= _LIMIT else b""  # no item is so large: a damaged head
         if len(data) < size:
             raise DataError(
                 "this file ends early.", where=f"{where}:{number + 1}", expected=f"{shape[0]} items"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,8 +90,11 @@ class Arrays(Source):
         """Return the same for one file."""
         if not zipfile.is_zipfile(path):
             return {"train": {"image": (path, "")}}
-        with zipfile.ZipFile(path) as archive:
-            names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+        except zipfile.BadZipFile as error:
+            raise DataError(f"this file is damaged ({error}).", where=path) from None
         if self.fields:
             return {"train": {f: (path, _known(name, names)) for f, name in self.fields.items()}}
         found: dict[str, dict[str, tuple[Path, str]]] = {}
@@ -135,7 +140,7 @@ def _items(path: Path, name: str) -> Iterator[Any]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as inner:
             yield from _array(inner, path)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"this file is damaged ({error}).", where=path) from None
 
 
@@ -157,7 +162,9 @@ def _array(file: Any, path: Path) -> Iterator[Any]:
             fix="save it with an ordinary dtype: reading objects would run code.",
         )
     if fortran and len(shape) > 1:
-        data = np.frombuffer(file.read(), dtype)
-        yield from map(plain, data.reshape(shape, order="F"))
+        data, size = file.read(), math.prod(shape) * dtype.itemsize
+        if len(data) < size:
+            raise DataError("this file ends early.", where=path, expected=f"{shape[0]} items")
+        yield from map(plain, np.frombuffer(data[:size], dtype).reshape(shape, order="F"))
         return
     yield from rows_of(file, dtype, shape, path)
