@@ -16,27 +16,34 @@ from luban.inference.images import Image
 _GAP = 2  #: pixels between the images of a sheet
 
 
-def write_images(path: Path, images: Sequence[Image], *, force: bool = False) -> list[Path]:
-    """Write images, and return the files: one if ``path`` ends in ``.png``, else one for each.
+def files_for(path: Path, count: int, *, force: bool = False) -> list[Path]:
+    """Return where images go: one file if ``path`` ends in ``.png``, else one for each.
 
     Raises:
-        RunError: if there is such a file and ``force`` is not set, or the place is no folder.
+        RunError: if there is such a file and ``force`` is not set, or ``path`` cannot be a folder.
     """
     if path.suffix.lower() == ".png":
-        files = {path: images[0] if len(images) == 1 else sheet_of(images)}
+        files = [path]
     elif path.suffix:
         raise RunError("images are written as PNG.", where=path, fix="--output NAME.png, or FOLDER")
+    elif path.is_file():
+        raise RunError("this is a file, not a folder.", where=path, fix="another --output.")
     else:
-        width = len(str(len(images)))
-        files = {path / f"{i:0{width}}.png": image for i, image in enumerate(images, 1)}
+        width = len(str(count))
+        files = [path / f"{number:0{width}}.png" for number in range(1, count + 1)]
     taken = [file for file in files if file.exists()]
     if taken and not force:
         raise RunError(
             "there is a file by that name.", where=taken[0], fix="another --output, or --force."
         )
-    for file, image in files.items():
+    return files
+
+
+def write_images(files: Sequence[Path], images: Sequence[Image]) -> None:
+    """Write images, each to its file, or all to one as a sheet."""
+    made = images if len(files) == len(images) else [sheet_of(images)]
+    for file, image in zip(files, made, strict=True):
         write_atomic(file, to_png(image))
-    return list(files)
 
 
 def sheet_of(images: Sequence[Image]) -> Image:

@@ -83,6 +83,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "none": (["-n", "0", "--output", "a.png"], "1 or more"),
     "another format": (["--output", "a.jpg"], "PNG"),
     "a file that is there": (["--output", "there.png"], "--force"),
+    "a file for a folder": (["--output", "there"], "not a folder"),
     "what is for text": (["--temperature", "0.5", "--output", "a.png"], "--seed"),
     "a stop": (["--stop", "x", "--output", "a.png"], "--seed"),
     "a seed below 0": (["--seed", "-1", "--output", "a.png"], "seed"),
@@ -91,12 +92,21 @@ REFUSED: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize(("arguments", "what"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_done_is_said(run: Path, arguments: list[str], what: str) -> None:
-    Path("there.png").write_bytes(b"mine")
+    for name in ("there", "there.png"):
+        Path(name).write_bytes(b"mine")
     said = luban("generate", run, *arguments)
     assert said.code == 2
     assert what in said.err
     assert "Traceback" not in said.err
     assert Path("there.png").read_bytes() == b"mine"
+
+
+def test_nothing_is_made_that_cannot_be_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(ImageMaker, "make", lambda *asked: made.append(asked))
+    Path("there.png").write_bytes(b"mine")
+    assert luban("generate", run, "--output", "there.png").code == 2
+    assert not made
 
 
 def test_other_verbs_point_here(run: Path) -> None:

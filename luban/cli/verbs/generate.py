@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from luban.cli.console import Terminal
-from luban.cli.images import write_images
+from luban.cli.images import files_for, write_images
 from luban.cli.sampling import sampling_options, sampling_params
 from luban.core.errors import RequestError, RunError
 from luban.inference.images import ImageMaker
@@ -93,10 +93,10 @@ def _draw(maker: ImageMaker, run: Run, args: argparse.Namespace) -> int:
         raise RequestError("there is nothing to make.", where="-n", expected="1 or more")
     label = maker.label_of(args.prompt)
     seed = secrets.randbits(31) if args.seed is None else args.seed
-    images = list(chain.from_iterable(maker.make(label, args.n, seed)))
-    files = [str(file) for file in write_images(args.output, images, force=args.force)]
+    files = files_for(args.output, args.n, force=args.force)  # before there is work to lose
+    write_images(files, list(chain.from_iterable(maker.make(label, args.n, seed))))
     if args.json:
-        said = {"label": label, "seed": seed, "files": files}
+        said = {"label": label, "seed": seed, "files": [str(file) for file in files]}
         print(json.dumps(said, ensure_ascii=False))
     else:
         run.say(f"{args.n} of {label or 'anything'}, seed {seed}: {args.output}")
