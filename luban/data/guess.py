@@ -14,7 +14,7 @@ from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.data import forms
 from luban.data.files import bare_suffix, open_text
-from luban.data.media import Media
+from luban.data.media import Media, holds_media, media_size
 from luban.data.media_forms import media_layout
 from luban.data.members import field_of
 from luban.data.records import own_fields, text_of
@@ -57,6 +57,8 @@ def guess(path: str) -> Found:
         place = Path(path).expanduser()
         rows = _rows_that_name(place) if media[0]["name"] == "files" and place.is_dir() else None
         return _of_media(rows or media[0], media[1])
+    if rows := _rows_that_name(Path(path).expanduser()):
+        return _of_media(rows, Source.from_dict(rows).files())
     source, files = forms.layout(path)
     facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
     facts["bytes"] = sum(map(_unpacked, files))
@@ -66,6 +68,8 @@ def guess(path: str) -> Found:
         if facts["encoding"] != "utf-8":
             source["encoding"] = facts["encoding"]
     source |= _arguments(source["name"], files[0], facts.get("encoding", "utf-8"))
+    if any(map(holds_media, next(_records(source), {}).values())):
+        return _of_media(source, files)
     counts, sample = _look(source, facts["bytes"])
     if source["name"] != "text" and sample:
         facts["fields"] = list(own_fields(sample[0]))
@@ -84,22 +88,27 @@ def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
         records += 1
         if number % stride == 0:
             sample.append(record)
-            held += sum(len(v.source) for v in record.values() if _in_memory(v))
+            held += _held(record)
         if len(sample) > 1 and (len(sample) > _SAMPLE_MEDIA or held > _SAMPLE_BYTES):
             sample, stride = sample[::2], 2 * stride
-            held = sum(len(v.source) for r in sample for v in r.values() if _in_memory(v))
+            held = sum(map(_held, sample))
     facts |= {"records": records, "estimated": False}
     facts["fields"] = list(own_fields(sample[0])) if sample else []
     return Found(source, facts, sample)
 
 
-def _rows_that_name(folder: Path) -> dict[str, Any] | None:
-    """Return the source of the one table in a folder whose rows name the files beside it."""
-    tables = [f for f in sorted(folder.iterdir()) if bare_suffix(f) in _TABLES and f.is_file()]
-    if len(tables) != 1 or tables[0].name.startswith("metadata."):
+def _rows_that_name(path: Path) -> dict[str, Any] | None:
+    """Return the source of a table, or of the one in a folder, whose rows name files near it."""
+    folder = path if path.is_dir() else path.parent
+    beside = sorted(folder.iterdir()) if path.is_dir() else [path]
+    tables = [f for f in beside if bare_suffix(f) in _TABLES and f.is_file()]
+    if len(tables) != 1 or (path.is_dir() and tables[0].name.startswith("metadata.")):
         return None
     source: dict[str, Any] = {"name": forms.form_of(tables[0]), "path": str(tables[0])}
-    source |= _arguments(source["name"], tables[0], "utf-8")
+    encoding = "utf-8" if source["name"] == "parquet" else forms.encoding_of(tables[0])
+    if encoding != "utf-8":
+        source["encoding"] = encoding
+    source |= _arguments(source["name"], tables[0], encoding)
     rows = list(islice(_records(source), 20))
     near = [folder, *(f for f in sorted(folder.iterdir()) if f.is_dir())]
     for name in own_fields(rows[0]) if rows else ():
@@ -107,12 +116,18 @@ def _rows_that_name(folder: Path) -> dict[str, Any] | None:
         field = field_of(str(values[0]))
         for root in near if field and all(isinstance(value, str) for value in values) else ():
             if all((root / str(value)).is_file() for value in values):
-                return {**source, "fields": {field: name}, "media": {field: str(root)}}
+                place = "" if root == folder else str(root)
+                return {**source, "fields": {field: name}, "media": {field: place}}
     return None
 
 
-def _in_memory(value: Any) -> bool:
-    return isinstance(value, Media) and isinstance(value.source, bytes)
+def _held(record: Record) -> int:
+    """Return how many bytes of images and recordings a record holds itself."""
+    return sum(
+        media_size(value)
+        for value in record.values()
+        if holds_media(value) and not (isinstance(value, Media) and isinstance(value.source, Path))
+    )
 
 
 def _arguments(form: str, path: Path, encoding: str) -> dict[str, Any]:

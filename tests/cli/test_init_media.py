@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from PIL import Image
@@ -51,6 +53,25 @@ def table() -> str:
         photograph(f"pets/images/{number}.jpg", number)
     Path("pets/labels.csv").write_text("\n".join(["picture,class", *rows, ""]))
     return "pets"
+
+
+def table_alone() -> str:
+    rows = [f"pics/{number}.png,{('Kätzchen', 'dog')[number % 2]},ok" for number in range(COUNT)]
+    for number in range(COUNT):
+        photograph(f"pics/{number}.png", number)
+    lines = "\n".join(["image_path,kind,note", *rows, ""])
+    Path("all.csv").write_text(lines, encoding="latin-1")
+    return "all.csv"
+
+
+def parquet() -> str:
+    rows = []
+    for number in range(COUNT):
+        photograph("one.png", number)
+        image = {"bytes": Path("one.png").read_bytes(), "path": "one.png"}
+        rows.append({"image": image, "label": number % 2})
+    pq.write_table(pa.Table.from_pylist(rows), "hf.parquet")
+    return "hf.parquet"
 
 
 def coco() -> str:
@@ -126,6 +147,8 @@ def transcripts() -> str:
 DATA: dict[str, tuple[Callable[[], str], str, str]] = {
     "photos": (photos, "files", "image-classification"),
     "table": (table, "csv", "image-classification"),
+    "table alone": (table_alone, "csv", "image-classification"),
+    "parquet": (parquet, "parquet", "image-classification"),
     "coco": (coco, "coco", "object-detection"),
     "voc": (voc, "voc", "object-detection"),
     "yolo": (yolo, "yolo", "object-detection"),
