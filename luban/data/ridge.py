@@ -8,7 +8,7 @@ import numpy as np
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_CHUNK = 1024  #: images at once, to bound memory
+_AT_ONCE = 4_000_000  #: values of images looked at together, to bound memory
 _LARGEST = 50_000  #: images learned from
 
 
@@ -53,11 +53,12 @@ class Ridge:
         images = pixels.reshape(count, -1, *pixels.shape[1:])
         answers = labels.reshape(count, -1)
         step = -(-count // _LARGEST)
+        stride = step * max(1, _AT_ONCE // max(1, images[:1].size))
         gram: Any = 0.0
         cross: Any = 0.0
-        for start in range(0, count, _CHUNK * step):
-            inputs = self._inputs(images[start : start + _CHUNK * step : step])
-            part = answers[start : start + _CHUNK * step : step]
+        for start in range(0, count, stride):
+            inputs = self._inputs(images[start : start + stride : step])
+            part = answers[start : start + stride : step]
             truth = np.eye(classes)[part[:, 0]] if part.shape[1] == 1 < classes else part
             gram, cross = gram + inputs.T @ inputs, cross + inputs.T @ truth
         slopes = np.full(len(gram), penalty * -(-count // step))
