@@ -95,6 +95,14 @@ class ImageTask(Task, ABC):
             raise ValueError("an image has at least one pixel")
         return size
 
+    @field_validator("augmentations")
+    @classmethod
+    def _of_images(cls, augmentations: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
+        for one in augmentations:
+            if one.changes != "pixels":
+                raise ValueError(f"{one.name} does not change images")
+        return augmentations
+
     def learn_look(self, images: Sequence[Found]) -> Self:
         """Return this task with all that training images must tell.
 

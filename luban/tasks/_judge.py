@@ -60,6 +60,13 @@ class Judge:
                 expected="a run of image-classification",
                 got=f"{path}: a run of {task.name}",
             )
+        if ports.problem.startswith("multi"):
+            raise RecipeError(
+                "the judge gives an image any number of labels.",
+                where="task.judge",
+                expected="a run in which every image has one label",
+                got=path,
+            )
         name = folder.resolve().parent.name if folder.name == "model" else folder.name
         return cls(name, task, module)
 

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from luban.core.contracts import Model, Task
 from luban.core.errors import DataError, RecipeError
 from luban.data.held import Held
+from luban.engine.saved import write_saved
 from luban.inference.images import ImageMaker
+from luban.tasks._judge import Judge
 from luban.tasks.image_generation import ImageGeneration, blurred
 from tests.contracts.test_contracts import picture
 from tests.life import done, luban
@@ -166,6 +168,22 @@ REFUSED: dict[str, tuple[dict[str, Any], list[dict[str, Any]], str]] = {
 def test_what_cannot_be_learned_is_said(fields: Any, records: Any, what: str) -> None:
     with pytest.raises((DataError, RecipeError), match=what):
         Task.from_dict({"name": "image-generation", **fields}).learn(records)
+
+
+def test_a_judge_says_one_label(tmp_path: Path) -> None:
+    listed = [{**one, "label": [one["label"]]} for one in bars(6)]
+    task = Task.from_dict({"name": "image-classification"}).learn(listed)
+    model = Model.from_dict({"name": "cnn", "hidden_sizes": [8]})
+    write_saved(tmp_path, task, model, model.build(task.ports()))
+    with pytest.raises(RecipeError, match="any number of labels"):
+        Judge.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["image-classification", "image-generation"])
+@pytest.mark.parametrize("augmentation", ["noise", "spec-augment"])
+def test_images_are_not_changed_by_what_changes_sound(name: str, augmentation: str) -> None:
+    with pytest.raises(RecipeError, match="does not change images"):
+        Task.from_dict({"name": name, "augmentations": [augmentation]})
 
 
 def test_an_image_without_label_is_refused_where_others_have_one() -> None:
