@@ -21,6 +21,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", "
 
 _FULL = 32768  #: a sample of 1.0
 _HOUR = 3600.0
+_BLOCK = 1 << 16  #: samples of each channel that are read at once
 _STREAMED = (0, 0x7FFFFFFF, 0xFFFFFFFF)  #: sizes that encoders write who cannot go back
 
 
@@ -102,7 +103,7 @@ _MAGIC = re.compile(
 
 
 def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
-    """Return samples (T, C), int16 if the file has no finer ones, and their rate."""
+    """Return samples of one channel (T,), int16 if the file has no finer ones, and their rate."""
     data, name, soundfile = recording.read(), recording.name, _soundfile()
     _refuse_cut(data, name)
     try:
@@ -110,7 +111,11 @@ def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
             rate, frames = int(file.samplerate), int(file.frames)
             _refuse_long(frames / rate, max_seconds, name)
             whole = file.subtype in ("PCM_16", "PCM_U8", "PCM_S8")
-            samples: Array = file.read(dtype="int16" if whole else "float32", always_2d=True)
+            kind, parts = "int16" if whole else "float32", [np.zeros(0, np.int16)]
+            # A small file can hold many channels of silence: they are never in memory together.
+            while len(part := file.read(_BLOCK, dtype=kind, always_2d=True)):
+                parts.append(_mono(part))
+            samples = np.concatenate(parts[1:] or parts)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _unreadable(name, error) from None
     if len(samples) < frames:

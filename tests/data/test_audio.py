@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,17 @@ def test_what_is_too_long_is_refused_before_it_is_decoded() -> None:
     assert not isinstance(told.value, UnreadableError)
     with pytest.raises(DataError, match="too long"):
         decode(TONE, RATE, max_seconds=0.4)
+
+
+def test_many_channels_of_silence_do_not_fill_the_memory() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.ones((700_000, 8), np.int16), 96_000, format="FLAC")
+    assert len(file.getvalue()) < 50_000
+    tracemalloc.start()
+    assert (decode(Media("quiet.flac", file.getvalue()), 96_000) == 1).all()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6, "in single precision all channels are 22e6"
 
 
 def test_how_long_it_is_without_decoding() -> None:
