@@ -15,8 +15,8 @@ from luban.data.dataset import Data
 from luban.data.store import Progress, Store
 
 _HELPERS = (
-    "audio.py", "catalogue.yaml", "files.py", "media.py", "records.py", "scripts.py",
-    "images.py", "store.py",
+    "audio.py", "catalogue.yaml", "files.py", "images.py", "media.py", "members.py",
+    "preprocessor.py", "records.py", "scripts.py", "store.py",
 )  # fmt: skip
 
 
