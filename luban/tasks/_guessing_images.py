@@ -6,53 +6,135 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from luban.core.contracts import Guess, Record
-from luban.core.errors import LubanError
+from luban.core.errors import DataError, LubanError
 from luban.data.images import decode
-from luban.data.media import holds_media, media_in
+from luban.data.media import Array, holds_media, media_in
 from luban.tasks._guessing import LABELS, classes_in, columns_of, last_of
+from luban.tasks._objects import objects_of
 
 _TRIED = 8  #: values of a field that must be images
 _SMALL = 64  #: pixels a side, up to which a plain network of few layers does
+_LARGE = 320  #: pixels of the longer side that a detector sees
+_UNIT = 4  #: what sides of the images that are made must be multiples of
 
 
 def guess_classes(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a classifier: an image beside a field of few distinct values."""
     fields = columns_of(sample)
-    image = next((name for name, column in fields.items() if _sides(name, column)), None)
+    image, images = _image(fields)
     found = [(name, k) for name, column in fields.items() if (k := classes_in(column))]
     named = [item for item in found if last_of(item[0]) in LABELS]
-    if image is None or not (named or found):
+    if not images or not (named or found):
         return None
     label, classes = min(named or found, key=lambda item: item[1])
-    sides = _sides(image, fields[image])
-    small = max(sides) <= _SMALL
+    small = max(max(pixels.shape) for pixels in images) <= _SMALL
     names = {"image": image, "label": label}
     return Guess(
         confidence=0.95 if named else 0.7,
         fields={ours: theirs for ours, theirs in names.items() if ours != theirs},
-        task={
-            **({} if small else {"image_size": 128}),
-            "augmentations": [{"name": "crop", "padding": 2}, "flip"]
-            if small
-            else ["resized-crop", "flip"],
-        },
+        task=_small(images) if small else _LARGER,
         model={"name": "cnn"} if small else {"name": "resnet"},
+        train=_train(len(sample), *((64, 2000, 0.003) if small else (32, 1500, 0.001))),
         why=f"{label!r} has {classes} values beside the image {image!r}",
     )
 
 
-def _sides(name: str, column: list[Any]) -> list[int]:
-    """Return the larger side of some images of a column; empty if it is none of images."""
+def guess_objects(sample: Sequence[Record]) -> Guess | None:
+    """Return the guess of a detector: an image beside a list of objects with boxes."""
+    if not sample or not all(holds_media(record.get("image")) for record in sample):
+        return None
+    try:
+        found = [len(objects_of(record)[0]) for record in sample]
+    except DataError:
+        return None
+    return Guess(
+        confidence=0.95,
+        task={
+            **_seen(_images("image", [record["image"] for record in sample])),
+            "augmentations": ["zoom", "flip", "colour"],
+        },
+        model={"name": "fcos"},
+        train={**_train(len(sample), 8, 2000, 0.002), "max_grad_norm": 5.0, "ema_decay": 0.99},
+        why=f"images with {sum(found) / len(found):.1f} boxes each",
+    )
+
+
+def guess_makers(sample: Sequence[Record]) -> Guess | None:
+    """Return the guess of a model that makes images: there are some, whatever else there is."""
+    fields = columns_of(sample)
+    image, images = _image(fields)
+    if not images:
+        return None
+    labelled = "label" in fields and classes_in(fields["label"]) > 0
+    height, width = (max(_UNIT, round(side / _UNIT) * _UNIT) for side in _median(images, _SMALL))
+    return Guess(
+        confidence=0.4,
+        fields={"image": image} if image != "image" else {},
+        task={"image_size": [height, width], **({"guidance_scale": 2.0} if labelled else {})},
+        model={"name": "unet", "block_out_channels": [32, 64], "patch_size": 2},
+        train={
+            **_train(len(sample), 32, 4000, 0.001),
+            "ema_decay": 0.99,
+            "load_best_model_at_end": False,
+        },
+        why=f"the image {image!r} can be learned to be made",
+    )
+
+
+_LARGER: dict[str, Any] = {"image_size": 128, "augmentations": ["resized-crop", "flip"]}
+
+
+def _small(images: Sequence[Array]) -> dict[str, Any]:
+    """Return what to do with small images: grey ones may be digits, which mirrors would change."""
+    coloured = any((pixels[..., :1] != pixels).any() for pixels in images)
+    return {"augmentations": [{"name": "crop", "padding": 2}, *(["flip"] if coloured else [])]}
+
+
+def _seen(images: Sequence[Array]) -> dict[str, Any]:
+    """Return height and width for a detector, in the proportion that the images have mostly."""
+    sides = [max(32, round(side / 16) * 16) for side in _median(images, _LARGE)] if images else []
+    return {"image_size": sides} if sides else {}
+
+
+def _median(images: Sequence[Array], most: int) -> tuple[float, float]:
+    """Return the usual height and width, made smaller so that neither exceeds ``most``."""
+    height, width = np.median([pixels.shape[:2] for pixels in images], axis=0)
+    scale = min(1.0, most / max(height, width))
+    return float(height * scale), float(width * scale)
+
+
+def _train(examples: int, batch_size: int, steps: int, learning_rate: float) -> dict[str, Any]:
+    """Return a training of so many steps; of fewer where that were more than 200 epochs."""
+    steps = min(steps, max(100, 200 * examples // batch_size))
+    return {
+        "max_steps": steps,
+        "batch_size": batch_size,
+        "optimizer": {"name": "adamw", "learning_rate": learning_rate},
+        "schedule": {"name": "cosine", "warmup_ratio": 0.1},
+        "eval_steps": steps // 10,
+    }
+
+
+def _image(fields: dict[str, list[Any]]) -> tuple[str, list[Array]]:
+    """Return the first field that holds images, and some of these; no images if none does."""
+    found = ((name, _images(name, column)) for name, column in fields.items())
+    return next(((name, images) for name, images in found if images), ("", []))
+
+
+def _images(name: str, column: list[Any]) -> list[Array]:
+    """Return some images of a column; none if it is one of other things."""
     if not all(holds_media(value) for value in column):
         return []
-    sides: list[int] = []
+    images: list[Array] = []
     for value in islice(column, _TRIED):
         try:
             media = media_in({name: value}, name)
             if media is None:
                 return []
-            sides.append(max(decode(media, 3).shape[:2]))
+            images.append(decode(media, 3))
         except LubanError:  # one may be damaged
             continue
-    return sides
+    return images

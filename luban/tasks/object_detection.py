@@ -27,13 +27,13 @@ from luban.core.contracts import (
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.images import Placement, decode, fit, place
-from luban.data.media import holds_media
 from luban.data.preprocessor import Sample
 from luban.metrics._detections import hits
 from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
 from luban.nn.detection import boxes_at
 from luban.nn.detection_loss import detection_loss
+from luban.tasks._guessing_images import guess_objects
 from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
 from luban.tasks._learned import read_learned
 from luban.tasks._objects import (
@@ -146,17 +146,7 @@ class ObjectDetection(ImageTask):
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
         """Read records that have an image and a list of objects with boxes."""
-        if not sample or not all(holds_media(record.get("image")) for record in sample):
-            return None
-        try:
-            found = [len(objects_of(record)[0]) for record in sample]
-        except DataError:
-            return None
-        return Guess(
-            confidence=0.95,
-            model={"name": "fcos"},
-            why=f"images with {sum(found) / len(found):.1f} boxes each",
-        )
+        return guess_objects(sample)
 
     def encode(self, record: Record) -> Example:
         """Return pixels, the image's own height and width, and boxes within the pixels.

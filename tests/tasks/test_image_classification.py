@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge as SkRidge
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Record, Task
+from luban.core.contracts import Model, Record, Stage, Task
 from luban.core.errors import DataError, RecipeError, RunError, UnreadableError
 from luban.data import preprocessor
 from luban.data.held import Held
@@ -444,11 +444,25 @@ def test_records_with_images_are_recognised() -> None:
     assert (found.model, found.task["image_size"]) == ({"name": "resnet"}, 128)
     Model.from_dict(found.model)
     assert task(**found.task).augmentations
+    assert "flip" in guess.task["augmentations"]
+    grey = [{**row, "picture": pixels(0)[..., :1]} for row in rows]  # digits have no mirror image
+    assert (made := ImageClassification.recognise(grey)) is not None
+    assert "flip" not in made.task["augmentations"]
     damaged = [{**row, "picture": Media("x", b"?")} for row in rows]
     assert ImageClassification.recognise(damaged) is None
     assert ImageClassification.recognise([{"text": "a b", "label": "c"}] * 20) is None
     assert ImageClassification.recognise([{"image": pixels(0)}] * 20) is None
     assert ImageClassification.recognise([]) is None
+
+
+def test_few_images_are_seen_often_and_many_seldom() -> None:
+    for rows, steps in ((20, 125), (100, 625), (1000, 1500)):
+        records = [{"image": pixels(0, 100, 80), "label": row % 2} for row in range(rows)]
+        guess = ImageClassification.recognise(records)
+        assert guess is not None
+        Stage.from_dict({"name": "train", **guess.train})
+        assert guess.train["max_steps"] == steps
+        assert 10 <= guess.train["eval_steps"] <= steps // 10
 
 
 def test_base64_is_read_as_json_brings_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from luban.core.contracts import Draw, Model, Record
+from luban.core.contracts import Draw, Model, Record, Stage, Task
 from luban.core.errors import DataError, LubanError, RecipeError, UnreadableError
 from luban.data.augmentations.crop import Crop
 from luban.data.augmentations.flip import Flip
@@ -231,6 +231,13 @@ def test_it_is_recognised_and_shown() -> None:
     guess = ObjectDetection.recognise([{**s, "image": s["image"]} for s in SCENES])
     assert guess is not None
     assert guess.model["name"] == "fcos"
+    made = Task.from_dict({"name": "object-detection", **guess.task})
+    assert isinstance(made, ObjectDetection)
+    assert made.image_size == (80, 80)
+    assert Stage.from_dict({"name": "train", **guess.train}).essence()["max_steps"] == 200
+    wide = [{"image": np.zeros((600, 1200, 3), np.uint8), "objects": []}] * 9
+    assert (found := ObjectDetection.recognise(wide)) is not None
+    assert found.task["image_size"] == [160, 320]
     assert ObjectDetection.recognise([{"text": "a", "objects": []}]) is None
     assert ObjectDetection.recognise([{"image": SCENES[0]["image"], "objects": 3}]) is None
     task = ObjectDetection(image_size=64).learn(SCENES)

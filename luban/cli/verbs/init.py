@@ -22,6 +22,7 @@ from luban.data.media import holds_media
 from luban.data.records import opened, own_fields
 
 _WIDTH = 100
+_FEW = 1000  #: records, below which more of them are held out
 #: What a training does unless the task knows better.
 _TRAIN = {
     "num_train_epochs": 5,
@@ -109,6 +110,10 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
     if others:
         lines.append(f"# Read so because {chosen.why}; it could also be {', '.join(others)}.")
     as_they_are = _has_places(found) or any(map(holds_media, found.sample[0].values()))
+    # Of few records a twentieth measures nothing; running text is divided by its length.
+    few = facts["records"] < _FEW and "_document" not in found.sample[0]
+    share = 0.15 if few else 0.05
+    split = f"{{validation: {share}, test: {share}}}"
     cleaners = "[exact-duplicates]" if as_they_are else "[unicode, exact-duplicates]"
     lines += [
         f"name: {name}",
@@ -117,7 +122,7 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
         "data:",
         *_source(_renamed(found.source, chosen.fields)),
         f"  cleaners: {cleaners}",
-        "  split: {validation: 0.05, test: 0.05}  # by: auto; record, file, group or position",
+        f"  split: {split}  # by: auto; record, file, group or position",
     ]
     lines += _section("task", {"name": task, **chosen.task}, Task)
     lines += _section("model", chosen.model, Model)
