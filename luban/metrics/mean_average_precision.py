@@ -59,8 +59,6 @@ class MeanAveragePrecision(Metric):
     def reduce(self, rows: Array) -> float:
         """Return the mean; 0 where no class occurs."""
         curves = self._curves(rows, OVERLAPS[:1] if self.overlap == "50" else OVERLAPS)
-        if self.only is not None:
-            curves = {name: curve for name, curve in curves.items() if name == self.only}
         return float(np.mean([curve.mean() for curve in curves.values()])) if curves else 0.0
 
     def draw(self, axes: Any, rows: Array) -> bool:
@@ -77,7 +75,7 @@ class MeanAveragePrecision(Metric):
         return True
 
     def _curves(self, rows: Array, overlaps: Array) -> dict[str, Array]:
-        """Return precision at ``RECALLS`` for each class that occurs, (T, 101)."""
+        """Return precision at ``RECALLS`` for each class asked for that occurs, (T, 101)."""
         width = self.max_detections * _KEPT
         found = rows[:, :width].reshape(-1, _KEPT)
         found = found[found[:, 0] >= 0]
@@ -86,7 +84,7 @@ class MeanAveragePrecision(Metric):
         right = (bits >> np.arange(len(overlaps))[:, None] & 1).astype(bool)
         curves = {}
         for number, name in enumerate(self.classes):
-            if there[number]:
+            if there[number] and self.only in (None, name):
                 mine = found[:, 1] == number
                 curves[name] = precision_at_recalls(found[mine, 0], right[:, mine], there[number])
         return curves
