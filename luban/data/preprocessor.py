@@ -98,9 +98,12 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        mean, std = (0.0,) * 3, (1.0,) * 3
+        if config.get("do_normalize", True):
+            mean, std = config["image_mean"], config["image_std"]
         found: dict[str, Any] = {
-            "mean": tuple(float(value) for value in config["image_mean"]),
-            "std": tuple(float(value) for value in config["image_std"]),
+            "mean": tuple(float(value) for value in mean),
+            "std": tuple(float(value) for value in std),
             **_geometry(config),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -214,6 +214,9 @@ def test_the_preprocessing_of_a_pretrained_model(
     assert (look.size, look.resize, look.crop_pct) == expected
     assert (look.mean, look.std) == ((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
     assert task(preprocessor=str(tmp_path), image_size=9).learn(records()).ports().size == (9, 9)
+    path.write_text(json.dumps({**means, **config, "do_normalize": False}))
+    look = task(preprocessor=str(tmp_path)).learn(records())._look
+    assert (look.mean, look.std) == ((0.0,) * 3, (1.0,) * 3)
     path.write_text("{}")
     with pytest.raises(RecipeError, match=r"preprocessor_config\.json"):
         task(preprocessor=str(tmp_path)).learn(records())
