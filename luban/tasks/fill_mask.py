@@ -24,6 +24,7 @@ from luban.core.contracts import (
 from luban.core.errors import ContractError, DataError
 from luban.data.lm import Unigram
 from luban.data.masking import SEEN, MaskedRows, Masking
+from luban.data.media import holds_media
 from luban.data.records import unusable
 from luban.data.rows import SPECIALS, encoder_inputs, encoder_row, ids_type, padded
 from luban.metrics.loss import Loss
@@ -84,6 +85,8 @@ class FillMask(TokenizedTask):
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
         """Read any text; other tasks that could read it are likelier to be meant."""
         if not all(isinstance(record.get("text"), str) for record in sample):
+            return None
+        if any(map(holds_media, sample[0].values() if sample else ())):
             return None
         task = {"tokenizer": {"name": "bpe", "vocab_size": 4096}}
         return Guess(0.05, {}, task, {"name": "bert"}, why="text alone can be masked and guessed")

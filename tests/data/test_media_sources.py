@@ -164,6 +164,25 @@ def test_transcripts_beside_recordings(form: str, tmp_path: Path) -> None:
     assert "1 .txt" in found.facts()["skipped files"]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_transcripts_in_one_file_beside_recordings(form: str, tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {
+        "84/1/84-1-0.flac": b"fLaC",
+        "84/1/84-1-1.flac": b"fLaC",
+        "84/1/84-1.trans.txt": "84-1-0 TO BE\n84-1-1 OR  NOT\n84-1-2 GONE\n84-1-3\n",
+        "26/1/84-1-1.flac": b"fLaC",
+        "26/1/84-1-1.txt": "84-1-1 is not a name here",
+        "26/notes.txt": "84-1-1 nothing of this name lies beside",
+        "26/odd.txt": b"\xff\xfe",
+    }
+    found = source("files", str(packed(tmp_path, form, files)))
+    said = sorted(record["text"] for record in rows(found))
+    assert said == ["84-1-1 is not a name here", "OR  NOT", "TO BE"]
+    assert "2 .txt" in found.facts()["skipped files"]
+    if form == "folder":
+        assert "84-1.trans.txt" in {path.name for path in found.files()}
+
+
 @pytest.mark.parametrize(
     ("name", "table"),
     [

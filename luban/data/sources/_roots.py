@@ -78,10 +78,10 @@ class Root:
                 texts[member.name] = media.read()
             elif not (self.path.is_dir() and is_archive(Path(name.name))):
                 self._skip(name.suffix.lower() or "without suffix", member.where)
-        self._transcribe(texts)
+        transcripts = self._transcribe(texts)
         self._lay_out()
         self._describe(tables)
-        used = [*self.names, *tables, *(n for n in texts if stem(n) in self.texts)]
+        used = [*self.names, *tables, *transcripts]
         self.files = [self.path / name for name in used] if self.path.is_dir() else [self.path]
         return self
 
@@ -97,18 +97,23 @@ class Root:
         self.skipped[kind] += times
         self.first = self.first or where
 
-    def _transcribe(self, texts: dict[str, bytes]) -> None:
-        sounds = {stem(name) for name in self.names if field_of(name) == "audio"}
+    def _transcribe(self, texts: dict[str, bytes]) -> list[str]:
+        """Take transcripts from files that tell one or many; return the names of these files."""
+        sounds, used = {stem(name) for name in self.names if field_of(name) == "audio"}, []
         for name, data in texts.items():
-            if stem(name) not in sounds:
-                self._skip(".txt", f"{self.path}/{name}")
-                continue
+            where = f"{self.path}/{name}"
             try:
-                self.texts[stem(name)] = data.decode("utf-8-sig").strip()
+                text = data.decode("utf-8-sig").strip()
             except UnicodeDecodeError:
-                raise DataError(
-                    "this transcript is not UTF-8 text.", where=f"{self.path}/{name}"
-                ) from None
+                if stem(name) in sounds:
+                    raise DataError("this transcript is not UTF-8 text.", where=where) from None
+                text = ""
+            if found := {stem(name): text} if stem(name) in sounds else _listed(name, text, sounds):
+                self.texts |= found
+                used.append(name)
+            else:
+                self._skip(".txt", where)
+        return used
 
     def _describe(self, tables: dict[str, str]) -> None:
         known = set(self.names)
@@ -169,6 +174,14 @@ def roots_of(pattern: str) -> list[Root]:
 def stem(name: str) -> str:
     """Return a name without its suffix."""
     return str(PurePosixPath(name).with_suffix(""))
+
+
+def _listed(name: str, text: str, sounds: set[str]) -> dict[str, str]:
+    """Return the transcripts of a file whose lines begin with names of recordings beside it."""
+    folder = PurePosixPath(name).parent
+    rows = (line.split(maxsplit=1) for line in text.splitlines())
+    told = {str(folder / row[0]): row[1].strip() for row in rows if len(row) == 2}
+    return {sound: said for sound, said in told.items() if sound in sounds}
 
 
 def _table(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:

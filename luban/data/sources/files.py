@@ -30,7 +30,8 @@ class Files(FileSource):
     in folders, the first folder's name is the ``label``; if these folders are called train, val
     and test, they are the splits, and the next one is the label. A ``metadata.csv`` or
     ``metadata.jsonl`` with ``file_name`` gives the files below it further fields, and leaves out
-    those that it does not name. A ``.txt`` of the same name beside a recording is its ``text``.
+    those that it does not name. A ``.txt`` of the same name beside a recording is its ``text``; so
+    is what follows its name in a line of another ``.txt`` there, as in LibriSpeech.
     """
 
     pattern: str = Field(
