@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError, UnreadableError
+from luban.core.errors import DataError, MissingExtra, UnreadableError
 from luban.data.files import missing
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
+#: A field to the extra, and its modules and libraries, that read it.
+_LIBRARIES = {
+    "image": ("vision", {"PIL": "pillow"}),
+    "audio": ("audio", {"soundfile": "soundfile", "soxr": "soxr"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,19 @@ def _from_base64(text: str, field: str, where: str) -> bytes:
             got=text,
             fix=f"if these are names of files, set data.source.media: {{{field}: FOLDER}}.",
         ) from None
+
+
+def check_readable(fields: Iterable[str]) -> None:
+    """Refuse to begin where what images or recordings are read with is not installed.
+
+    Raises:
+        MissingExtra: naming the first library that is missing.
+    """
+    for field in fields:
+        extra, libraries = _LIBRARIES.get(field, ("", {}))
+        for module, library in libraries.items():
+            if find_spec(module) is None:
+                raise MissingExtra(library, extra)
 
 
 def content_of(value: Any) -> Any:

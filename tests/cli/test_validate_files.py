@@ -52,6 +52,7 @@ def test_too_many_damaged_files_are_an_error(recipe: Path) -> None:
     assert said.code == 2
     assert "rows.jsonl:6: this image is damaged" in said.err
     assert "train records are bad" in said.err
+    assert "raise prepare.max_unreadable" in said.err
     assert "Traceback" not in said.err
 
 

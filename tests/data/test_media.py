@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from luban.core.contracts import Example, Record
-from luban.core.errors import DataError, UnreadableError
+from luban.core.errors import DataError, MissingExtra, UnreadableError
 from luban.data import store
-from luban.data.media import Media, media_in
+from luban.data.media import Media, check_readable, media_in
 from luban.data.records import identity_of
 from luban.tasks.text_generation import TextGeneration
 
@@ -84,3 +85,11 @@ def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="empty") as caught:
         store.build(task, records[1:2], tmp_path / "none")
     assert "1 unreadable" in str(caught.value.got)
+
+
+def test_what_reads_them_is_asked_for_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_readable(("text", "image", "audio"))
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    check_readable(("image",))
+    with pytest.raises(MissingExtra, match="soxr is not installed"):
+        check_readable(("image", "audio"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from luban.cli.verbs import serve as verb
 from luban.core.contracts import Model, Task
+from luban.core.errors import MissingExtra
 from luban.data.audio import to_wav
 from luban.data.media import Media
 from luban.inference.predictor import Predictor, servable
@@ -89,3 +93,14 @@ def test_images_have_the_route_of_their_task_alone(eye: TestClient) -> None:
     answer = eye.post("/v1/tasks/image-classification", files=[("image", ("a.png", bomb()))])
     assert answer.status_code == 400
     assert "too many pixels" in answer.json()["error"]["message"]
+
+
+def test_a_server_that_could_read_no_image_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task.from_dict({"name": "image-classification"})
+    monkeypatch.setattr(verb.Run, "open", lambda *_: None)
+    monkeypatch.setattr(verb, "load_trained", lambda _: (task, torch.nn.Identity()))
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    parser = argparse.ArgumentParser()
+    verb.options(parser)
+    with pytest.raises(MissingExtra, match="pillow is not installed"):
+        verb.perform(parser.parse_args(["runs/x"]))

@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from luban.cli.console import Terminal
-from luban.inference.predictor import servable
+from luban.data.media import check_readable
+from luban.inference.predictor import file_fields, servable
 from luban.run import Run
 from luban.serving.route import Limits, Service
 from luban.serving.server import serve
@@ -49,6 +50,7 @@ def perform(args: argparse.Namespace) -> int:
     console = Terminal()
     run = Run.open(Path(args.target), console)
     task, module = load_trained(run)
+    check_readable(file_fields(task.record_schema()))
     model = servable(task, module)
     limits = Limits(**{field.name: getattr(args, field.name) for field in fields(Limits)})
     name = args.name or run.recipe.name

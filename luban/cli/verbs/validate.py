@@ -153,7 +153,8 @@ def _encoded(
             + "\n    ".join(bad[:10])
             + more,
             where="data",
-            fix="mend or drop these rows.",
+            fix="mend or drop these rows"
+            + (", or raise prepare.max_unreadable for damaged files." if apart else "."),
         )
     return good, apart[:10]
 
