@@ -36,7 +36,7 @@ def decode(value: Media | Array, channels: Channels, where: str = "") -> Array:
 
     Args:
         value: An encoded image; or an array (H, W), (H, W, C) or (C, H, W) with C of 1, 3 or 4:
-            bytes, 16-bit integers, booleans, or floats up to 1 (or up to 255).
+            whole numbers up to 255, uint16, booleans, or floats up to 1 (or up to 255).
         channels: 1 for grey, 3 for red, green and blue.
         where: For messages about arrays; encoded images have a name.
 
@@ -236,22 +236,29 @@ def _channels_last(array: Array, where: str) -> Array:
 
 
 def _bytes(array: Array, where: str) -> Array:
-    """Return values as bytes: floats up to 1 and 16-bit integers are scaled to 255."""
+    """Return values as bytes: floats up to 1 and uint16 are scaled to 255.
+
+    Larger ones of other types are refused: by one image alone it cannot be told what is white.
+    """
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all() or array.min() < 0:
+    kind = array.dtype.kind
+    deep, real = kind == "u" and array.dtype.itemsize == 2, kind == "f"
+    if (
+        kind not in "iuf"
+        or not np.isfinite(array).all()
+        or array.min() < 0
+        or (array.max() >= 255.5 and not deep)
+    ):
         raise UnreadableError(
             "this array is no image.",
             where=where,
-            expected="finite values of at least 0",
+            expected="values of 0 to 255; uint16; or real ones of 0 to 1",
             got=f"{array.dtype} {array.shape}",
         )
-    top = array.max()
-    scale = 255.0 if array.dtype.kind == "f" and top <= 1 else 1.0
-    if array.dtype == np.uint16 or (array.dtype.kind in "iu" and top > 255):
-        scale = 1 / 257
+    scale = 1 / 257 if deep else 255.0 if real and array.max() <= 1 else 1.0
     return np.asarray(np.clip(np.rint(array * scale), 0, 255), np.uint8)
 
 
