@@ -13,11 +13,9 @@ import numpy as np
 
 from luban.core.errors import DataError, MissingExtra, UnreadableError
 from luban.data.media import Media
+from luban.data.members import SOUNDS
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-
-#: What the names of recordings end in.
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 
 _FULL = 32768  #: a sample of 1.0
 _HOUR = 3600.0
@@ -92,7 +90,7 @@ def is_recording(value: Any) -> bool:
         value = Media("", value)
     if not isinstance(value, Media):
         return False
-    if value.name.lower().endswith(SUFFIXES):
+    if value.name.lower().endswith(SOUNDS):
         return True
     return isinstance(value.source, bytes) and bool(_MAGIC.match(value.source[:12]))
 
