@@ -15,7 +15,7 @@ from luban.core.errors import DataError
 from luban.core.files import sha256_of
 from luban.core.registry import nearest
 from luban.data.files import missing
-from luban.data.records import text_of
+from luban.data.records import size_of, text_of
 from luban.data.split import SPLITS, By, Split
 
 
@@ -145,10 +145,9 @@ class Data(Settings):
             cleaned = self._cleaned(survey.counted(records), survey.tallies)
             for place, record in how.units(cleaned) if by == "order" else enumerate(cleaned):
                 survey.kept += 1
-                characters = len(text_of(record))
-                survey.characters += characters
+                survey.size += sum(size_of(record))
                 if split == "train" and by == "position":
-                    survey.dealt += characters
+                    survey.dealt += len(text_of(record))
                 elif split == "train":
                     survey.dealt = place + 1
         return survey
@@ -164,14 +163,14 @@ class Survey:
     Attributes:
         rows: Records the source gave.
         kept: Records left after cleaning.
-        characters: Characters of text in these.
+        size: Characters, and bytes of files, in these.
         dealt: How much is dealt out: characters by position, else units.
         tallies: What each cleaner did, in order.
     """
 
     rows: int = 0
     kept: int = 0
-    characters: int = 0
+    size: int = 0
     dealt: int = 0
     tallies: tuple[Tally, ...] = field(default=())
 

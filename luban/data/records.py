@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.core.registry import nearest
-from luban.data.media import content_of, holds_media
+from luban.data.media import content_of, holds_media, media_size
 
 #: A field to what stands for each of its values, written as text.
 Values: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -85,6 +85,17 @@ def text_of(record: Record) -> str:
         if name != "id"
         for string in _strings(value)
     )
+
+
+def size_of(record: Record) -> tuple[int, int]:
+    """Return how many characters, and items of lists, a record holds, and bytes of files."""
+    characters = size = 0
+    for value in own_fields(record).values():
+        if holds_media(value):
+            size += media_size(value)
+        elif isinstance(value, str | list):
+            characters += len(value)
+    return characters, size
 
 
 def identity_of(record: Record) -> str:

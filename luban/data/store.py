@@ -21,10 +21,10 @@ import numpy as np
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnreadableError
 from luban.core.files import folder_atomic, write_json
-from luban.data.media import holds_media, media_size
+from luban.data.records import size_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-#: Called with records and characters encoded so far.
+#: Called with records, and with characters and bytes of files, encoded so far.
 Progress: TypeAlias = Callable[[int, int], None]
 
 FORMAT = 1
@@ -128,16 +128,19 @@ def build(
         CapacityError: if the disk is full.
     """
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
-        done = [0, 0]
+        done, characters, size = 0, 0, 0
         apart: list[str] = []
         for batch, examples in _encoded(task, records, apart):
             if examples:
                 writer.add(examples, [str(record.get("_where", "")) for record in batch])
-            done[0] += len(batch)
-            done[1] += _size(batch)
+            done += len(batch)
+            for record in batch:
+                one = size_of(record)
+                characters, size = characters + one[0], size + one[1]
             if progress is not None:
-                progress(*done)
-        writer.finish(key, apart, characters=done[1])
+                progress(done, characters + size)
+        # What labels and file names are beside files is not worth a number.
+        writer.finish(key, apart, **({"bytes": size} if size else {"characters": characters}))
     return Store(folder)
 
 
@@ -196,22 +199,12 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     size = 0
     for record in records:
         batch.append(record)
-        size += _size([record])
+        size += sum(size_of(record))
         if size >= _BATCH_CHARACTERS or len(batch) >= _BATCH_RECORDS:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _size(records: Sequence[Record]) -> int:
-    """Return how many characters, bytes and list items records hold."""
-    return sum(
-        len(value) if isinstance(value, str | list) else media_size(value)
-        for record in records
-        for name, value in record.items()
-        if not name.startswith("_") and (isinstance(value, str | list) or holds_media(value))
-    )
 
 
 class _Writer:

@@ -62,8 +62,8 @@ def open_store(run: Run, split: str) -> Store:
         known = ", ".join(prepared["splits"])
         raise RunError(f"there is no split {split!r}.", where=run.path, expected=known)
 
-    def progress(records: int, characters: int) -> None:
-        run.console.progress(f"encode {split}", characters, characters * 1.001 + 1)
+    def progress(records: int, size: int) -> None:
+        run.console.progress(f"encode {split}", size, size * 1.001 + 1)
 
     data, was = run.recipe.data, prepared["splits"][split]
     if data.files_digest() == prepared["files"]:

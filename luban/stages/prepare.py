@@ -53,9 +53,8 @@ class Prepare(Stage):
         stores = {}
         for split in splits:
 
-            def progress(records: int, characters: int, split: str = split) -> None:
-                total = max(characters, data.survey().characters)
-                run.console.progress(f"encode {split}", characters, total)
+            def progress(records: int, size: int, split: str = split) -> None:
+                run.console.progress(f"encode {split}", size, max(size, data.survey().size))
 
             store = encoded(task, data, split, progress)
             run.say(f"prepare: {split}: {len(store):,} examples")
@@ -111,7 +110,7 @@ class Prepare(Stage):
                 details[f"{split}/unreadable"] = store.apart[:_SHOWN]
             claims |= {
                 f"{split}/examples": Claim(len(store)),
-                f"{split}/characters": Claim(int(store.meta["totals"]["characters"])),
+                **{f"{split}/{unit}": Claim(n) for unit, n in store.meta["totals"].items()},
                 f"{split}/supervised positions": Claim(found.supervised),
             }
         ports = task.ports()

@@ -161,7 +161,7 @@ def test_running_text_that_lacks_a_split_is_cut_by_position(tmp_path: Path) -> N
     path = {"train": str(tmp_path / "a.txt"), "test": str(tmp_path / "b.txt")}
     found = data({"name": "text", "path": path}, split={"validation": 0.2})
     assert [len("".join(texts(found, split))) for split in SPLITS] == [800, 200, 1]
-    assert found.survey().characters == 1001
+    assert found.survey().size == 1001
 
 
 def test_by_order_and_by_stride(rows: Rows) -> None:
@@ -230,7 +230,7 @@ def test_survey_counts_and_cleaners_come_first(rows: Rows) -> None:
     cleaners = ["unicode", "length", "exact-duplicates"]
     found = data(rows(*records), cleaners=cleaners, split={"validation": 0.0, "test": 0.0})
     survey = found.survey()
-    assert (survey.rows, survey.kept, survey.characters) == (4, 2, 5)
+    assert (survey.rows, survey.kept, survey.size) == (4, 2, 5)
     assert [sum(t.counts.values()) for t in survey.tallies] == [1, 1, 1]
     assert texts(found, "train") == texts(found, "train") == ["a\nb", "漢字"]
     assert found.available_splits() == ("train",)

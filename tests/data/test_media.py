@@ -14,7 +14,7 @@ from luban.core.contracts import Example, Record
 from luban.core.errors import DataError, MissingExtra, UnreadableError
 from luban.data import store
 from luban.data.media import Media, check_readable, media_in
-from luban.data.records import identity_of
+from luban.data.records import identity_of, size_of
 from luban.tasks.text_generation import TextGeneration
 
 
@@ -93,3 +93,11 @@ def test_what_reads_them_is_asked_for_before_it_is_needed(monkeypatch: pytest.Mo
     check_readable(("image",))
     with pytest.raises(MissingExtra, match="soxr is not installed"):
         check_readable(("image", "audio"))
+
+
+def test_the_size_of_a_record_is_in_characters_and_in_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"12345")
+    files = {"image": Media("a", tmp_path / "a.png"), "more": {"bytes": b"678", "path": "x"}}
+    assert size_of({**files, "label": "ab", "n": 7, "_where": "a:1"}) == (2, 8)
+    assert size_of({"image": np.zeros((2, 3), np.float32), "tags": ["x", "yz"]}) == (2, 24)
+    assert size_of({"text": "天地", "id": 1}) == (2, 0)
