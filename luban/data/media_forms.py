@@ -15,7 +15,7 @@ from luban.data.members import SOUNDS, field_of, is_archive, members
 
 Layout = tuple[dict[str, Any], tuple[Path, ...]]
 
-_IDX = re.compile(r"(?P<stem>.*?)(?P<what>images?|labels?)[-._]idx\d[-._]ubyte(\.gz)?")
+_IDX = re.compile(r"(?P<stem>.+)[-._]idx(?P<sides>[13])[-._]ubyte(\.gz)?")
 _SPLITS = {"train": ("train",), "validation": ("val", "valid", "dev"), "test": ("test", "t10k")}
 _LOOKED = 5_000  #: names in an archive or folder by which its form is told
 _NAMED = 500  #: names by which a pattern is found
@@ -64,7 +64,7 @@ def _idx(path: Path) -> Layout | None:
     tables: dict[str, dict[str, str]] = {}
     for file in sorted(path.iterdir()) if path.is_dir() else ():
         if match := _IDX.fullmatch(file.name.lower()):
-            field = match["what"].rstrip("s")
+            field = "image" if match["sides"] == "3" else "label"
             tables.setdefault(_split(match["stem"]), {})[field] = str(file)
     tables = {split: tables[split] for split in _SPLITS if "image" in tables.get(split, {})}
     if "train" not in tables:

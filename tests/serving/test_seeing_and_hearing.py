@@ -97,7 +97,7 @@ def test_images_have_the_route_of_their_task_alone(eye: TestClient) -> None:
 
 def test_a_server_that_could_read_no_image_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task.from_dict({"name": "image-classification"})
-    monkeypatch.setattr(verb.Run, "open", lambda *_: None)
+    monkeypatch.setattr("luban.cli.verbs.serve.Run.open", lambda *_: None)
     monkeypatch.setattr(verb, "load_trained", lambda _: (task, torch.nn.Identity()))
     monkeypatch.setitem(sys.modules, "PIL", None)
     parser = argparse.ArgumentParser()
