@@ -62,7 +62,10 @@ class FrechetDistance(Metric):
 
 
 def moments(features: Array) -> tuple[Array, Array]:
-    """Return mean (D,) and covariance (D, D), over N, of features (N, D)."""
+    """Return mean (D,) and covariance (D, D), over N, of features (N, D).
+
+    The usual programs divide by N - 1; over N, every image twice is the same distribution.
+    """
     values = np.asarray(features, np.float64)
     mean = values.mean(0)
     return mean, (values - mean).T @ (values - mean) / len(values)
