@@ -154,6 +154,10 @@ class Task(Component, ABC):
         """
         return None
 
+    def exported(self, model: nn.Module, batch: Batch) -> tuple[nn.Module, Batch, str]:
+        """Return what exporters write, inputs for it, and a sentence if it is not the model."""
+        return model, batch, ""
+
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
         """Return things a generative model makes on its own; empty for other tasks."""
         return []

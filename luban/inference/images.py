@@ -8,12 +8,43 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from luban.core.errors import RequestError
 from luban.core.registry import nearest
 
 #: Pixels, uint8 (H, W, C).
 Image: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+
+class Sampler(nn.Module):
+    """A model's ``sample`` as a forward pass, with all its steps: what is exported.
+
+    Args:
+        model: Makes images by ``sample(noise, labels, steps=..., guidance=...)``.
+        size: Channels, height and width of an image.
+        steps: How often the model is asked.
+        guidance: How much it exaggerates the label.
+    """
+
+    def __init__(
+        self, model: nn.Module, size: tuple[int, int, int], steps: int, guidance: float
+    ) -> None:
+        super().__init__()
+        self.model, self.size, self.steps, self.guidance = model, size, steps, guidance
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return images in [-1, 1] of standard normal noise, (B, C, H, W) both.
+
+        Args:
+            noise: What differs from image to image.
+            labels: Class numbers, (B,); the number of classes: of anything.
+        """
+        sample: Any = self.model.sample
+        images: Tensor = sample(
+            noise.reshape(-1, *self.size), labels, steps=self.steps, guidance=self.guidance
+        )
+        return images
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class GanModule(nn.Module):
 
     def _labels(self, like: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:
-            return torch.full((len(like),), self.classes, device=like.device)
+            return torch.full((like.shape[0],), self.classes, device=like.device)
         return labels
 
 

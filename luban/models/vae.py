@@ -127,7 +127,7 @@ class VaeModule(nn.Module):
 
     def _told(self, like: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:
-            labels = torch.full((len(like),), self.classes, device=like.device)
+            labels = torch.full((like.shape[0],), self.classes, device=like.device)
         told: Tensor = self.labels(labels)
         return told
 

@@ -5,14 +5,18 @@ Shapes: B images, C channels, H height, W width, T steps of noising.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 BetaSchedule: TypeAlias = Literal["linear", "squaredcos_cap_v2"]
 PredictionType: TypeAlias = Literal["epsilon", "v_prediction"]
+
+#: A few numbers, even where a module is built without any.
+_HERE: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,11 @@ class Noising:
     schedule: BetaSchedule = "squaredcos_cap_v2"
     predicts: PredictionType = "v_prediction"
     kept: Tensor = field(init=False, repr=False, compare=False)  #: a_t, (T,), double
+    levels: list[float] = field(init=False, repr=False, compare=False)  #: the same, for graphs
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kept", (1 - self._betas()).cumprod(0))
+        object.__setattr__(self, "levels", self.kept.tolist())
 
     def noised(self, x: Tensor, noise: Tensor, step_B: Tensor) -> Tensor:
         """Return x_t, the shape of ``x``."""
@@ -72,9 +78,9 @@ class Noising:
     def _betas(self) -> Tensor:
         if self.schedule == "linear":  # the same noise in all, however many steps
             scale = 1000 / self.steps
-            betas = torch.linspace(1e-4 * scale, 0.02 * scale, self.steps, dtype=torch.float64)
+            betas = torch.linspace(1e-4 * scale, 0.02 * scale, self.steps, **_HERE)
         else:
-            at = torch.arange(self.steps + 1, dtype=torch.float64) / self.steps
+            at = torch.arange(self.steps + 1, **_HERE) / self.steps
             kept = torch.cos((at + 0.008) / 1.008 * torch.pi / 2).square()
             betas = 1 - kept[1:] / kept[:-1]
         return betas.clamp(max=0.999)
@@ -160,15 +166,15 @@ class Diffusion(nn.Module):
         """
         x, path = noise, self.noising.path(steps)
         for step, after in zip(path, [*path[1:], -1], strict=True):
-            step_B = torch.full((len(x),), step, device=x.device)
+            step_B = torch.full((x.shape[0],), step, device=x.device)
             given = self._guided(x, step_B, labels, guidance)
             image, rest = self.noising.split(x, given, step_B)
             if after < 0:
                 return image
-            now, then = self.noising.kept[step], self.noising.kept[after]
-            spread = float(eta * ((1 - then) / (1 - now) * (1 - now / then)).sqrt())
-            back = float((1 - then - spread**2).clamp(min=0).sqrt())
-            x = float(then.sqrt()) * image + back * rest
+            now, then = self.noising.levels[step], self.noising.levels[after]
+            spread = eta * math.sqrt((1 - then) / (1 - now) * (1 - now / then))
+            back = math.sqrt(max(0.0, 1 - then - spread**2))
+            x = math.sqrt(then) * image + back * rest
             if spread:
                 x = x + spread * torch.randn(
                     x.shape, generator=generator, dtype=x.dtype, device=x.device
@@ -180,7 +186,7 @@ class Diffusion(nn.Module):
             return self._give(x, step_B, labels)
         none = torch.full_like(labels, self.classes)
         both = self._give(torch.cat([x, x]), step_B.repeat(2), torch.cat([none, labels]))
-        without, with_it = both.chunk(2)
+        without, with_it = both[: x.shape[0]], both[x.shape[0] :]
         return without + guidance * (with_it - without)
 
     def _give(self, x: Tensor, step_B: Tensor, labels: Tensor | None) -> Tensor:

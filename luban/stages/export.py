@@ -32,26 +32,30 @@ class Export(Stage):
     def measure(self, run: Run) -> Report:
         """Write every format again, elsewhere, and compare its outputs with the module's."""
         with tempfile.TemporaryDirectory(prefix="luban-export-") as folder:
-            reports = self._write(run, Path(folder))
+            reports, what = self._write(run, Path(folder))
         claims: dict[str, Claim] = {}
         for report in reports:
             claims |= report.claims
         tolerance = max((report.tolerance for report in reports), default=1e-3)
         text = [f"Written to `export/{name}/`." for report in reports for name in report.details]
+        if what:
+            text.append(what)
         return Report("export", claims, details={"text": text}, tolerance=tolerance)
 
-    def _write(self, run: Run, folder: Path) -> list[Report]:
-        task, module = load_trained(run)
+    def _write(self, run: Run, folder: Path) -> tuple[list[Report], str]:
+        """Return a report of each format, and what was written if not the model itself."""
+        task, model = load_trained(run)
         view = task.view(open_store(run, held_out_split(run)), None, run.recipe.seed)
         looked = [view[i] for i in range(min(100, len(view)))]
         looked.sort(key=lambda example: sum(array.size for array in example.values()))
-        sample = task.collate(looked[:2])  # the shortest: tracing is slow
+        batch = task.collate(looked[:2])  # the shortest: tracing is slow
+        module, sample, what = task.exported(model, batch)
         reports = []
         for exporter in self._formats(run, task):
             run.say(f"export: {exporter.name}")
             place = folder / exporter.name
             reports.append(exporter.write(module, sample, run.path / "model", place))
-        return reports
+        return reports, what
 
     def _formats(self, run: Run, task: Task) -> tuple[Exporter, ...]:
         if self.formats is not None:

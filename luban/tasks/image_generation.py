@@ -17,17 +17,18 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Examples, Metric, Ports, Record
+from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.data.noise import Noised, content_key, noise_of
 from luban.data.preprocessor import Sample
-from luban.inference.images import ImageMaker
+from luban.inference.images import ImageMaker, Sampler
 from luban.metrics.frechet_distance import FrechetDistance
 from luban.metrics.mean_loss import MeanLoss
 from luban.metrics.nearest_distance import NearestDistance
 from luban.metrics.recognition import Recognition
 from luban.metrics.reconstruction_error import ReconstructionError
+from luban.tasks._guessing_images import guess_makers
 from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
 from luban.tasks._judge import Judge
 from luban.tasks._labels import Labels, label_of
@@ -125,6 +126,11 @@ class ImageGeneration(ImageTask):
             labels=names,
             size=self._look.size,
         )
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read records with an image; where they have a label, other tasks come first."""
+        return guess_makers(sample)
 
     def encode(self, record: Record) -> Example:
         """Return ``pixels``, what their noise is drawn from, and the number of the ``label``.
@@ -229,6 +235,18 @@ class ImageGeneration(ImageTask):
             return self._made(model, numbers, seed)
 
         return ImageMaker(names, self._look.size, draw)
+
+    def exported(self, model: nn.Module, batch: Batch) -> tuple[nn.Module, Batch, str]:
+        """Return what makes images: nobody outside has a use for the loss."""
+        steps, guidance = self.num_inference_steps, self.guidance_scale
+        size = (self._look.channels, *self._look.size)
+        names = ("noise", "labels") if self._labels.names else ("noise",)
+        inputs = {name: batch.inputs[name] for name in names}
+        what = (
+            f"It makes images in [-1, 1] of {' and '.join(names)}, with the task's "
+            f"`num_inference_steps` ({steps}) and `guidance_scale` ({guidance:g})."
+        )
+        return Sampler(model, size, steps, guidance), Batch(inputs, {}), what
 
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
         """Return images, each label in turn: ``{"image": uint8 (H, W, C), "label"}``.

@@ -169,9 +169,9 @@ def test_a_recipe_for_data_of_every_kind(kind: str, here: Path) -> None:
 
 
 def test_every_task_is_recognised_by_some_data() -> None:
-    # Fill-mask reads any text, and so never comes first; image-generation is asked for by name.
+    # Fill-mask reads any text, and so never comes first.
     seen = {task for _, task in DATA.values()} | {task for _, _, task in MEDIA.values()}
-    assert set(registry.names("tasks")) - seen == {"fill-mask", "image-generation"}
+    assert set(registry.names("tasks")) - seen == {"fill-mask"}
 
 
 @pytest.mark.parametrize("kind", ["csv", "columns"])

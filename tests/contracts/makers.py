@@ -137,7 +137,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"tokenizer": "char", "max_length": 8, "line_by_line": True},
     ],
     "tasks/image-generation": [
-        {"image_size": 8, "channels": 3},
+        {"image_size": 8, "channels": 3, "num_inference_steps": 2},
         {"image_size": [8, 4], "channels": 1, "resize": "stretch", "class_dropout_prob": 0.5},
     ],
     "metrics/choice-accuracy": [{}, {"normalised": True}],

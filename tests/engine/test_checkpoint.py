@@ -67,9 +67,7 @@ def test_moments_lie_in_memory_as_their_weights_do(name: str, tmp_path: Path) ->
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.Conv2d(6, 5, 3))
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fields = {"parts": {"*": "adamw"}} if name == "parts" else {}
-        optimizer = Optimizer.from_dict({"name": name, **fields})
-        return State(model, optimizer.build(list(model.named_parameters())))
+        return State(model, toy.optimizer_of(name, model))
 
     def train(state: State, *steps: int) -> None:
         for step in steps:

@@ -18,6 +18,7 @@ from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import Plan, State, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.mechanisms.plain import Plain
+from tests.engine import toy
 
 DECAY, BLOCKS, RATE = 0.5, 3, 0.01
 #: What each part of the model below gets of the full rate.
@@ -54,8 +55,7 @@ class Deep(nn.Module):
 def made(optimizer: str, decay: float = DECAY) -> State:
     torch.manual_seed(0)
     module = Deep()
-    component = Optimizer.from_dict({"name": optimizer, "learning_rate": RATE})
-    built = component.build(list(module.named_parameters()))
+    built = toy.optimizer_of(optimizer, module, learning_rate=RATE)
     decay_by_layer(built, module, decay)
     return State(module, built)
 

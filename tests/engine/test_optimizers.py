@@ -222,7 +222,7 @@ def test_minimises_a_convex_bowl(name: str) -> None:
     weights = nn.ParameterDict({"w": nn.Parameter(torch.zeros(6, 4)), "bias": torch.ones(3)})
     fields = {"learning_rate": RATES.get(name, 0.04), "weight_decay": 0.0}
     extra = {"adamw_learning_rate": 0.04} if name == "muon" else {}
-    built = optimizer(name, **fields, **extra).build(list(weights.named_parameters()))
+    built = toy.optimizer_of(name, weights, **fields, **extra)
 
     def bowl() -> Tensor:
         off: Tensor = curvature * (weights["w"] - target).square()

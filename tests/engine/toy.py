@@ -72,8 +72,18 @@ def loss(model: nn.Module, batch: Batch) -> Losses:
 
 
 def optimizer_of(name: str, model: nn.Module, **fields: Any) -> torch.optim.Optimizer:
-    made = Optimizer.from_dict({"name": name, **fields})
-    return made.build(list(model.named_parameters()))
+    return made_of(name, **fields).build(list(model.named_parameters()))
+
+
+def made_of(name: str, **fields: Any) -> Optimizer:
+    """Return an optimizer with fields that each has; ``parts`` is of two that have them."""
+    if name == "parts":
+        members: dict[str, dict[str, Any]] = {
+            "*bias": {"name": "sgd", "momentum": 0.9},
+            "*": {"name": "adamw"},
+        }
+        fields = {"parts": {pattern: {**its, **fields} for pattern, its in members.items()}}
+    return Optimizer.from_dict({"name": name, **fields})
 
 
 def state_of(optimizer: str = "adamw", dropout: float = 0.0, **fields: Any) -> State:
