@@ -47,6 +47,12 @@ def photos() -> str:
     return "photos"
 
 
+def pictures() -> str:
+    for number in range(COUNT):
+        photograph(f"pictures/IMG_{number}.png", number)
+    return "pictures"
+
+
 def table() -> str:
     rows = [f"images/{number}.jpg,{('cat', 'dog')[number % 2]}" for number in range(COUNT)]
     for number in range(COUNT):
@@ -146,6 +152,7 @@ def transcripts() -> str:
 
 DATA: dict[str, tuple[Callable[[], str], str, str]] = {
     "photos": (photos, "files", "image-classification"),
+    "pictures": (pictures, "files", "image-generation"),
     "table": (table, "csv", "image-classification"),
     "table alone": (table_alone, "csv", "image-classification"),
     "parquet": (parquet, "parquet", "image-classification"),
