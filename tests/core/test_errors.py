@@ -29,7 +29,7 @@ def test_the_tree_names_every_class_once() -> None:
 
 
 def test_the_tree_is_the_one_in_the_text() -> None:
-    parents = {UnreadableError: DataError}
+    parents: dict[type[LubanError], type[LubanError]] = {UnreadableError: DataError}
     for found in CLASSES:
         assert found is LubanError or parents.get(found, LubanError) in found.__bases__
 
