@@ -33,7 +33,7 @@ def trace(module: nn.Module, sample: Batch) -> ExportedProgram:
         RecipeError: if torch cannot turn the model into a graph.
     """
     rows = sample if len(sample) > 1 else Batch(twice(sample.inputs), {})
-    inputs = dict(rows.to(torch.device("cpu")).inputs)
+    inputs = _plain(rows.inputs)
     axes = {name: dict.fromkeys(_axes(tensor), Dim.AUTO) for name, tensor in inputs.items()}
     try:
         with torch.no_grad(), free_length(), quiet():
@@ -67,13 +67,18 @@ def free_axes(program: ExportedProgram) -> dict[str, tuple[int, ...]]:
 
 def other_sizes(program: ExportedProgram, sample: Batch) -> list[dict[str, Tensor]]:
     """Return the sample, and the sample at about half the size on each free axis."""
-    inputs = {name: tensor.cpu() for name, tensor in sample.inputs.items()}
+    inputs = _plain(sample.inputs)
     smaller = dict(inputs)
     for name, axes in free_axes(program).items():
         for axis in axes:
             size = max(_least(program, name, axis), smaller[name].shape[axis] // 2)
             smaller[name] = smaller[name].narrow(axis, 0, min(size, smaller[name].shape[axis]))
     return [inputs, {name: tensor.contiguous() for name, tensor in smaller.items()}]
+
+
+def _plain(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return inputs as users will have them: a part of a tensor would be traced as one."""
+    return {name: tensor.cpu().contiguous() for name, tensor in inputs.items()}
 
 
 def on_cpu(module: nn.Module) -> nn.Module:

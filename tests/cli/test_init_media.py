@@ -125,6 +125,14 @@ def idx() -> str:
     return "idx"
 
 
+def idx_by_other_names() -> str:
+    idx()
+    Path("letters").mkdir()
+    Path("idx/train-images-idx3-ubyte").rename("letters/pics.idx3-ubyte")
+    Path("idx/train-labels-idx1-ubyte").rename("letters/kinds.idx1-ubyte")
+    return "letters"
+
+
 def arrays() -> str:
     pixels = RNG.integers(0, 256, (COUNT, 9, 9), np.uint8)
     np.savez("a.npz", x_train=pixels, y_train=np.arange(COUNT) % 2)
@@ -160,6 +168,7 @@ DATA: dict[str, tuple[Callable[[], str], str, str]] = {
     "voc": (voc, "voc", "object-detection"),
     "yolo": (yolo, "yolo", "object-detection"),
     "idx": (idx, "idx", "image-classification"),
+    "idx by other names": (idx_by_other_names, "idx", "image-classification"),
     "arrays": (arrays, "arrays", "image-classification"),
     "names": (names, "files", "audio-classification"),
     "transcripts": (transcripts, "files", "speech-recognition"),

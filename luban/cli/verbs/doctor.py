@@ -30,6 +30,8 @@ PURPOSE = {
     "wandb": "curves in Weights & Biases",
     "text": "scores of translations and summaries",
     "peft": "LoRA and other adapters",
+    "vision": "images, and COCO's own precision",
+    "audio": "recordings, and word errors",
 }
 
 
