@@ -100,7 +100,13 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said["software"]["luban"] == __version__
     assert said["machine"]["cores"] == len(os.sched_getaffinity(0))
     serve = said["extras"]["serve"]["libraries"]
-    assert sorted(serve) == ["fastapi", "jsonschema-rs", "prometheus-client", "uvicorn"]
+    assert sorted(serve) == [
+        "fastapi",
+        "jsonschema-rs",
+        "prometheus-client",
+        "python-multipart",
+        "uvicorn",
+    ]
     assert all(not extra["missing"] for extra in said["extras"].values())
     real = done("doctor").out
     assert "installed" in real
