@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
-from os import cpu_count
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -34,8 +32,6 @@ from luban.models._pretrained import locate
 from luban.tasks._learned import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 _FILE = "images.json"
 SAMPLE = 2048  #: training images looked at, to learn size, channels and normalisation
@@ -199,17 +195,6 @@ def image_of(record: Record) -> Found:
     if image is None:
         raise unusable(record, "image", "that is a file, an array, or base64 text")
     return image, str(record.get("_where", ""))
-
-
-def on_all_cores(work: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
-    """Return what ``work`` makes of each item; decoders let other threads run meanwhile."""
-    cores = min(cpu_count() or 1, len(items))
-    if cores < 2:
-        return [work(item) for item in items]
-    parts = [items[at::cores] for at in range(cores)]
-    with ThreadPoolExecutor(cores, thread_name_prefix="decode") as pool:
-        found = list(pool.map(lambda part: [work(item) for item in part], parts))
-    return [found[at % cores][at // cores] for at in range(len(items))]
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -162,7 +162,7 @@ class SequencePair(Task, ABC):
         return {"input_ids": self._encoded([text])[0]}
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode many records on all cores."""
+        """Encode many records, on all cores if their files are large."""
         texts = [self._texts(record) for record in records]
         inputs = self._encoded([source for source, *_ in texts])
         written = self._writer.encode_batch([first for _, first, *_ in texts])

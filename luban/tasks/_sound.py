@@ -18,6 +18,7 @@ from luban.data.augmentations.speed import Speed
 from luban.data.augmented import Augmented
 from luban.data.media import Media, media_in
 from luban.data.mel import LogMel, Scale, filters
+from luban.data.parallel import encode_files
 from luban.data.records import unusable
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -110,6 +111,10 @@ class SoundTask(Task, ABC):
             raise unusable(record, "audio", "that is a recording")
         where = str(record.get("_where", ""))
         return decode(audio, self.sampling_rate, max_seconds=self.max_seconds, where=where)
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode many records, on all cores if their files are large."""
+        return encode_files(self.encode, records)
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
         """Return the recordings; in training, those that chance made of them."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from luban.core.batch import Batch
 from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
 from luban.core.errors import DataError
+from luban.data.parallel import encode_files
 from luban.data.preprocessor import Sample
 from luban.data.ridge import Ridge
 from luban.metrics.accuracy import Accuracy
@@ -22,7 +23,7 @@ from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
 from luban.tasks._classifier import Classifier, write_caption
 from luban.tasks._guessing_images import guess_classes
-from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
+from luban.tasks._images import SAMPLE, ImageTask, image_of
 
 _TOP = 5
 
@@ -92,8 +93,8 @@ class ImageClassification(Classifier, ImageTask):
         return {"pixels": self.pixels(record)}
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode many records on all cores."""
-        return on_all_cores(self.encode, records)
+        """Encode many records, on all cores if their files are large."""
+        return encode_files(self.encode, records)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Normalise and stack the images, with their labels or shares of labels."""

@@ -21,6 +21,7 @@ from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.data.noise import Noised, content_key, noise_of
+from luban.data.parallel import encode_files
 from luban.data.preprocessor import Sample
 from luban.inference.images import ImageMaker, Sampler
 from luban.metrics.frechet_distance import FrechetDistance
@@ -29,7 +30,7 @@ from luban.metrics.nearest_distance import NearestDistance
 from luban.metrics.recognition import Recognition
 from luban.metrics.reconstruction_error import ReconstructionError
 from luban.tasks._guessing_images import guess_makers
-from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
+from luban.tasks._images import SAMPLE, ImageTask, image_of
 from luban.tasks._judge import Judge
 from luban.tasks._labels import Labels, label_of
 from luban.tasks._learned import read_learned
@@ -161,8 +162,8 @@ class ImageGeneration(ImageTask):
         return {**example, "label": np.asarray(len(self._labels.names), np.int32)}
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode many records on all cores."""
-        return on_all_cores(self.encode, records)
+        """Encode many records, on all cores if their files are large."""
+        return encode_files(self.encode, records)
 
     def groups(self, store: Examples) -> Array | None:
         """Return the label of each image, if there are labels."""

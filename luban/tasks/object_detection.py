@@ -27,6 +27,7 @@ from luban.core.contracts import (
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.images import Placement, decode, fit, place
+from luban.data.parallel import encode_files
 from luban.data.preprocessor import Sample
 from luban.metrics._detections import hits
 from luban.metrics.mean_average_precision import MeanAveragePrecision
@@ -34,7 +35,7 @@ from luban.nn.boxes import suppress
 from luban.nn.detection import boxes_at
 from luban.nn.detection_loss import detection_loss
 from luban.tasks._guessing_images import guess_objects
-from luban.tasks._images import SAMPLE, ImageTask, image_of, on_all_cores
+from luban.tasks._images import SAMPLE, ImageTask, image_of
 from luban.tasks._learned import read_learned
 from luban.tasks._objects import (
     draw_objects,
@@ -175,7 +176,7 @@ class ObjectDetection(ImageTask):
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Decode many images on all cores."""
-        return on_all_cores(self.encode, records)
+        return encode_files(self.encode, records)
 
     def supervision(self, example: Example) -> Supervision:
         """An image teaches as many times as it has objects, and at least once."""

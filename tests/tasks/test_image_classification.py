@@ -29,7 +29,6 @@ from luban.engine.loader import Loader
 from luban.mechanisms.plain import Plain
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
-from luban.tasks._images import on_all_cores
 from luban.tasks.image_classification import ImageClassification
 
 
@@ -474,8 +473,3 @@ def test_base64_is_read_as_json_brings_it() -> None:
     assert learned.record_schema()["required"] == ["image"]
     for image in (text, f"data:image/png;base64,{text}"):
         np.testing.assert_array_equal(learned.encode_input({"image": image})["pixels"], pixels(1))
-
-
-def test_all_cores_keep_the_order() -> None:
-    assert on_all_cores(lambda n: n * n, list(range(7))) == [n * n for n in range(7)]
-    assert on_all_cores(str, []) == []
