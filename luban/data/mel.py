@@ -57,10 +57,10 @@ class LogMel:
         real = samples.astype(np.float32)
         if samples.dtype == np.int16:
             real /= 32768
-        padded = np.pad(real, self.n_fft // 2)
-        padded = np.pad(padded, (0, max(0, self.n_fft - len(padded))))
+        # A whole window in all, so that there are as many frames if it is odd.
+        padded = np.pad(real, (self.n_fft // 2, self.n_fft - self.n_fft // 2))
         every = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)
-        frames: Array = every[:: self.hop_length][: self.frames(len(samples))]
+        frames: Array = every[:: self.hop_length]
         spectrum = np.fft.rfft(frames * _hann(self.n_fft), axis=1)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
         found: Array = power @ filters(self.sampling_rate, self.n_fft, self.bands).T

@@ -8,7 +8,13 @@ import pytest
 
 from luban.data.mel import LogMel, filters
 
-FORMS = [(16_000, 80, 400, 160), (8000, 40, 200, 80), (22_050, 64, 1024, 256), (8000, 23, 256, 100)]
+FORMS = [
+    (16_000, 80, 400, 160),
+    (8000, 40, 200, 80),
+    (22_050, 64, 1024, 256),
+    (22_050, 64, 551, 220),
+    (8000, 23, 256, 100),
+]
 
 
 @pytest.mark.parametrize(("rate", "bands", "n_fft", "hop"), FORMS)
@@ -57,6 +63,12 @@ def test_recordings_shorter_than_a_window(size: int) -> None:
     found = mel(np.ones(size, np.int16))
     assert found.shape == (mel.frames(size), 20) == (1 + size // 80, 20)
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("size", [0, 219, 220, 221, 2200, 2431])
+def test_a_window_of_odd_length_loses_no_frame(size: int) -> None:
+    mel = LogMel(22_050, 40, 551, 220)  # 25 and 10 milliseconds
+    assert len(mel.powers(np.ones(size, np.int16))) == mel.frames(size) == 1 + size // 220
 
 
 @pytest.mark.parametrize("scale", ["whisper", "standard"])
