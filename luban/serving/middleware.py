@@ -1,4 +1,4 @@
-"""What every request passes: count, identity, drain, key and size, before any route sees it."""
+"""What every request passes before a route sees it: count, identity, drain, key, size and room."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         service, start = self._service, time.perf_counter()
-        body = _Body(receive, service.body_bytes, service.limits.seconds)
+        body = _Body(receive, service)
         identity = f"req-{uuid.uuid4().hex}"
         status = _LEFT
 
@@ -55,7 +55,7 @@ class Doorkeeper:
         service.in_flight += 1
         service.metrics.started()
         try:
-            refusal = self._refusal(scope)
+            refusal = self._refusal(scope, body)
             if refusal is not None:
                 await refusal.response()(scope, receive, identified)
             else:
@@ -67,10 +67,11 @@ class Doorkeeper:
             await api_error(error).response()(scope, receive, identified)
         finally:
             service.in_flight -= 1
+            body.release()
             route = getattr(scope.get("route"), "path", "other")
             service.metrics.finished(route, status, time.perf_counter() - start)
 
-    def _refusal(self, scope: Scope) -> ApiError | None:
+    def _refusal(self, scope: Scope, body: _Body) -> ApiError | None:
         service, headers = self._service, Headers(scope=scope)
         if scope["path"] in _UNGUARDED:
             return None
@@ -87,17 +88,16 @@ class Doorkeeper:
                 headers={"www-authenticate": "Bearer"},
             )
         size = headers.get("content-length", "0")
-        if size.isdigit() and int(size) > service.body_bytes:
-            return _too_large(service.body_bytes)
-        return None
+        return body.reserve(int(size)) if size.isdigit() else None
 
 
 class _Body:
-    """A request body that may be neither too large nor too slow."""
+    """A request body that may be neither too large nor too slow, nor one too many."""
 
-    def __init__(self, receive: Receive, most: int, seconds: float) -> None:
-        self._receive, self._most, self._seconds = receive, most, seconds
-        self._size, self._complete = 0, False
+    def __init__(self, receive: Receive, service: Service) -> None:
+        self._receive, self._service = receive, service
+        self._most, self._seconds = service.body_bytes, service.limits.seconds
+        self._size, self._held, self._complete = 0, 0, False
 
     async def __call__(self) -> Message:
         """Return the next part; after the last one, wait for the client to leave."""
@@ -108,9 +108,30 @@ class _Body:
                 message = await self._next()
         except TimeoutError:
             raise ApiError(408, "The request body took too long to arrive.") from None
-        if self._size > self._most:
-            raise _too_large(self._most)
+        refusal = self.reserve(self._size)
+        if refusal is not None:
+            raise refusal
         return message
+
+    def reserve(self, size: int) -> ApiError | None:
+        """Take room for a body of so many bytes; return the refusal if it is not to be had."""
+        more = size - self._held
+        if size > self._most:
+            return _too_large(self._most)
+        if more > 0 and self._service.held_bytes + more > self._service.limits.held_bytes:
+            return ApiError(
+                503,
+                "The server holds as much of other requests as it can; try again in a moment.",
+                headers={"retry-after": "1", "connection": "close"},
+            )
+        self._held += max(0, more)
+        self._service.held_bytes += max(0, more)
+        return None
+
+    def release(self) -> None:
+        """Give the room back."""
+        self._service.held_bytes -= self._held
+        self._held = 0
 
     async def drain(self) -> None:
         """Read what a refused client still sends: hanging up on it would lose the answer."""

@@ -26,6 +26,7 @@ class Limits:
     Attributes:
         body_bytes: Largest request body.
         upload_bytes: Largest request body where requests hold files.
+        held_bytes: Most bytes of request bodies held at once, those of all clients together.
         prompt_tokens: Longest prompt (the model may allow less).
         max_tokens: Most tokens that may be asked for in one answer.
         choices: Most answers in one request: prompts times ``n``.
@@ -37,6 +38,7 @@ class Limits:
 
     body_bytes: int = 1_048_576
     upload_bytes: int = 16_777_216
+    held_bytes: int = 268_435_456
     prompt_tokens: int = 32_768
     max_tokens: int = 4_096
     choices: int = 64
@@ -59,6 +61,7 @@ class Service:
         uploads: Set by a route whose requests hold files: bodies may be larger then.
         draining: Set when the server is about to stop: no new requests.
         in_flight: Requests being answered.
+        held_bytes: Bytes of their bodies, come or announced.
     """
 
     model: object
@@ -70,6 +73,7 @@ class Service:
     uploads: bool = False
     draining: bool = False
     in_flight: int = 0
+    held_bytes: int = 0
     schedulers: list[Scheduler[Any, Any]] = field(default_factory=list)
     parts: dict[Any, Any] = field(default_factory=dict)
 
@@ -80,7 +84,8 @@ class Service:
     @property
     def body_bytes(self) -> int:
         """Largest request body."""
-        return self.limits.upload_bytes if self.uploads else self.limits.body_bytes
+        limits = self.limits
+        return min(limits.upload_bytes if self.uploads else limits.body_bytes, limits.held_bytes)
 
     def check_model(self, name: str) -> None:
         """Refuse requests for other models.

@@ -17,6 +17,7 @@ from luban.trained import load_trained
 LIMITS = {
     "body_bytes": "largest request body",
     "upload_bytes": "largest request body where it holds images or recordings",
+    "held_bytes": "most bytes of request bodies held at once, of all clients; more get 503",
     "prompt_tokens": "longest prompt",
     "max_tokens": "most tokens in one answer",
     "choices": "most answers in one request",
