@@ -47,6 +47,23 @@ def test_masks_are_whole_bands_and_stretches() -> None:
     assert (hidden / 200 > 0.05).all()
 
 
+@pytest.mark.parametrize(("axis", "name", "most"), [(1, "frequency", 8), (0, "time", 5)])
+def test_a_mask_has_any_width_up_to_its_share_and_any_place(
+    axis: int, name: str, most: int
+) -> None:
+    features = np.random.default_rng(1).normal(3, 1, (50, 40)).astype(np.float32)
+    fields = {"name": "spec-augment", "frequency_masks": 0, "time_masks": 0, f"{name}_masks": 1}
+    lines = []
+    for seed in range(400):
+        found = drawn(fields, "features", features, seed)
+        lines.append((found != features).all(1 - axis))
+        assert (found[found != features] == features.mean()).all()
+    widths = np.sum(lines, 1)
+    assert set(widths.tolist()) == set(range(most + 1))
+    assert widths.mean() == pytest.approx(most / 2, abs=0.5)
+    assert np.any(lines, 0).all()
+
+
 @pytest.mark.parametrize(
     "fields",
     [

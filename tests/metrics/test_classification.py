@@ -145,6 +145,14 @@ def test_calibration_error_is_that_of_the_paper(size: int, seed: int) -> None:
     )
 
 
+def test_a_bin_holds_its_upper_edge() -> None:
+    said = [{"label": "a", "score": 0.5}, {"label": "a", "score": 0.6}]
+    true = [{"label": "a"}, {"label": "b"}]
+    apart, together = (0.5 + 0.6) / 2, (0.5 + 0.6 - 1) / 2
+    assert value(CalibrationError(bins=2), said, true) == pytest.approx(apart)
+    assert value(CalibrationError(bins=1), said, true) == pytest.approx(together)
+
+
 def test_calibration_error_of_the_sure_and_the_honest() -> None:
     sure = [{"label": "a", "score": 1.0}] * 4
     true = [{"label": label} for label in "aaab"]
