@@ -219,6 +219,8 @@ class Augmentation(Component, ABC):
     changes: ClassVar[str]
     #: Whether ``boxes`` of an example, if there are any, still hold afterwards.
     keeps_boxes: ClassVar[bool] = False
+    #: Whether it asks for other examples and lays them in: then labels hold by shares.
+    mixes: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, example: Example, draw: Draw) -> Example:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class Classifier(Task, ABC):
     them. Scores are probabilities. Those of exclusive labels are divided by a temperature,
     several labels get a threshold each; both are fitted to validation data after training.
     """
+
+    takes_mixes: ClassVar[bool] = True
 
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     focal_gamma: float = Field(

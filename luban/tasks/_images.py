@@ -6,7 +6,7 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from luban.data.preprocessor import (
     DEFAULT_SIZE,
     FILE,
     Found,
+from luban.tasks._augmenting import check_augmentations
     Preprocessor,
     Traits,
     read_preprocessor,
@@ -38,6 +39,9 @@ SAMPLE = 2048  #: training images looked at, to learn size, channels and normali
 
 
 class ImageTask(Task, ABC):
+    #: Whether the loss knows labels by shares, as mixed images have them.
+    takes_mixes: ClassVar[bool] = False
+
     """A task whose records have an ``image``, which becomes ``pixels``.
 
     What the recipe leaves open is learned from training images: their size if all have the same
@@ -94,9 +98,7 @@ class ImageTask(Task, ABC):
     @field_validator("augmentations")
     @classmethod
     def _of_images(cls, augmentations: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
-        for one in augmentations:
-            if one.changes != "pixels":
-                raise ValueError(f"{one.name} does not change images")
+        check_augmentations(augmentations, ("pixels",), "images", mixes=cls.takes_mixes)
         return augmentations
 
     def learn_look(self, images: Sequence[Found]) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from luban.data.media import Media, media_in
 from luban.data.mel import LogMel, Scale, filters
 from luban.data.parallel import encode_files
 from luban.data.records import unusable
+from luban.tasks._augmenting import check_augmentations
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -33,6 +34,9 @@ class SoundTask(Task, ABC):
     Files are decoded, mixed to one channel and resampled once, when data are prepared; features
     are made whenever an example is looked at, so that augmentations can change the sound.
     """
+
+    #: Whether the loss knows labels by shares, as mixed recordings have them.
+    takes_mixes: ClassVar[bool] = False
 
     sampling_rate: int = Field(
         default=16_000, ge=1000, le=192_000, description="Samples a second; others are resampled."
@@ -71,9 +75,8 @@ class SoundTask(Task, ABC):
                 f"{mel.bands} bands are too narrow for a window of {mel.n_fft} samples: "
                 "lower feature_size, or raise n_fft"
             )
-        for augmentation in self.augmentations:
-            if augmentation.changes not in ("samples", "features"):
-                raise ValueError(f"{augmentation.name} does not change sound")
+        changes = ("samples", "features")
+        check_augmentations(self.augmentations, changes, "sound", mixes=self.takes_mixes)
         return self
 
     @property

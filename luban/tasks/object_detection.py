@@ -92,7 +92,7 @@ class ObjectDetection(ImageTask):
     def _keep_boxes(cls, augmentations: tuple[Augmentation, ...]) -> tuple[Augmentation, ...]:
         for one in augmentations:
             if not one.keeps_boxes:
-                raise ValueError(f"{one.name} moves or mixes images, but not their boxes")
+                raise ValueError(f"{one.name} moves images, but not their boxes")
         return augmentations
 
     def learn(self, records: Iterable[Record]) -> Self:

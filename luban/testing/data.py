@@ -69,9 +69,12 @@ def check_augmentation(augmentation: Augmentation, examples: Sequence[Example]) 
 
     def apply(index: int, seed: int) -> Example:
         rng = np.random.default_rng(seed)
-        return augmentation.apply(
-            examples[index], Draw(rng, lambda: examples[int(rng.integers(len(examples)))])
-        )
+
+        def other() -> Example:
+            law(augmentation.mixes, augmentation, "only what mixes asks for another example")
+            return examples[int(rng.integers(len(examples)))]
+
+        return augmentation.apply(examples[index], Draw(rng, other))
 
     before = copy.deepcopy(list(examples))
     for index, example in enumerate(examples):

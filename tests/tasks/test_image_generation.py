@@ -186,6 +186,13 @@ def test_images_are_not_changed_by_what_changes_sound(name: str, augmentation: s
         Task.from_dict({"name": name, "augmentations": [augmentation]})
 
 
+@pytest.mark.parametrize("augmentation", ["mixup", "cutmix"])
+def test_images_to_be_made_are_not_mixed(augmentation: str) -> None:
+    with pytest.raises(RecipeError, match=f"{augmentation} mixes examples"):
+        Task.from_dict({"name": "image-generation", "augmentations": [augmentation]})
+    assert Task.from_dict({"name": "image-classification", "augmentations": [augmentation]})
+
+
 def test_an_image_without_label_is_refused_where_others_have_one() -> None:
     with pytest.raises(DataError, match="no label"):
         learned().encode(bars(1, labels=False)[0])

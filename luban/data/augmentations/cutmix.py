@@ -21,6 +21,7 @@ class Cutmix(Augmentation):
     """
 
     changes: ClassVar[str] = "pixels"
+    mixes: ClassVar[bool] = True
 
     alpha: float = Field(default=1.0, gt=0)
     probability: float = Field(default=0.5, ge=0, le=1)

@@ -19,6 +19,7 @@ class Mixup(Augmentation):
     """
 
     changes: ClassVar[str] = "pixels"
+    mixes: ClassVar[bool] = True
 
     alpha: float = Field(default=0.2, gt=0)
     probability: float = Field(default=1.0, ge=0, le=1)
