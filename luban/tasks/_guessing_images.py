@@ -54,7 +54,7 @@ def guess_objects(sample: Sequence[Record]) -> Guess | None:
         confidence=0.95,
         task={
             **_seen(_images("image", [record["image"] for record in sample])),
-            "augmentations": ["zoom", "flip", "colour"],
+            "augmentations": ["scale-jitter", "flip", "color-jitter"],
         },
         model={"name": "fcos"},
         train={**_train(len(sample), 8, 2000, 0.002), "max_grad_norm": 5.0, "ema_decay": 0.99},
@@ -84,13 +84,15 @@ def guess_makers(sample: Sequence[Record]) -> Guess | None:
     )
 
 
-_LARGER: dict[str, Any] = {"image_size": 128, "augmentations": ["resized-crop", "flip"]}
+_LARGER: dict[str, Any] = {"image_size": 128, "augmentations": ["random-resized-crop", "flip"]}
 
 
 def _small(images: Sequence[Array]) -> dict[str, Any]:
     """Return what to do with small images: grey ones may be digits, which mirrors would change."""
     coloured = any((pixels[..., :1] != pixels).any() for pixels in images)
-    return {"augmentations": [{"name": "crop", "padding": 2}, *(["flip"] if coloured else [])]}
+    return {
+        "augmentations": [{"name": "random-crop", "padding": 2}, *(["flip"] if coloured else [])]
+    }
 
 
 def _seen(images: Sequence[Array]) -> dict[str, Any]:

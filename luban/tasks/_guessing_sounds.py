@@ -26,7 +26,7 @@ def guess_transcripts(sample: Sequence[Record]) -> Guess | None:
     return Guess(
         confidence=0.95,
         fields=_renamed({"audio": audio, "text": named[0]}),
-        task={**_task(fields[audio]), "augmentations": ["speed", "spec-augment"]},
+        task={**_task(fields[audio]), "augmentations": ["speed-perturbation", "spec-augment"]},
         model={"name": "conformer"},
         train=_train(len(sample), 2000),
         why=f"the recording {audio!r} stands beside the text {named[0]!r}",
@@ -45,7 +45,7 @@ def guess_sounds(sample: Sequence[Record]) -> Guess | None:
     return Guess(
         confidence=0.9 if named else 0.6,
         fields=_renamed({"audio": audio, "label": label}),
-        task={**_task(fields[audio]), "augmentations": ["speed", "spec-augment"]},
+        task={**_task(fields[audio]), "augmentations": ["speed-perturbation", "spec-augment"]},
         model={"name": "conformer"},
         train=_train(len(sample), 1000),
         why=f"{label!r} has {classes} values beside the recording {audio!r}",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from luban.core.contracts import Augmentation, Example, Examples, Record, Task
 from luban.data.audio import decode
-from luban.data.augmentations.speed import Speed
+from luban.data.augmentations.speed_perturbation import SpeedPerturbation
 from luban.data.augmented import Augmented
 from luban.data.media import Media, media_in
 from luban.data.mel import LogMel, Scale, filters
@@ -93,7 +93,8 @@ class SoundTask(Task, ABC):
     @property
     def longest(self) -> int:
         """Frames of the longest recording that is accepted, at its slowest in training."""
-        slowest = min((a.min_speed for a in self.augmentations if isinstance(a, Speed)), default=1)
+        changes = (one for one in self.augmentations if isinstance(one, SpeedPerturbation))
+        slowest = min((one.min_speed for one in changes), default=1)
         samples = int(self.max_seconds * self.sampling_rate) + 1
         return int(self.mel.frames(math.ceil(samples / slowest)))
 

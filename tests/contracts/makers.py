@@ -118,12 +118,12 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"tokenizer": "char", "max_length": 8, "class_weights": "balanced", "focal_gamma": 2.0},
     ],
     "tasks/image-classification": [
-        {"augmentations": ["flip", {"name": "crop", "padding": 1}]},
+        {"augmentations": ["flip", {"name": "random-crop", "padding": 1}]},
         {"image_size": [32, 48], "resize": "pad", "channels": 1, "tta": "flip"},
         {"augmentations": ["mixup", "cutmix"], "label_smoothing": 0.1},
     ],
     "tasks/object-detection": [
-        {"image_size": [24, 32], "augmentations": ["flip", "zoom"]},
+        {"image_size": [24, 32], "augmentations": ["flip", "scale-jitter"]},
         {"image_size": 20, "resize": "stretch", "channels": 1, "score_threshold": 0.0},
     ],
     "tasks/text-regression": [{"tokenizer": "char", "max_length": 8}],
@@ -161,12 +161,12 @@ MAKE: dict[str, list[dict[str, Any]]] = {
         {"tokenizer": "char", "outside_weight": 0.5, "max_length": 7},
     ],
     "tasks/speech-recognition": [
-        {**_SOUND, "augmentations": ["speed", "spec-augment"]},
+        {**_SOUND, "augmentations": ["speed-perturbation", "spec-augment"]},
         {**_SOUND, "stride": 4, "num_beams": 3, "lm_order": 3, "token_bonus": 0.5},
         {**_SOUND, "stride": 1, "scale": "standard", "lowercase": True, "strip_punctuation": True},
     ],
     "tasks/audio-classification": [
-        {**_SOUND, "augmentations": ["noise"]},
+        {**_SOUND, "augmentations": ["gaussian-noise"]},
         {**_SOUND, "stride": 8, "label_smoothing": 0.1},
     ],
     "metrics/entity-f1": [{}, {"score": "precision"}, {"score": "recall", "type": "b"}],
@@ -289,7 +289,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "augmentations/crop": [{"padding": 2, "fill": fill} for fill in ("reflect", "zero", "edge")],
     "augmentations/cutmix": [{"probability": 0.9}],
     "augmentations/flip": [{}, {"direction": "vertical"}],
-    "augmentations/erasing": [{}, {"fill": "noise", "probability": 1.0}],
+    "augmentations/random-erasing": [{}, {"value": "random", "probability": 1.0}],
     "optimizers/adam": [{}, {"weight_decay": 0.1}],
     "optimizers/adamw": [{}, {"weight_decay": 0.1}],
     "optimizers/parts": [

@@ -19,13 +19,13 @@ def drawn(fields: object, field: str, array: np.ndarray, seed: int = 0) -> np.nd
 
 
 def test_noise_is_as_soft_as_asked() -> None:
-    fields = {"name": "noise", "probability": 1.0, "min_snr": 20.0, "max_snr": 20.0}
+    fields = {"name": "gaussian-noise", "probability": 1.0, "min_snr_db": 20.0, "max_snr_db": 20.0}
     noise = drawn(fields, "samples", TONE).astype(float) - TONE
     assert 20 * np.log10(TONE.std() / noise.std()) == pytest.approx(20, abs=0.2)
 
 
 def test_speed_changes_length_and_pitch_together() -> None:
-    fields = {"name": "speed", "min_speed": 0.5, "max_speed": 1.0}
+    fields = {"name": "speed-perturbation", "min_speed": 0.5, "max_speed": 1.0}
     found = drawn(fields, "samples", TONE)
     speed = len(TONE) / len(found)
     assert 0.5 <= speed < 1
@@ -67,9 +67,9 @@ def test_a_mask_has_any_width_up_to_its_share_and_any_place(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"name": "noise", "min_snr": 30.0, "max_snr": 10.0},
-        {"name": "speed", "min_speed": 1.0, "max_speed": 1.0},
-        {"name": "speed", "min_speed": 0.0},
+        {"name": "gaussian-noise", "min_snr_db": 30.0, "max_snr_db": 10.0},
+        {"name": "speed-perturbation", "min_speed": 1.0, "max_speed": 1.0},
+        {"name": "speed-perturbation", "min_speed": 0.0},
     ],
 )
 def test_nonsense_is_refused(fields: dict[str, float]) -> None:

@@ -326,7 +326,14 @@ def test_several_labels() -> None:
 
 def test_workers_change_no_augmented_batch() -> None:
     rows = records()
-    names = ["flip", {"name": "crop", "padding": 2}, "cutmix", "colour", "rand-augment", "erasing"]
+    names = [
+        "flip",
+        {"name": "random-crop", "padding": 2},
+        "cutmix",
+        "color-jitter",
+        "rand-augment",
+        "random-erasing",
+    ]
     learned = task(augmentations=names).learn(rows)
     store = Held(learned.encode_batch(rows))
 

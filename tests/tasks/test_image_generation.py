@@ -180,7 +180,7 @@ def test_a_judge_says_one_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["image-classification", "image-generation"])
-@pytest.mark.parametrize("augmentation", ["noise", "spec-augment"])
+@pytest.mark.parametrize("augmentation", ["gaussian-noise", "spec-augment"])
 def test_images_are_not_changed_by_what_changes_sound(name: str, augmentation: str) -> None:
     with pytest.raises(RecipeError, match="does not change images"):
         Task.from_dict({"name": name, "augmentations": [augmentation]})

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Draw, Model, Record, Stage, Task
 from luban.core.errors import DataError, LubanError, RecipeError, UnreadableError
-from luban.data.augmentations.crop import Crop
 from luban.data.augmentations.flip import Flip
-from luban.data.augmentations.resized_crop import ResizedCrop
-from luban.data.augmentations.zoom import Zoom
+from luban.data.augmentations.random_crop import RandomCrop
+from luban.data.augmentations.random_resized_crop import RandomResizedCrop
+from luban.data.augmentations.scale_jitter import ScaleJitter
 from luban.data.cleaners.boxes import Boxes
 from luban.data.held import Held
 from luban.data.images import to_png
@@ -106,9 +106,9 @@ def test_pixels_under_a_box_are_the_object_in_every_augmented_view() -> None:
     chosen = (
         Flip(),
         Flip(direction="vertical"),
-        Crop(padding=9),
-        Zoom(),
-        ResizedCrop(scale=(0.4, 1)),
+        RandomCrop(padding=9),
+        ScaleJitter(),
+        RandomResizedCrop(scale=(0.4, 1)),
     )
     task = ObjectDetection(image_size=(64, 96), augmentations=chosen).learn(SCENES)
     store = Held(task.encode_batch(SCENES))
@@ -130,7 +130,9 @@ def test_pixels_under_a_box_are_the_object_in_every_augmented_view() -> None:
     assert all(len(store[i]["labels"]) == len(SCENES[i]["objects"]) for i in range(len(SCENES)))
 
 
-@pytest.mark.parametrize("augmentation", [Zoom(scale=(1.0, 3.0)), Crop(padding=60), ResizedCrop()])
+@pytest.mark.parametrize(
+    "augmentation", [ScaleJitter(scale=(1.0, 3.0)), RandomCrop(padding=60), RandomResizedCrop()]
+)
 def test_what_is_cut_away_is_no_longer_told(augmentation: Any) -> None:
     box = np.array([[1.0, 1, 9, 9], [30, 20, 60, 50]], np.float32)
     example: Any = {"pixels": np.zeros((64, 64, 3), np.uint8), "boxes": box, "labels": np.arange(2)}

@@ -12,7 +12,7 @@ from luban.data.boxes import moved_along
 from luban.data.images import fit
 
 
-class ResizedCrop(Augmentation):
+class RandomResizedCrop(Augmentation):
     """A part of the image at its full size (Szegedy et al. 2015, 1409.4842, section 6).
 
     Its area is a share of the image's, drawn evenly from ``scale``; its proportions are those of

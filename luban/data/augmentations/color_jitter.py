@@ -15,7 +15,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-class Colour(Augmentation):
+class ColorJitter(Augmentation):
     """Each of the three times a factor drawn evenly from 1 - x to 1 + x, in this order.
 
     Brightness moves pixels towards black, contrast towards the mean grey of the image, saturation

@@ -10,7 +10,7 @@ from luban.core.contracts import Augmentation, Draw, Example
 from luban.data.augmentations._parts import check_bounds, rectangle, shares_of
 
 
-class Erasing(Augmentation):
+class RandomErasing(Augmentation):
     """Random erasing (Zhong et al. 2017, 1708.04896), which Cutout (1708.04552) is a case of.
 
     The rectangle's share of the area and the logarithm of its proportions are drawn evenly; it
@@ -23,7 +23,7 @@ class Erasing(Augmentation):
     probability: float = Field(default=0.5, ge=0, le=1)
     scale: tuple[float, float] = Field(default=(0.02, 0.33), description="Share of the area.")
     ratio: tuple[float, float] = Field(default=(0.5, 2.0), description="Width to height.")
-    fill: Literal["mean", "noise"] = Field(
+    value: Literal["mean", "random"] = Field(
         default="mean", description="The mean of the image, or random colours."
     )
 
@@ -39,7 +39,7 @@ class Erasing(Augmentation):
         shares = shares_of(draw.rng, self.scale, self.ratio)
         pixels = example["pixels"].copy()
         hidden = pixels[rectangle(pixels.shape, shares, draw.rng)]
-        if self.fill == "mean":
+        if self.value == "mean":
             hidden[...] = pixels.mean((0, 1)).round()
         else:
             hidden[...] = draw.rng.integers(0, 256, hidden.shape)

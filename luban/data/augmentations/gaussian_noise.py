@@ -1,4 +1,4 @@
-"""Noise: a recording as it sounds in a room that is not quiet."""
+"""Gaussian noise: a recording as it sounds in a room that is not quiet."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from pydantic import Field, model_validator
 from luban.core.contracts import Augmentation, Draw, Example
 
 
-class Noise(Augmentation):
+class GaussianNoise(Augmentation):
     """White noise, so much softer than the recording as chance says, in decibels."""
 
     changes: ClassVar[str] = "samples"
 
     probability: float = Field(default=0.5, ge=0, le=1)
-    min_snr: float = Field(default=10.0, description="Decibels of the recording above the noise.")
-    max_snr: float = Field(default=40.0, description="Likewise, at most.")
+    min_snr_db: float = Field(
+        default=10.0, description="Decibels of the recording above the noise."
+    )
+    max_snr_db: float = Field(default=40.0, description="Likewise, at most.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.min_snr > self.max_snr:
-            raise ValueError("min_snr is at most max_snr")
+        if self.min_snr_db > self.max_snr_db:
+            raise ValueError("min_snr_db is at most max_snr_db")
         return self
 
     def apply(self, example: Example, draw: Draw) -> Example:
@@ -31,7 +33,7 @@ class Noise(Augmentation):
         if not happens:
             return example
         samples = np.asarray(example["samples"], np.float32)
-        ratio = 10 ** ((self.min_snr + snr * (self.max_snr - self.min_snr)) / 20)
+        ratio = 10 ** ((self.min_snr_db + snr * (self.max_snr_db - self.min_snr_db)) / 20)
         loudness = float(np.sqrt(np.square(samples).mean())) / ratio
         noise = draw.rng.standard_normal(len(samples), np.float32) * np.float32(loudness)
         noisy = np.clip(np.rint(samples + noise), -32768, 32767).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Speed: a recording as if it had been spoken faster or slower."""
+"""Speed perturbation: a recording as if it had been spoken faster or slower."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from luban.core.contracts import Augmentation, Draw, Example
 
 
-class Speed(Augmentation):
+class SpeedPerturbation(Augmentation):
     """Faster and higher, or slower and lower, as a tape would be (Ko et al. 2015, Interspeech).
 
     Samples in between are taken from the line through their neighbours.

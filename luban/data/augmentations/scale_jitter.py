@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Zoom(Augmentation):
+class ScaleJitter(Augmentation):
     """The image scaled by a factor, somewhere in its frame; what is free around it is grey.
 
     The logarithms of the factor and of the change of proportions are drawn evenly, and so is the

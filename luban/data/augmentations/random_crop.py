@@ -12,30 +12,33 @@ from luban.core.contracts import Augmentation, Draw, Example
 from luban.data.boxes import moved_along
 
 
-class Crop(Augmentation):
+class RandomCrop(Augmentation):
     """A cut of the padded image, as large as the image was, wherever it falls.
 
     So the image moves by up to ``padding`` pixels each way; what was not there is mirrored
-    (``reflect``), black (``zero``) or the edge drawn out (``edge``).
+    (``reflect``), black (``constant``) or the edge drawn out (``edge``).
     """
 
     changes: ClassVar[str] = "pixels"
     keeps_boxes: ClassVar[bool] = True
 
     padding: int = Field(default=4, ge=1, description="Pixels it may move each way.")
-    fill: Literal["reflect", "zero", "edge"] = "reflect"
+    padding_mode: Literal["reflect", "constant", "edge"] = "reflect"
 
     def apply(self, example: Example, draw: Draw) -> Example:
         """Return the example with its image moved."""
         down, right = draw.rng.integers(-self.padding, self.padding + 1, 2).tolist()
         pixels = example["pixels"]
         height, width = pixels.shape[:2]
-        if self.fill == "zero":
+        if self.padding_mode == "constant":
             moved = np.zeros_like(pixels)
             (to_y, of_y), (to_x, of_x) = _overlap(height, down), _overlap(width, right)
             moved[to_y, to_x] = pixels[of_y, of_x]
         else:
-            rows, columns = _places(height, down, self.fill), _places(width, right, self.fill)
+            rows, columns = (
+                _places(height, down, self.padding_mode),
+                _places(width, right, self.padding_mode),
+            )
             moved = pixels.take(rows, 0).take(columns, 1)
         along = moved_along(example, (height, width), (1.0, 1.0), (down, right))
         return {**example, "pixels": moved, **along}
@@ -50,10 +53,10 @@ def _overlap(length: int, shift: int) -> tuple[slice, slice]:
 
 
 @lru_cache(maxsize=1024)
-def _places(length: int, shift: int, fill: str) -> np.ndarray[Any, Any]:
+def _places(length: int, shift: int, mode: str) -> np.ndarray[Any, Any]:
     """Return from which place each place of an axis takes its pixels."""
     places = np.arange(length) - shift
-    if fill == "edge" or length == 1:
+    if mode == "edge" or length == 1:
         return places.clip(0, length - 1)
     period = 2 * (length - 1)  # 0 1 2 1 0 1 2 …: the edge itself is not doubled
     places %= period
