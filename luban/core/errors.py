@@ -5,7 +5,8 @@
   - RegistryError    no component goes by that name
   - ContractError    a component broke the promise of its kind
   - DataError        a record, a file or a split cannot be used
-    - UnreadableError  an image or a recording is damaged: it is set apart
+    - UnfitError       nothing can be learned from a record as it is: it is set apart
+      - UnreadableError  its image or recording is damaged
   - CapacityError    memory, disk or time is not enough
   - RunError         the run directory is not what the verb needs
   - CheckpointError  a checkpoint cannot be read or does not fit
@@ -79,7 +80,11 @@ class DataError(LubanError, ValueError):
     """A record, a file or a split cannot be used."""
 
 
-class UnreadableError(DataError):
+class UnfitError(DataError):
+    """A file is whole, but too long or too short to learn from: it is set apart, and counted."""
+
+
+class UnreadableError(UnfitError):
     """An image or a recording is damaged: it is set apart, and counted."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from luban.core.errors import DataError, MissingExtra, UnreadableError
+from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
 from luban.data.media import Media
 from luban.data.members import SOUNDS
 
@@ -20,6 +20,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 _FULL = 32768  #: a sample of 1.0
 _HOUR = 3600.0
 _BLOCK = 1 << 16  #: samples of each channel that are read at once
+_PAGE = 27  #: bytes of the head of an OGG page; the last is the number of its segments
 _STREAMED = (0, 0x7FFFFFFF, 0xFFFFFFFF)  #: sizes that encoders write who cannot go back
 
 
@@ -37,7 +38,8 @@ def decode(
 
     Raises:
         UnreadableError: if it is damaged, cut off or empty.
-        DataError: if it is too long, or an array of another form.
+        UnfitError: if it is too long.
+        DataError: if it is an array of another form.
         MissingExtra: without soundfile or soxr.
     """
     if isinstance(recording, np.ndarray):
@@ -103,7 +105,8 @@ _MAGIC = re.compile(
 def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
     """Return samples of one channel (T,), int16 if the file has no finer ones, and their rate."""
     data, name, soundfile = recording.read(), recording.name, _soundfile()
-    _refuse_cut(data, name)
+    _refuse_cut_wav(data, name)
+    _refuse_cut_ogg(data, name)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate, frames = int(file.samplerate), int(file.frames)
@@ -121,7 +124,7 @@ def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
     return samples, rate
 
 
-def _refuse_cut(data: bytes, name: str) -> None:
+def _refuse_cut_wav(data: bytes, name: str) -> None:
     """Refuse a WAV file that ends before its samples do: the library reads what there is."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return
@@ -133,6 +136,21 @@ def _refuse_cut(data: bytes, name: str) -> None:
                 raise _cut_off(name, len(data) - at - 8, size, "bytes")
             return
         at += 8 + size + size % 2
+
+
+def _refuse_cut_ogg(data: bytes, name: str) -> None:
+    """Refuse an OGG file that ends within a page (RFC 3533, section 6): the library skips it.
+
+    A last page without the flag that ends the stream is no sign: many recorders never set it.
+    """
+    at = 0
+    while data[at : at + 4] == b"OggS":
+        segments = data[at + _PAGE - 1] if len(data) >= at + _PAGE else 0
+        lengths = data[at + _PAGE : at + _PAGE + segments]
+        end = at + _PAGE + segments + sum(lengths)
+        if len(lengths) < segments or end > len(data):
+            raise UnreadableError("this recording is cut off: it ends within a page.", where=name)
+        at = end
 
 
 def _checked(array: Array, where: str) -> Array:
@@ -172,7 +190,7 @@ def _resampled(mono: Array, rate: int, sampling_rate: int) -> Array:
 
 def _refuse_long(seconds: float, most: float, name: str) -> None:
     if seconds > most:
-        raise DataError(
+        raise UnfitError(
             "this recording is too long.",
             where=name,
             expected=f"at most {most:g} seconds",

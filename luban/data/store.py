@@ -8,6 +8,8 @@ each example came from), and ``meta.json``, without which nothing is read.
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,13 +21,15 @@ from typing import IO, Any, Self, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Example, Record, Task
-from luban.core.errors import ContractError, DataError, UnreadableError
+from luban.core.errors import ContractError, DataError, UnfitError
 from luban.core.files import folder_atomic, write_json
 from luban.data.records import size_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: Called with records, and with characters and bytes of files, encoded so far.
 Progress: TypeAlias = Callable[[int, int], None]
+#: Where a record lies and what is wrong with it; the same without what is its own.
+_Apart: TypeAlias = tuple[str, str]
 
 FORMAT = 1
 _BATCH_RECORDS = 4096
@@ -75,8 +79,13 @@ class Store:
 
     @property
     def apart(self) -> list[str]:
-        """Where the records lie that could not be read, and why: no example is made of them."""
-        return list(self.meta.get("apart", ()))
+        """Where the records lie of which no example could be made, and why."""
+        return [line for line, _ in self.meta.get("apart", ())]
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why records were set apart, and how many for each reason."""
+        return Counter(reason for _, reason in self.meta.get("apart", ()))
 
     def where(self, index: int) -> str:
         """Return where an example came from: ``file:row``."""
@@ -129,7 +138,7 @@ def build(
     """
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done, characters, size = 0, 0, 0
-        apart: list[str] = []
+        apart: list[_Apart] = []
         for batch, examples in _encoded(task, records, apart):
             if examples:
                 writer.add(examples, [str(record.get("_where", "")) for record in batch])
@@ -145,9 +154,9 @@ def build(
 
 
 def _encoded(
-    task: Task, records: Iterable[Record], apart: list[str]
+    task: Task, records: Iterable[Record], apart: list[_Apart]
 ) -> Iterator[tuple[Sequence[Record], list[Example]]]:
-    """Yield batches with their examples, in order; what is unreadable goes to ``apart``.
+    """Yield batches with their examples, in order; what is set apart goes to ``apart``.
 
     Two jobs run ahead in threads: tokenizers release the lock, so that one encodes on all
     cores while the other turns lists into arrays and this one reads and writes.
@@ -167,9 +176,9 @@ def _encoded(
 
 
 def _done(
-    task: Task, batch: Sequence[Record], future: Future[list[Example]], apart: list[str]
+    task: Task, batch: Sequence[Record], future: Future[list[Example]], apart: list[_Apart]
 ) -> tuple[Sequence[Record], list[Example]]:
-    """Return a batch with its examples, without the records that cannot be read.
+    """Return a batch with its examples, without the records that are set apart.
 
     Raises:
         DataError: naming the row of the one record that cannot be encoded.
@@ -183,8 +192,10 @@ def _done(
             try:
                 examples.append(task.encode(record))
                 good.append(record)
-            except UnreadableError as error:
-                apart.append(f"{row}: {error.what}")
+            except UnfitError as error:
+                got = "" if error.got is None else f" ({error.got})"
+                what = error.what.rstrip(".")
+                apart.append((f"{row}: {what}{got}.", re.split(" *[(:]", what, maxsplit=1)[0]))
             except DataError as error:
                 if row not in str(error.where):
                     error.where = f"{row}: {error.where}" if error.where else row
@@ -250,12 +261,12 @@ class _Writer:
         name, row = (name, row) if row.isdecimal() else (where, "-1")
         return self._prefixes.setdefault(name, len(self._prefixes)), int(row)
 
-    def finish(self, key: str, apart: Sequence[str] = (), **totals: int) -> None:
+    def finish(self, key: str, apart: Sequence[_Apart] = (), **totals: int) -> None:
         if not self._rows.count:
             raise DataError(
                 "there is no record to encode: this split is empty.",
                 where="data.split",
-                got=f"{len(apart):,} unreadable, {apart[0]} the first" if apart else None,
+                got=f"{len(apart):,} set apart, {apart[0][0]} the first" if apart else None,
                 fix="give it a larger share, or loosen the cleaners.",
             )
         for file in (self._rows, *self._fields.values(), *self._offsets.values()):

@@ -8,7 +8,7 @@ Shapes: S positions, V outputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -115,6 +115,7 @@ def prefix_beam(logs_SV: Array, search: Search) -> tuple[list[int], float]:
             _grow(following, text, beam, likely, said)
         best = sorted(following.items(), key=lambda item: -score(*item))
         beams = dict(best[: search.num_beams])
+        said.forget_all_but(beams)
     if search.end is not None:
         for text, beam in beams.items():
             beam.language += said(text, search.end)
@@ -152,7 +153,7 @@ def _grow(
 
 
 class _Asked:
-    """A language model that is asked once for each text."""
+    """A language model that is asked once for each text, for as long as the text is a beam."""
 
     def __init__(self, model: LanguageModel | None) -> None:
         self._model = model
@@ -164,6 +165,10 @@ class _Asked:
         if text not in self._known:
             self._known[text] = self._model(text)
         return float(self._known[text][token])
+
+    def forget_all_but(self, texts: Collection[tuple[int, ...]]) -> None:
+        """Keep the answers for these texts alone: an answer is as large as the vocabulary."""
+        self._known = {text: known for text, known in self._known.items() if text in texts}
 
 
 def _sum(a: float, b: float) -> float:

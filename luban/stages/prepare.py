@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,7 +19,7 @@ from luban.data.store import Store
 from luban.run import Run, environment
 from luban.stages._prepared import describe, open_store, refuse_other_data
 
-_SHOWN = 10  #: unreadable records that are named
+_SHOWN = 10  #: records set apart that are named
 
 
 class Prepare(Stage):
@@ -34,7 +35,10 @@ class Prepare(Stage):
         default=0.01,
         ge=0,
         le=1,
-        description="Share of damaged files, set apart, that is bearable.",
+        description=(
+            "Share of records set apart that is bearable: files that are damaged, or too long or "
+            "too short to learn from."
+        ),
     )
     always: ClassVar[bool] = True
 
@@ -85,12 +89,15 @@ class Prepare(Stage):
         apart = store.apart
         for line in apart[:_SHOWN]:
             run.say(f"prepare: {split}: set apart: {line}")
+        if len(apart) > _SHOWN:
+            run.say(f"prepare: {split}: set apart in all: {_told(store.reasons)}")
         if len(apart) > self.max_unreadable * (len(apart) + len(store)):
             raise DataError(
-                f"{len(apart):,} of {len(apart) + len(store):,} {split} records are unreadable.",
-                where="; ".join(apart[:3]),
+                f"{len(apart):,} of {len(apart) + len(store):,} {split} records cannot be used.",
+                where="; ".join(line.rstrip(".") for line in apart[:3]),
                 expected=f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
-                fix="mend or remove these files, or raise the bound.",
+                got=_told(store.reasons),
+                fix="mend, cut or remove these files, or raise the bound.",
             )
 
     def measure(self, run: Run) -> Report:
@@ -102,12 +109,14 @@ class Prepare(Stage):
         data, task = run.recipe.data, run.task()
         claims: dict[str, Claim] = {"data (sha256)": Claim(data.files_digest())}
         details: dict[str, object] = {}
-        for split in data.available_splits():
-            store = open_store(run, split)
+        stores = {split: open_store(run, split) for split in data.available_splits()}
+        reasons = sorted({reason for store in stores.values() for reason in store.reasons})
+        for split, store in stores.items():
             found = audit(task, store, max_empty=self.max_empty, max_truncated=self.max_truncated)
+            for reason in reasons:
+                claims[f"{split}/set apart: {reason}"] = Claim(store.reasons[reason])
             if store.apart:
-                claims[f"{split}/unreadable"] = Claim(len(store.apart), note="set apart")
-                details[f"{split}/unreadable"] = store.apart[:_SHOWN]
+                details[f"{split}/set apart"] = store.apart[:_SHOWN]
             claims |= {
                 f"{split}/examples": Claim(len(store)),
                 **{f"{split}/{unit}": Claim(n) for unit, n in store.meta["totals"].items()},
@@ -134,3 +143,8 @@ class Prepare(Stage):
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
         return Report("prepare", claims, details=details)
+
+
+def _told(reasons: Counter[str]) -> str:
+    """Return reasons with how often each, the commonest first."""
+    return "; ".join(f"{times:,}: {reason}" for reason, times in reasons.most_common(5))

@@ -107,8 +107,8 @@ class SoundTask(Task, ABC):
         """Return the recording of a record, int16 (T,).
 
         Raises:
-            DataError: if it has none, or one that is too long.
-            UnreadableError: if it is damaged.
+            DataError: if it has none.
+            UnfitError: if it is too long or damaged.
         """
         audio: Media | Array | None = media_in(record, "audio")
         if audio is None:

@@ -57,7 +57,7 @@ class AudioClassification(Classifier, SoundTask):
 
         Raises:
             DataError: for a record without audio or label.
-            UnreadableError: for a damaged recording.
+            UnfitError: for a recording that is too long or damaged.
         """
         return {"samples": self.recording(record), "label": self.encode_answer(record)}
 
@@ -66,7 +66,7 @@ class AudioClassification(Classifier, SoundTask):
 
         Raises:
             DataError: for a record without audio.
-            UnreadableError: for a damaged recording.
+            UnfitError: for a recording that is too long or damaged.
         """
         return {"samples": self.recording(record)}
 

@@ -27,8 +27,9 @@ from luban.core.contracts import (
     Supervision,
     Tokenizer,
 )
-from luban.core.errors import DataError
+from luban.core.errors import DataError, UnfitError
 from luban.core.files import write_json
+from luban.core.palette import RED
 from luban.data.records import unusable
 from luban.data.rows import as_bytes, as_text, ids_type, padded
 from luban.data.tokenizers.char import Char
@@ -46,7 +47,6 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _FILE = "speed.json"
 _TIMED = 8  #: batches whose recognition is timed
-_WRONG = "#b3261e"
 
 
 class SpeechRecognition(TokenizedTask, SoundTask):
@@ -159,16 +159,15 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         """Return ``samples``, ``labels`` and, as bytes, ``text``.
 
         Raises:
-            DataError: for a record without text, with one that is longer than the recording can
-                tell, or without audio.
-            UnreadableError: for a damaged recording.
+            DataError: for a record without text or audio.
+            UnfitError: for a recording that is too long, too short for its text, or damaged.
         """
         text, samples = self.transcript(record), self.recording(record)
         ids = self.tokenizer.encode(text)
         least, room = needed(ids), self._positions(int(self.mel.frames(len(samples))))
         if least > room:
-            raise DataError(
-                "the recording is too short for its text.",
+            raise UnfitError(
+                "this recording is too short for its text.",
                 where=record.get("_where", ""),
                 expected=f"at least {least} positions, for {text!r}",
                 got=f"{room}, in {len(samples) / self.sampling_rate:.2f} seconds",
@@ -185,7 +184,7 @@ class SpeechRecognition(TokenizedTask, SoundTask):
 
         Raises:
             DataError: for a record without audio.
-            UnreadableError: for a damaged recording.
+            UnfitError: for a recording that is too long or damaged.
         """
         return {"samples": self.recording(record)}
 
@@ -270,7 +269,7 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         self.draw(axes, example)
         said = prediction["text"] or "(nothing)"
         wrong = target is not None and prediction["text"] != target["text"]
-        axes.set_title(_short(said), fontsize=9, color=_WRONG if wrong else "black")
+        axes.set_title(_short(said), fontsize=9, color=RED if wrong else "black")
         if wrong:
             axes.set_xlabel(_short(target["text"]), fontsize=9)
         return True

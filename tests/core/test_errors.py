@@ -13,6 +13,7 @@ from luban.core.errors import (
     DataError,
     LubanError,
     MissingExtra,
+    UnfitError,
     UnreadableError,
 )
 
@@ -29,7 +30,10 @@ def test_the_tree_names_every_class_once() -> None:
 
 
 def test_the_tree_is_the_one_in_the_text() -> None:
-    parents: dict[type[LubanError], type[LubanError]] = {UnreadableError: DataError}
+    parents: dict[type[LubanError], type[LubanError]] = {
+        UnfitError: DataError,
+        UnreadableError: UnfitError,
+    }
     for found in CLASSES:
         assert found is LubanError or parents.get(found, LubanError) in found.__bases__
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from luban.core.errors import DataError, UnreadableError
+from luban.core.errors import DataError, UnfitError, UnreadableError
 from luban.data.audio import decode, form_of, is_recording, to_wav
 from luban.data.media import Media
 
@@ -106,6 +106,28 @@ def test_what_is_damaged_is_named(data: bytes, said: str) -> None:
     assert "folder/bad.wav" in str(told.value)
 
 
+LONG = np.tile(TONE / 32768, 40)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_that_ends_within_a_page_is_cut_off(subtype: str) -> None:
+    """What is left of it decodes without complaint."""
+    whole = written(LONG, "OGG", subtype)
+    assert len(decode(Media("a", whole), RATE)) == pytest.approx(len(LONG), abs=700)
+    last = whole.rindex(b"OggS")
+    for size in (len(whole) // 2, len(whole) - 1, last + 3 + 1, last + 28):
+        with pytest.raises(UnreadableError, match="cut off: it ends within a page"):
+            decode(Media("a", whole[:size]), RATE)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_whose_recorder_never_set_the_last_flag_is_whole(subtype: str) -> None:
+    """Android's, for one: that a file ends between pages says nothing."""
+    whole = written(LONG, "OGG", subtype)
+    cut = decode(Media("a", whole[: whole.rindex(b"OggS")]), RATE)
+    assert len(LONG) / 2 < len(cut) <= len(LONG)
+
+
 def test_a_wav_of_unknown_size_is_whole(tmp_path: Path) -> None:
     """Programs that write to a pipe cannot go back to tell how much it was."""
     data = bytearray(to_wav(TONE, RATE))
@@ -118,6 +140,7 @@ def test_what_is_too_long_is_refused_before_it_is_decoded() -> None:
         decode(Media("long.wav", to_wav(TONE, RATE)), RATE, max_seconds=0.4)
     assert "at most 0.4 seconds" in str(told.value)
     assert "long.wav" in str(told.value)
+    assert isinstance(told.value, UnfitError)
     assert not isinstance(told.value, UnreadableError)
     with pytest.raises(DataError, match="too long"):
         decode(TONE, RATE, max_seconds=0.4)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from luban.core.contracts import Example, Record
-from luban.core.errors import DataError, MissingExtra, UnreadableError
+from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
 from luban.data import store
 from luban.data.media import Media, check_readable, media_in
 from luban.data.records import identity_of, size_of
@@ -72,7 +72,17 @@ class Picky(TextGeneration):
     def encode(self, record: Record) -> Example:
         if record["text"].startswith("?"):
             raise UnreadableError("this is damaged.")
+        if record["text"].startswith("!"):
+            raise UnfitError("this is long (very).", got="9 metres")
         return {"input_ids": np.frombuffer(record["text"].encode(), np.uint8)}
+
+
+def test_reasons_are_counted_without_what_is_their_own(tmp_path: Path) -> None:
+    task = Picky.model_validate({"tokenizer": "char"}, strict=False)
+    records = [{"text": t, "_where": f"a:{i}"} for i, t in enumerate(["ab", "!", "!c", "?d"], 1)]
+    built = store.build(task, records, tmp_path / "store")
+    assert built.apart[0] == "a:2: this is long (very) (9 metres)."
+    assert built.reasons == {"this is long": 2, "this is damaged": 1}
 
 
 def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
@@ -84,7 +94,7 @@ def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
     assert built.apart == ["a:2: this is damaged.", "a:4: this is damaged."]
     with pytest.raises(DataError, match="empty") as caught:
         store.build(task, records[1:2], tmp_path / "none")
-    assert "1 unreadable" in str(caught.value.got)
+    assert "1 set apart" in str(caught.value.got)
 
 
 def test_what_reads_them_is_asked_for_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from luban.data.lm import KneserNey
-from luban.inference.ctc import Search, greedy, merged, prefix_beam
+from luban.inference.ctc import Search, _Asked, greedy, merged, prefix_beam
 
 BLANK, OUTPUTS, END = 0, 4, 4
 
@@ -113,3 +113,19 @@ def test_what_follows_is_what_texts_are_scored_by() -> None:
         found = again.following(asked[:at].tolist())
         assert -found[asked[at]] == pytest.approx(nats[at], abs=1e-12)
         assert np.exp(found).sum() == pytest.approx(1)
+
+
+def test_no_more_is_remembered_than_there_are_beams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer of the language model is as large as the vocabulary, and a text has many parts."""
+    most, forget = [], _Asked.forget_all_but
+
+    def watched(self: _Asked, texts: Collection[tuple[int, ...]]) -> None:
+        forget(self, texts)
+        most.append(len(self._known))
+
+    monkeypatch.setattr(_Asked, "forget_all_but", watched)
+    search = Search(BLANK, 5, lambda text: np.zeros(OUTPUTS + 1), 0.5, end=END)
+    text, _ = prefix_beam(chances(0, positions=60), search)
+    assert len(text) > 5
+    assert len(most) == 60
+    assert max(most) <= 5

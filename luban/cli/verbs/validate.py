@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from luban.cli import target
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Example, Record, Task
-from luban.core.errors import CapacityError, DataError, LubanError, UnreadableError
+from luban.core.errors import CapacityError, DataError, LubanError, UnfitError
 from luban.data.held import Held
 from luban.data.media import holds_media, media_size
 from luban.recipe import Recipe
@@ -128,10 +128,10 @@ def _learned(recipe: Recipe) -> Task:
 def _encoded(
     task: Task, split: str, records: list[Record], bearable: float
 ) -> tuple[list[Example], list[str]]:
-    """Return the first examples of a split, and the files that would be set apart.
+    """Return the first examples of a split, and the records that would be set apart.
 
     Raises:
-        DataError: listing bad records, and unreadable files if they are too many.
+        DataError: listing bad records, and those that would be set apart if they are too many.
     """
     good, size, bad, apart = list[Example](), 0, list[str](), list[str]()
     for record in records:
@@ -139,7 +139,7 @@ def _encoded(
             example = task.encode(record)
         except LubanError as error:
             line = f"{record.get('_where', '?')}: {error.what}"
-            (apart if isinstance(error, UnreadableError) else bad).append(line)
+            (apart if isinstance(error, UnfitError) else bad).append(line)
             continue
         if size <= HELD_BYTES:
             good.append(example)
@@ -154,7 +154,7 @@ def _encoded(
             + more,
             where="data",
             fix="mend or drop these rows"
-            + (", or raise prepare.max_unreadable for damaged files." if apart else "."),
+            + (", or raise prepare.max_unreadable for these files." if apart else "."),
         )
     return good, apart[:10]
 
