@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from luban.core.contracts import Example, Metric, Row, Task
+from luban.core.palette import BLUE, GREY, RED
 from luban.inference.sheets import Seen, plain_text, png_of, sheet
 from luban.run import Run
 
 SHOWN = 16  #: examples on a sheet
-_GREY, _RED, _BLUE = "#9aa5b1", "#b3261e", "#1f5fa8"
 
 
 def draw_loss(run: Run) -> None:
@@ -32,12 +32,12 @@ def draw_loss(run: Run) -> None:
     axes = figure.subplots(2 if apart else 1, 1, sharex=True, squeeze=False)[:, 0]
     train = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     if train:
-        axes[0].plot(*zip(*train, strict=True), color=_GREY, linewidth=1, label="training")
-    _draw_validation(axes[0], lines, "validation/loss", _RED, best=min)
+        axes[0].plot(*zip(*train, strict=True), color=GREY, linewidth=1, label="training")
+    _draw_validation(axes[0], lines, "validation/loss", RED, best=min)
     axes[0].set(ylabel="loss (nats)", title=f"{run.recipe.name}: loss")
     if apart:
         best = max if metric.higher_is_better else min
-        _draw_validation(axes[1], lines, headline, _BLUE, best=best)
+        _draw_validation(axes[1], lines, headline, BLUE, best=best)
         axes[1].set(ylabel=f"{metric.label} {metric.unit}".strip())
     axes[-1].set(xlabel="step")
     rises = apart and metric.higher_is_better

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Baseline, Example, Examples, Metric, Record, Task
 from luban.core.files import write_json
+from luban.core.palette import RED
 from luban.data.mixing import label_shares
 from luban.data.records import unusable
 from luban.metrics.accuracy import Accuracy
@@ -210,7 +211,7 @@ def write_caption(axes: Any, prediction: Any, target: Any) -> None:
     """Write what was predicted over a drawing; if it is wrong, in red, and the truth below it."""
     said, true = _words(prediction), None if target is None else _words(target)
     wrong = true is not None and said != true
-    axes.set_title(said, fontsize=9, color="#b3261e" if wrong else "black")
+    axes.set_title(said, fontsize=9, color=RED if wrong else "black")
     if wrong:
         axes.set_xlabel(f"is {true}", fontsize=9)
 
