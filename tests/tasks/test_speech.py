@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Model, Record, Task
-from luban.core.errors import DataError, RecipeError, RunError, UnreadableError
+from luban.core.errors import DataError, RecipeError, RunError, UnfitError, UnreadableError
 from luban.data.audio import to_wav
 from luban.data.held import Held
 from luban.data.media import Media
@@ -170,9 +171,9 @@ def test_how_many_positions_a_text_needs() -> None:
         ({"audio": "cut"}, DataError, "no text"),
         ({"audio": "whole", "text": " "}, DataError, "no text"),
         ({"audio": "cut", "text": "hi"}, UnreadableError, "cut off"),
-        ({"audio": "whole", "text": "hi" * 40}, DataError, "too short for its text"),
+        ({"audio": "whole", "text": "hi" * 40}, UnfitError, "too short for its text"),
         ({"audio": 7, "text": "hi"}, DataError, "holds no file"),
-        ({"audio": "long", "text": "hi"}, DataError, "too long"),
+        ({"audio": "long", "text": "hi"}, UnfitError, "too long"),
     ],
 )
 def test_bad_records_are_named(record: dict[str, Any], error: type[Exception], said: str) -> None:
@@ -202,7 +203,7 @@ def test_nonsense_is_refused(fields: dict[str, Any], said: str) -> None:
 
 
 def test_a_view_is_made_of_samples_then_features() -> None:
-    learned = task(augmentations=["spec-augment", "speed"]).learn(records(4))
+    learned = task(augmentations=["spec-augment", "speed-perturbation"]).learn(records(4))
     store = Held(learned.encode_batch(records(4)))
     first, again = (learned.view(store, 3, 1) for _ in range(2))
     other = learned.view(store, 4, 1)
@@ -230,7 +231,7 @@ def test_what_speed_made_too_short_does_not_count() -> None:
 
 
 def test_the_longest_recording_fits_the_model_however_slow_it_becomes() -> None:
-    speed = {"name": "speed", "min_speed": 0.7, "max_speed": 1.0}
+    speed = {"name": "speed-perturbation", "min_speed": 0.7, "max_speed": 1.0}
     longest = [{"audio": np.ones(2 * RATE, np.int16), "text": "lo"}] * 8
     learned = task(max_seconds=2, augmentations=[speed]).learn(longest)
     view = learned.view(Held(learned.encode_batch(longest)), 0, 0)
@@ -290,8 +291,11 @@ def write_sounds(folder: Path, count: int = 60) -> None:
     for record in records(count, seed=5):
         (folder / "sounds" / record["audio"].name).write_bytes(record["audio"].source)
         rows.append(f"{record['audio'].name},{record['text']},{record['label']}")
+    rows.append(f"long.wav,lo,1\nfast.wav,{'lo up hi ' * 9},1")
     (folder / "sounds" / "metadata.csv").write_text("\n".join(rows))
     (folder / "sounds" / "0.wav").write_bytes(b"RIFF damaged")
+    (folder / "sounds" / "long.wav").write_bytes(to_wav(np.ones(5 * RATE, np.int16), RATE))
+    (folder / "sounds" / "fast.wav").write_bytes(to_wav(np.ones(RATE, np.int16), RATE))
 
 
 @pytest.mark.parametrize("name", ["speech-recognition", "audio-classification"])
@@ -307,7 +311,7 @@ def test_a_folder_of_recordings_is_learned(
             "split": {"validation": 0.1, "test": 0.2},
             "max_overlap": 1.0,
         },
-        "task": {"name": name, **SMALL},
+        "task": {"name": name, **SMALL, "max_seconds": 3.0},
         "model": CONFORMER,
         "train": {
             "max_steps": 120,
@@ -318,7 +322,7 @@ def test_a_folder_of_recordings_is_learned(
             "compile": "off",
             "eval_steps": 100,
         },
-        "prepare": {"max_unreadable": 0.1},
+        "prepare": {"max_unreadable": 0.5},
         "evaluate": {"bootstrap_rounds": 100},
     }
     Path("tones.yaml").write_text(yaml.safe_dump(recipe))
@@ -332,8 +336,17 @@ def test_a_folder_of_recordings_is_learned(
     else:
         assert claims["test/accuracy"]["value"] > 0.7
     prepared = json.loads((run / "reports/prepare.json").read_text())["claims"]
-    unreadable = [name for name in prepared if name.endswith("/unreadable")]
-    assert [prepared[name]["value"] for name in unreadable] == [1]
+    apart = Counter[str]()
+    for claim, told in prepared.items():
+        if "/set apart: " in claim:
+            apart[claim.split(": ")[1]] += told["value"]
+    fast = {"this recording is too short for its text": 1} if name == "speech-recognition" else {}
+    assert apart == {
+        "this recording cannot be read": 1,
+        "this recording is too long": 1,
+        **fast,
+    }
+    assert "| set apart: this recording is too long |" in (run / "README.md").read_text()
     assert (run / "figures/examples.png").is_file()
     done("verify", "runs/tones")
     Path("no.yaml").write_text(yaml.safe_dump({**recipe, "prepare": {}, "name": "no"}))
