@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Channels: TypeAlias = Literal[1, 3]
 How: TypeAlias = Literal["crop", "stretch", "pad"]
+#: Filters, in the order of Pillow's numbers.
+Resample: TypeAlias = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 
 # Above this a few kilobytes can be made to fill the memory (a "decompression bomb").
 PIXELS_LIMIT = 50_000_000
@@ -75,49 +77,55 @@ class Placement:
     offset: tuple[float, float]
 
 
-def place(old: tuple[int, int], new: tuple[int, int], how: How) -> Placement:
+def place(old: tuple[int, int], new: tuple[int, int], how: How, keep: float = 1.0) -> Placement:
     """Return where ``fit`` puts an image of one (height, width) in another."""
-    ratios = (new[0] / old[0], new[1] / old[1])
-    if how == "stretch":
-        return Placement(ratios, (0.0, 0.0))
-    ratio = max(ratios) if how == "crop" else min(ratios)
-    if how == "crop":
-        return Placement(
-            (ratio, ratio), ((new[0] - old[0] * ratio) / 2, (new[1] - old[1] * ratio) / 2)
-        )
-    # Whole pixels, so that nothing is interpolated twice.
-    inner = tuple(max(1, round(side * ratio)) for side in old)
+    inner = _inner(old, new, how, keep)
     return Placement(
         (inner[0] / old[0], inner[1] / old[1]),
-        (float((new[0] - inner[0]) // 2), float((new[1] - inner[1]) // 2)),
+        # Whole pixels, so that nothing is interpolated twice; what is odd goes to the far side.
+        (float(int((new[0] - inner[0]) / 2)), float(int((new[1] - inner[1]) / 2))),
     )
 
 
-def fit(pixels: Array, size: tuple[int, int], how: How = "crop") -> Array:
-    """Return an image at another size (bilinear, with antialiasing when it shrinks).
+def fit(
+    pixels: Array,
+    size: tuple[int, int],
+    how: How = "crop",
+    keep: float = 1.0,
+    resample: Resample = "bilinear",
+) -> Array:
+    """Return an image at another size, with antialiasing when it shrinks.
+
+    It is what resizing and then cutting the middle gives, as Hugging Face's image processors do
+    it, but for the rounding of a pixel; what is cut off is not computed.
 
     Args:
         pixels: uint8 (H, W, C).
         size: The new (height, width).
         how: "crop" cuts the middle, "stretch" changes the proportions, "pad" surrounds with grey.
+        keep: Share of the height and width that is left when the edges are cut off; not of "pad".
+        resample: The filter.
 
     Returns:
-        uint8 (height, width, C); ``pixels`` themselves if they have that size.
+        uint8 (height, width, C); ``pixels`` themselves if nothing is to be done.
     """
     height, width, channels = pixels.shape
-    if (height, width) == size:
+    inner = _inner((height, width), size, how, keep)
+    if (height, width) == inner == size:
         return pixels
-    from_image = _image(pixels)
-    where = place((height, width), size, how)
+    image = _image(pixels)
+    top, left = (int(side) for side in place((height, width), size, how, keep).offset)
     if how == "pad":
-        inner = (round(height * where.scale[0]), round(width * where.scale[1]))
         padded = np.full((*size, channels), PADDING, np.uint8)
-        top, left = (int(offset) for offset in where.offset)
-        padded[top : top + inner[0], left : left + inner[1]] = _resized(from_image, inner, channels)
+        padded[top : top + inner[0], left : left + inner[1]] = _resized(image, inner, resample)
         return padded
-    y, x = (-offset / scale for offset, scale in zip(where.offset, where.scale, strict=True))
-    box = (max(0.0, x), max(0.0, y), min(width, width - x), min(height, height - y))
-    return _resized(from_image, size, channels, box)
+    box = (
+        -left * width / inner[1],
+        -top * height / inner[0],
+        (size[1] - left) * width / inner[1],
+        (size[0] - top) * height / inner[0],
+    )
+    return _resized(image, size, resample, box)
 
 
 def to_png(pixels: Array) -> bytes:
@@ -274,11 +282,25 @@ def _image(pixels: Array) -> Image.Image:
     return image
 
 
+def _inner(old: tuple[int, int], new: tuple[int, int], how: How, keep: float) -> tuple[int, int]:
+    """Return the (height, width) at which the whole image would be laid over the new one."""
+    if how == "pad":
+        ratio = min(new[0] / old[0], new[1] / old[1])
+        return (max(1, round(old[0] * ratio)), max(1, round(old[1] * ratio)))
+    height, width = (round(side / keep) for side in new)
+    if how == "stretch":
+        return (height, width)
+    if height * old[1] >= width * old[0]:
+        return (height, height * old[1] // old[0])
+    return (width * old[0] // old[1], width)
+
+
 def _resized(
     image: Image.Image,
     size: tuple[int, int],
-    channels: int,
+    resample: Resample,
     box: tuple[float, float, float, float] | None = None,
 ) -> Array:
-    small = image.resize((size[1], size[0]), _pillow().Resampling.BILINEAR, box=box)
-    return np.array(small).reshape(*size, channels)
+    method = _pillow().Resampling[resample.upper()]
+    small = np.array(image.resize((size[1], size[0]), method, box=box))
+    return small.reshape(*size, -1)

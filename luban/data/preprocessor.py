@@ -1,27 +1,23 @@
-"""How an image file becomes what a model sees, and the Hugging Face file that says so."""
+"""How an image file becomes what a model sees, and what images of a set have in common."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from luban.core.errors import DataError, RecipeError, UnreadableError
-from luban.data.images import Channels, How, decode, fit
+from luban.core.errors import DataError, UnreadableError
+from luban.data.image_processors import processor_config
+from luban.data.images import Channels, How, Resample, decode, fit
 from luban.data.media import Media
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: An image as a record has it, and where it lies.
 Found: TypeAlias = "tuple[Media | Array, str]"
 
-FILE = "preprocessor_config.json"
 DEFAULT_SIZE = (224, 224)
-# Below this shortest edge, Hugging Face's ConvNext way resizes to more and cuts the middle.
-_WARPED_FROM = 384
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,8 @@ class Preprocessor:
         mean: Of each channel, values being 0 to 1.
         std: Likewise.
         resize: How other proportions fit.
-        crop_pct: Share of the height and width that cropping keeps.
+        crop_pct: Share of the height and width that is kept; the edges are cut off.
+        resample: The filter of resizing.
     """
 
     size: tuple[int, int]
@@ -41,6 +38,7 @@ class Preprocessor:
     std: tuple[float, ...]
     resize: How = "crop"
     crop_pct: float = 1.0
+    resample: Resample = "bilinear"
 
     @property
     def channels(self) -> Channels:
@@ -54,12 +52,7 @@ class Preprocessor:
             UnreadableError: if it is damaged or no image.
         """
         pixels = decode(image, self.channels, where)
-        if self.resize != "crop" or self.crop_pct == 1:
-            return fit(pixels, self.size, self.resize)
-        height, width = self.size
-        larger = (round(height / self.crop_pct), round(width / self.crop_pct))
-        top, left = (larger[0] - height) // 2, (larger[1] - width) // 2
-        return fit(pixels, larger)[top : top + height, left : left + width]
+        return fit(pixels, self.size, self.resize, self.crop_pct, self.resample)
 
     def normalised(self, pixels: Array) -> Array:
         """Return (x / 255 - mean) / std of uint8 (B, H, W, C), as float32 (B, C, H, W).
@@ -71,69 +64,9 @@ class Preprocessor:
         values -= (np.asarray(self.mean) / std).astype(np.float32)
         return values.transpose(0, 3, 1, 2)
 
-    def to_hf(self) -> dict[str, Any]:
-        """Return ``preprocessor_config.json``."""
-        height, width = self.size
-        warped = self.resize == "crop" and height == width < _WARPED_FROM
-        return {
-            "image_processor_type": "ConvNextImageProcessor" if warped else "ViTImageProcessor",
-            "do_resize": True,
-            "size": {"shortest_edge": height} if warped else {"height": height, "width": width},
-            **({"crop_pct": self.crop_pct} if warped else {}),
-            "resample": 2,
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": list(self.mean),
-            "image_std": list(self.std),
-        }
-
-
-def read_preprocessor(folder: Path) -> dict[str, Any]:
-    """Return the fields of a ``Preprocessor`` that a Hugging Face directory decides.
-
-    Raises:
-        RecipeError: if there is no such file, or it cannot be understood.
-    """
-    path = folder / FILE
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        mean, std = (0.0,) * 3, (1.0,) * 3
-        if config.get("do_normalize", True):
-            mean, std = config["image_mean"], config["image_std"]
-        found: dict[str, Any] = {
-            "mean": tuple(float(value) for value in mean),
-            "std": tuple(float(value) for value in std),
-            **_geometry(config),
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(
-            f"cannot read {FILE} ({error}).",
-            where=folder,
-            expected="image_mean, image_std and size, as Hugging Face writes them",
-            fix="give task.image_size, image_mean and image_std instead.",
-        ) from None
-    return found
-
-
-def _geometry(config: Mapping[str, Any]) -> dict[str, Any]:
-    size = config.get("size", DEFAULT_SIZE[0])
-    size = {"height": size, "width": size} if isinstance(size, int) else size
-    crop = config.get("crop_size") if config.get("do_center_crop") else None
-    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
-    if "shortest_edge" not in size:
-        if crop is None:
-            return {"size": (int(size["height"]), int(size["width"])), "resize": "stretch"}
-        share = int(crop["height"]) / int(size["height"])
-        return {"size": (crop["height"], crop["width"]), "resize": "crop", "crop_pct": share}
-    edge = int(size["shortest_edge"])
-    if crop is not None:
-        share = min(1.0, int(crop["height"]) / edge)
-        return {"size": (crop["height"], crop["width"]), "resize": "crop", "crop_pct": share}
-    if edge >= _WARPED_FROM:
-        return {"size": (edge, edge), "resize": "stretch"}
-    share = float(config.get("crop_pct", 224 / 256))
-    return {"size": (edge, edge), "resize": "crop", "crop_pct": share}
+    def to_hf(self) -> dict[str, Any] | None:
+        """Return ``preprocessor_config.json``; None where no image processor does the same."""
+        return processor_config(**asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

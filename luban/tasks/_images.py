@@ -17,19 +17,13 @@ from luban.core.contracts import Augmentation, Example, Examples, Record, Superv
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.data.augmented import Augmented
+from luban.data.image_processors import FILE, read_processor
 from luban.data.images import Channels, How
 from luban.data.media import Media, media_in
-from luban.data.preprocessor import (
-    DEFAULT_SIZE,
-    FILE,
-    Found,
-from luban.tasks._augmenting import check_augmentations
-    Preprocessor,
-    Traits,
-    read_preprocessor,
-)
+from luban.data.preprocessor import DEFAULT_SIZE, Found, Preprocessor, Traits
 from luban.data.records import unusable
 from luban.models._pretrained import locate
+from luban.tasks._augmenting import check_augmentations
 from luban.tasks._learned import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -39,14 +33,14 @@ SAMPLE = 2048  #: training images looked at, to learn size, channels and normali
 
 
 class ImageTask(Task, ABC):
-    #: Whether the loss knows labels by shares, as mixed images have them.
-    takes_mixes: ClassVar[bool] = False
-
     """A task whose records have an ``image``, which becomes ``pixels``.
 
     What the recipe leaves open is learned from training images: their size if all have the same
     (else 224), whether they have colours, and mean and standard deviation of their pixels.
     """
+
+    #: Whether the loss knows labels by shares, as mixed images have them.
+    takes_mixes: ClassVar[bool] = False
 
     image_size: int | tuple[int, int] | None = Field(
         default=None,
@@ -66,7 +60,10 @@ class ImageTask(Task, ABC):
         ),
     )
     crop_pct: float | None = Field(
-        default=None, gt=0, le=1, description="Share of the height and width that `crop` keeps."
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the height and width that is kept (not of `pad`).",
     )
     image_mean: tuple[float, ...] | None = Field(
         default=None, description="Of each channel, 0 to 1; by default that of training images."
@@ -111,7 +108,7 @@ class ImageTask(Task, ABC):
             DataError: if none can be read.
             RecipeError: if fields contradict each other.
         """
-        known = read_preprocessor(locate(self.preprocessor)) if self.preprocessor else {}
+        known = read_processor(locate(self.preprocessor)) if self.preprocessor else {}
         given = {
             "size": None if self.image_size is None else _pair(self.image_size),
             "resize": self.resize,
@@ -141,19 +138,19 @@ class ImageTask(Task, ABC):
         return task
 
     def save(self, folder: Path) -> None:
-        """Write size and normalisation; Hugging Face's ``preprocessor_config.json`` too."""
+        """Write size and normalisation; in Hugging Face's form too, if it can say the same."""
         super().save(folder)
         write_json(folder / _FILE, asdict(self._look))
-        write_json(folder / FILE, self._look.to_hf())
+        if (config := self._look.to_hf()) is not None:
+            write_json(folder / FILE, config)
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        keys = tuple(Preprocessor.__dataclass_fields__)
-        saved = dict(zip(keys, read_learned(folder / _FILE, *keys), strict=True))
-        for key in ("size", "mean", "std"):
-            saved[key] = tuple(saved[key])
+        size, mean, std, *others = read_learned(
+            folder / _FILE, "size", "mean", "std", "resize", "crop_pct", resample="bilinear"
+        )
         task = super().load(folder).model_copy()
-        task._look = Preprocessor(**saved)
+        task._look = Preprocessor(tuple(size), tuple(mean), tuple(std), *others)
         return task
 
     def record_schema(self) -> dict[str, Any]:

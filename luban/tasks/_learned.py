@@ -9,15 +9,20 @@ from typing import Any
 from luban.core.errors import RunError
 
 
-def read_learned(path: Path, *keys: str) -> list[Any]:
+def read_learned(path: Path, *keys: str, **later: Any) -> list[Any]:
     """Return the values of keys in a JSON file that a task wrote.
+
+    Args:
+        path: The file.
+        keys: What it holds.
+        later: Keys that older files lack, with what those meant.
 
     Raises:
         RunError: if the file is missing or damaged.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return [data[key] for key in keys]
+        return [{**later, **data}[key] for key in (*keys, *later)]
     except FileNotFoundError:
         raise RunError("what the task learned is missing.", where=path) from None
     except (OSError, ValueError, KeyError, TypeError) as error:

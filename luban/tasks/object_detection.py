@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -113,9 +114,7 @@ class ObjectDetection(ImageTask):
                 fix="check the field `objects`, and how the data are split.",
             )
         task = self.learn_look(images.kept)
-        task._look = task._look.__class__(
-            task._look.size, task._look.mean, task._look.std, self.resize
-        )
+        task._look = replace(task._look, resize=self.resize, crop_pct=1.0)
         task._names = tuple(sorted(counts))
         task._counts = tuple(counts[name] for name in task._names)
         return task
@@ -172,7 +171,8 @@ class ObjectDetection(ImageTask):
         """
         pixels = decode(image_of(record)[0], self._look.channels, str(record.get("_where", "")))
         size = np.array(pixels.shape[:2], np.int32)
-        return {"pixels": fit(pixels, self._look.size, self.resize), "size": size}
+        fitted = fit(pixels, self._look.size, self.resize, resample=self._look.resample)
+        return {"pixels": fitted, "size": size}
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Decode many images on all cores."""

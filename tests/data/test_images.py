@@ -160,9 +160,15 @@ def test_no_program_is_run_to_read_a_file() -> None:
 
 
 @pytest.mark.parametrize("size", [(6, 10), (24, 8), (12, 20), (1, 1), (50, 50)])
-def test_crop_is_that_of_pillow(size: tuple[int, int]) -> None:
-    expected = ImageOps.fit(Image.fromarray(PIXELS), size[::-1], Image.Resampling.BILINEAR)
-    assert np.array_equal(fit(PIXELS, size), np.array(expected))
+@pytest.mark.parametrize("keep", [1.0, 0.8])
+def test_crop_cuts_the_middle_of_what_was_resized(size: tuple[int, int], keep: float) -> None:
+    larger = [round(side / keep) for side in size]
+    ratio = max(larger[0] / 12, larger[1] / 20)
+    inner = (max(larger[0], int(12 * ratio + 1e-9)), max(larger[1], int(20 * ratio + 1e-9)))
+    whole = np.array(Image.fromarray(PIXELS).resize(inner[::-1], Image.Resampling.BILINEAR))
+    top, left = ((side - kept) // 2 for side, kept in zip(inner, size, strict=True))
+    expected = whole[top : top + size[0], left : left + size[1]]
+    assert np.abs(fit(PIXELS, size, keep=keep).astype(int) - expected).max() <= 1
 
 
 def test_stretch_and_pad() -> None:
