@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from luban.core.component import digest_of
@@ -13,11 +14,6 @@ from luban.core.files import sha256_of
 from luban.data import store
 from luban.data.dataset import Data
 from luban.data.store import Progress, Store
-
-_HELPERS = (
-    "audio.py", "catalogue.yaml", "files.py", "images.py", "media.py", "members.py",
-    "preprocessor.py", "records.py", "scripts.py", "store.py",
-)  # fmt: skip
 
 
 def cache_root() -> Path:
@@ -32,7 +28,7 @@ def encoded(task: Task, data: Data, split: str, progress: Progress | None = None
         DataError: if the split is empty, a record cannot be encoded or a file changes meanwhile.
         CapacityError: if the disk is full.
     """
-    key = cache_key(task, data, split)
+    key, files = cache_key(task, data, split), data.files_digest()
     folder = cache_root() / "stores" / key
     if folder.exists():
         try:
@@ -45,7 +41,7 @@ def encoded(task: Task, data: Data, split: str, progress: Progress | None = None
         if folder.exists():  # another process was faster
             return Store(folder)
         raise
-    if cache_key(task, data, split) != key:
+    if data.files_digest() != files:
         _remove(folder)
         raise DataError(
             "the data changed while they were read.",
@@ -67,7 +63,7 @@ def cache_key(task: Task, data: Data, split: str) -> str:
         "split": split,
         "task": task.to_dict(),
         "learned": learned_digest(task),
-        "code": [data.code_digest(), task.code_digest(), *_own_code()],
+        "code": [data.code_digest(), task.code_digest(), _own_code()],
         "format": store.FORMAT,
     }
     return digest_of(parts)
@@ -81,9 +77,17 @@ def learned_digest(task: Task) -> str:
         return digest_of([(str(path.relative_to(folder)), sha256_of(path)) for path in files])
 
 
-def _own_code() -> list[str]:
-    """Return digests of what reading and encoding rest on beside the components themselves."""
-    return [sha256_of(Path(__file__).with_name(name)) for name in _HELPERS]
+@cache
+def _own_code() -> dict[str, str]:
+    """Return digests of what reading and encoding rest on beside the components themselves.
+
+    These are core and data, and the files that components of a kind share (``_images.py``). They
+    are read once: what runs is the code that was there in the beginning.
+    """
+    root = Path(__file__).parents[1]
+    files = [*root.glob("core/*.py"), *root.glob("data/*.*"), *root.glob("data/*/_*.py")]
+    files += root.glob("tasks/_*.py")
+    return {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(files)}
 
 
 def _remove(folder: Path) -> None:

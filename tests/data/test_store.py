@@ -191,11 +191,42 @@ def test_everything_that_matters_is_in_the_key(
     with monkeypatch.context() as patch:
         patch.setattr(ToyTask, "code_digest", lambda self: "edited")
         keys.append(cache_key(task, data, "train"))
+    for name in ("tasks/_objects.py", "tasks/_sound.py", "data/images.py", "core/batch.py"):
+        edited = {**cache._own_code(), name: "edited"}
+        assert edited.keys() == cache._own_code().keys()
+        with monkeypatch.context() as patch:
+            patch.setattr(cache, "_own_code", lambda edited=edited: edited)
+            keys.append(cache_key(task, data, "train"))
     assert len(set(keys)) == len(keys)
     data = _data(tmp_path, "abc")
     assert cache_key(task, data.replace(max_overlap=0.5), "train") == keys[0]
     task.save(tmp_path / "task")
     assert cache_key(task.load(tmp_path / "task"), data, "train") == keys[0]
+
+
+def test_data_that_change_while_they_are_read_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, task = _data(tmp_path, "abc"), toy(["abc"])
+    whole = store.build
+
+    def slow(*given: Any) -> Store:
+        built = whole(*given)
+        _data(tmp_path, "abcd")
+        return built
+
+    monkeypatch.setattr(store, "build", slow)
+    with pytest.raises(DataError, match="changed while they were read"):
+        encoded(task, data, "train")
+
+
+def test_code_that_changes_meanwhile_is_no_change_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, task = _data(tmp_path, "abc"), toy(["abc"])
+    versions = iter(range(9))
+    monkeypatch.setattr(ToyTask, "code_digest", lambda self: str(next(versions)))
+    assert len(encoded(task, data, "train")) == 1
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(
