@@ -21,6 +21,7 @@ from luban.engine.saved import load_saved
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _BATCH = 100
+_SHOWN = 20  #: labels listed in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,22 @@ class Judge:
         name = folder.resolve().parent.name if folder.name == "model" else folder.name
         return cls(name, task, module)
 
+    def check_knows(self, labels: Sequence[str]) -> None:
+        """Refuse labels that the classifier cannot see.
+
+        Raises:
+            RecipeError: naming both sets.
+        """
+        known = self.task.ports().labels
+        if not set(labels) <= set(known):
+            raise RecipeError(
+                "the judge does not know all labels of these images.",
+                where="task.judge",
+                expected=f"a judge of {_listed(labels)}",
+                got=f"{self.name}: {_listed(known)}",
+                fix="train a judge on images with the same labels, or give these its names.",
+            )
+
     @torch.inference_mode()
     def look(self, images: Sequence[Array]) -> tuple[Array, list[str]]:
         """Return what the classifier's head sees in images, float32 (N, D), and their labels.
@@ -110,6 +127,12 @@ def _folder(path: str) -> Path:
         got=path,
         fix="train one on the same images first, or remove task.judge.",
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Return labels for a message."""
+    rest = len(labels) - _SHOWN
+    return ", ".join(labels[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _flat(features: Tensor) -> Tensor:

@@ -81,10 +81,9 @@ class ImageGeneration(ImageTask):
 
         Raises:
             DataError: for a record without image; if only some have a label.
-            RecipeError: if the judge is none.
+            RecipeError: if the judge is none, or does not know the labels.
         """
-        if self.judge:
-            Judge.load(self.judge)  # told now, not after training
+        judge = Judge.load(self.judge) if self.judge else None  # told now, not after training
         answers: Counter[Any] = Counter()
         sample = Sample(SAMPLE)
         for record in records:
@@ -102,6 +101,8 @@ class ImageGeneration(ImageTask):
         middle = (_MIDDLE,) * task._look.channels
         task._look = replace(task._look, mean=middle, std=middle)
         task._labels = Labels.of(answers) if len(answers) > 1 else Labels()
+        if judge is not None:
+            judge.check_knows(task._labels.names)
         return task
 
     def save(self, folder: Path) -> None:

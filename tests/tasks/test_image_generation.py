@@ -179,6 +179,35 @@ def test_a_judge_says_one_label(tmp_path: Path) -> None:
         Judge.load(str(tmp_path))
 
 
+def test_a_judge_knows_the_labels_of_what_it_judges(tmp_path: Path) -> None:
+    renamed = [{**one, "label": one["label"].upper()} for one in bars(6)]
+    judging = Task.from_dict({"name": "image-classification"}).learn([*bars(6), *renamed])
+    model = Model.from_dict({"name": "cnn", "hidden_sizes": [8]})
+    write_saved(tmp_path, judging, model, model.build(judging.ports()))
+    with_judge = {"name": "image-generation", "judge": str(tmp_path)}
+    task = Task.from_dict(with_judge).learn(renamed)
+    assert task.ports().labels == ("LYING", "STANDING"), "it may know more"
+    others = [{**one, "label": f"a {one['label']} bar"} for one in bars(6)]
+    with pytest.raises(RecipeError, match="does not know all labels") as caught:
+        Task.from_dict(with_judge).learn(others)
+    assert "a lying bar, a standing bar" in caught.value.expected
+    assert str(caught.value.got).endswith(": LYING, STANDING, lying, standing")
+    assert Task.from_dict(with_judge).learn(bars(6, labels=False)), "nothing is recognised then"
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 12), (3, 20), (3, 12)])
+def test_a_judge_may_see_images_of_another_form(tmp_path: Path, channels: int, side: int) -> None:
+    form = {"channels": channels, "image_size": side}
+    judging = Task.from_dict({"name": "image-classification", **form}).learn(bars(6))
+    model = Model.from_dict({"name": "cnn", "hidden_sizes": [8]})
+    write_saved(tmp_path, judging, model, model.build(judging.ports()))
+    for made in (1, 3):
+        task = learned(judge=str(tmp_path), channels=made, num_inference_steps=1)
+        [thing] = task.samples(small(task), 1, seed=0)
+        assert thing["features"].shape == (8,)
+        assert thing["judged"] in ("lying", "standing")
+
+
 @pytest.mark.parametrize("name", ["image-classification", "image-generation"])
 @pytest.mark.parametrize("augmentation", ["gaussian-noise", "spec-augment"])
 def test_images_are_not_changed_by_what_changes_sound(name: str, augmentation: str) -> None:
