@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 #: How sure a fresh head is that any place shows any class (Lin et al. 2017, 1708.02002).
 PRIOR = 0.01
+# Pairs of a place and a box looked at at once: 8 MiB for each number kept of a pair.
+_PAIRS = 1 << 21
 
 
 class FeaturePyramid(nn.Module):
@@ -143,22 +146,34 @@ def assign(
         radius: In strides.
         reach: In strides.
     """
-    if not boxes.shape[1]:
-        return torch.full((len(boxes), len(where)), -1, device=boxes.device)
-    x, y, stride = where.to(boxes.dtype).T[..., None]
+    shape = (len(boxes), len(where))
+    best = boxes.new_full(shape, math.inf)
+    number = torch.full(shape, -1, device=boxes.device)
+    step = max(1, _PAIRS // max(1, best.numel()))
+    for start in range(0, boxes.shape[1], step):
+        some = slice(start, start + step)
+        smallest, at = _sizes(where.to(boxes.dtype), boxes[:, some], labels[:, some], radius, reach)
+        better = smallest < best
+        best, number = smallest.where(better, best), (start + at).where(better, number)
+    return number
+
+
+def _sizes(
+    where: Tensor, boxes: Tensor, labels: Tensor, radius: float, reach: float
+) -> tuple[Tensor, Tensor]:
+    """Return the area of the smallest box a place answers for (infinite: none), and its number."""
+    x, y, stride = where.T[..., None]
     x1, y1, x2, y2 = boxes[:, None].unbind(-1)  # each (B, 1, N) beside (P, 1)
-    edges = torch.stack([x - x1, y - y1, x2 - x, y2 - y])
-    inside = edges.amin(0) > 0
+    edges = (x - x1, y - y1, x2 - x, y2 - y)
+    nearest_edge, farthest = reduce(torch.minimum, edges), reduce(torch.maximum, edges)
     off = torch.maximum((x - (x1 + x2) / 2).abs(), (y - (y1 + y2) / 2).abs())
-    farthest = edges.amax(0)
     low = torch.where(stride > stride.amin(), stride * reach / 2, 0)
     high = torch.where(stride < stride.amax(), stride * reach, math.inf)
     fits = (farthest > low) & (farthest <= high)
     real = (labels >= 0)[:, None]
-    chosen = inside & (off < radius * stride) & fits & real
+    chosen = (nearest_edge > 0) & (off < radius * stride) & fits & real
     missed = real & ~chosen.any(1, keepdim=True)
     nearest = off.where(stride == stride.amin(), math.inf).argmin(1, keepdim=True)
     chosen = chosen.scatter(1, nearest, chosen.gather(1, nearest) | missed)
-    size = ((x2 - x1) * (y2 - y1)).expand_as(chosen).where(chosen, math.inf)
-    smallest, number = size.min(-1)
-    return number.where(smallest.isfinite(), -1)
+    smallest = ((x2 - x1) * (y2 - y1)).expand_as(chosen).where(chosen, math.inf).min(-1)
+    return smallest.values, smallest.indices

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from luban.nn import detection
 from luban.nn.boxes import areas, generalised_overlap, overlaps, suppress
 from luban.nn.detection import DetectionHead, FeaturePyramid, assign, boxes_at, places
 from luban.nn.detection_loss import detection_loss
@@ -144,6 +147,34 @@ def test_places_answer_for_boxes_as_the_paper_says() -> None:
     answered = [set(found[row].tolist()) - {-1} for row in range(4)]
     assert all(len(numbers) >= 4 for numbers in answered)
     assert assign(where, boxes[:, :0], labels[:, :0]).tolist() == [[-1] * len(where)] * 4
+
+
+class Largest(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor made has."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(one, Tensor):  # what is expanded takes no memory
+                self.numbers = max(self.numbers, one.untyped_storage().nbytes() // one.itemsize)
+        return made
+
+
+def test_many_boxes_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = places((240, 240), STRIDES)
+    boxes = torch.stack([some_boxes(300, seed).float() for seed in range(4)]) * 2
+    boxes[0, 100:200] = boxes[0, :100]  # of equal ones the first answers
+    labels = torch.arange(300).expand(4, -1) % 3
+    labels[3, 200:] = -1
+    whole = assign(where, boxes, labels)
+    monkeypatch.setattr(detection, "_PAIRS", 1 << 16)
+    with Largest() as largest:
+        parts = assign(where, boxes, labels)
+    assert torch.equal(parts, whole)
+    assert largest.numbers <= 1 << 16 < 4 * len(where) * 300 // 10
+    assert parts[0].tolist() == assigned_slowly(where, boxes[0], labels[0])
 
 
 def perfect(where: Tensor, boxes: Tensor, labels: Tensor, classes: int) -> Tensor:
