@@ -42,10 +42,12 @@ CASES: dict[str, tuple[dict[str, Any], Ports, bool]] = {
     ),
     "conformer": ({"name": "conformer", **HEADS}, WORDS, True),
     "rnn": ({"name": "rnn", "hidden_size": 8, "num_hidden_layers": 1}, SOUNDS, True),
+    "rnn of words": ({"name": "rnn", "cell": "gru", "hidden_size": 8}, WORDS, True),
 }  # fmt: skip
 PROGRAMS: list[tuple[Exporter, Any, str]] = [
-    *((TorchExport(), reload_program, name) for name in CASES),
-    *((Onnx(), run_onnx, name) for name in ("resnet", "vit", "fcos", "conformer")),
+    (exporter, read, name)
+    for exporter, read in ((TorchExport(), reload_program), (Onnx(), run_onnx))
+    for name in CASES
 ]
 
 
