@@ -77,15 +77,16 @@ class Scripted(nn.Module):
 
 
 def test_the_loss_is_minus_log_of_all_alignments() -> None:
-    learned = task().learn(records(4))
-    batch = learned.collate(learned.encode_batch(records(4)))
+    learned = task().learn(records(9))
+    batch = learned.collate(learned.encode_batch(records(9)))
     frames = batch.inputs["attention_mask"].sum(1)
+    assert set((frames % 2).tolist()) == {0, 1}
     positions = -(-frames // 2)
     torch.manual_seed(0)
-    logits = torch.randn(4, int(positions.max()), learned.ports().outputs).double()
+    logits = torch.randn(9, int(positions.max()), learned.ports().outputs).double()
     losses = learned.loss(Scripted(logits), batch).detach()
     labels, lengths = batch.targets["labels"], batch.targets["label_lengths"]
-    for row in range(4):
+    for row in range(9):
         size, said = int(positions[row]), int(lengths[row])
         alone = F.ctc_loss(
             logits[row, :size].log_softmax(-1),
@@ -97,6 +98,22 @@ def test_the_loss_is_minus_log_of_all_alignments() -> None:
         )
         assert float(losses.sums[row]) == pytest.approx(float(alone))
         assert int(losses.counts[row]) == said
+
+
+def test_the_real_time_factor_is_seconds_of_work_for_a_second_of_sound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learned = task().learn(records(12))
+    batches = [learned.collate(learned.encode_batch(records(12)[at : at + 4])) for at in (0, 4, 8)]
+    clock = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))  # a batch takes a second
+    module = Scripted(torch.zeros(4, 60, learned.ports().outputs))
+    with torch.no_grad():
+        metric = learned.calibrate(module, batches).metrics()[-1]
+    seconds = sum(len(learned.encode(record)["samples"]) for record in records(12)) / RATE
+    (found,) = metric.row({"text": "", "score": 0.0}, {})
+    assert found == pytest.approx(3 / seconds, rel=0.03)
+    assert "12 recordings" in metric.note(np.zeros((1, 1)))
 
 
 def test_a_path_is_read_as_the_text_it_says() -> None:
