@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -32,7 +33,7 @@ class Prepare(Stage):
         default=0.1, ge=0, le=1, description="Share of rows with a cut answer that is bearable."
     )
     max_unreadable: float = Field(
-        default=0.01,
+        default=0.1,
         ge=0,
         le=1,
         description=(
@@ -62,8 +63,9 @@ class Prepare(Stage):
 
             store = encoded(task, data, split, progress)
             run.say(f"prepare: {split}: {len(store):,} examples")
-            self._check_apart(run, split, store)
+            _tell_apart(run, split, store)
             stores[split] = store
+        self._check_apart(stores)
         prepared = describe(task, data, stores)
         refuse_other_data(run, prepared)
         with folder_atomic(run.path / "task") as aside:
@@ -80,23 +82,20 @@ class Prepare(Stage):
             },
         )
 
-    def _check_apart(self, run: Run, split: str, store: Store) -> None:
-        """Tell what was set apart.
+    def _check_apart(self, stores: Mapping[str, Store]) -> None:
+        """Check how much was set apart, over all splits: of a small one it soon is a large share.
 
         Raises:
             DataError: if it is too much.
         """
-        apart = store.apart
-        for line in apart[:_SHOWN]:
-            run.say(f"prepare: {split}: set apart: {line}")
-        if len(apart) > _SHOWN:
-            run.say(f"prepare: {split}: set apart in all: {_told(store.reasons)}")
-        if len(apart) > self.max_unreadable * (len(apart) + len(store)):
+        apart = [line for store in stores.values() for line in store.apart]
+        records = len(apart) + sum(map(len, stores.values()))
+        if len(apart) > self.max_unreadable * records:
             raise DataError(
-                f"{len(apart):,} of {len(apart) + len(store):,} {split} records cannot be used.",
-                where="; ".join(line.rstrip(".") for line in apart[:3]),
+                f"{len(apart):,} of {records:,} records cannot be used.",
+                where=apart[0].rstrip("."),
                 expected=f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
-                got=_told(store.reasons),
+                got=_told(sum((store.reasons for store in stores.values()), Counter[str]())),
                 fix="mend, cut or remove these files, or raise the bound.",
             )
 
@@ -143,6 +142,13 @@ class Prepare(Stage):
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
         return Report("prepare", claims, details=details)
+
+
+def _tell_apart(run: Run, split: str, store: Store) -> None:
+    for line in store.apart[:_SHOWN]:
+        run.say(f"prepare: {split}: set apart: {line}")
+    if len(store.apart) > _SHOWN:
+        run.say(f"prepare: {split}: set apart in all: {_told(store.reasons)}")
 
 
 def _told(reasons: Counter[str]) -> str:

@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import shutil
-from itertools import islice
+from collections.abc import Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ LOOK_BYTES, HELD_BYTES = 100 << 20, 256 << 20
 #: Bad records from which on no more are looked for.
 MANY = 50
 
+_TOLD = 10  #: bad records that are listed
 _TORCH = 2**30  #: bytes of torch itself
 
 
@@ -62,10 +64,10 @@ def check(recipe: Recipe) -> dict[str, Any]:
     train, prepare = recipe.stage("train"), recipe.stage("prepare")
     looked = {split: _look(recipe, split) for split in recipe.data.available_splits()}
     task = _learned(recipe)
-    bearable = float(getattr(prepare, "max_unreadable", 0.0))
     rows, apart = {}, {}
     for split, records in looked.items():
-        rows[split], apart[split] = _encoded(task, split, records, bearable)
+        rows[split], apart[split] = _encoded(task, split, records)
+    _bearable(apart, sum(map(len, looked.values())), getattr(prepare, "max_unreadable", 0.0))
     module = recipe.model.resolve().build(task.ports())
     view = task.view(Held(rows["train"]), 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
@@ -84,7 +86,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     return {
         "recipe": "reads; every field is known",
         **{f"{split} records": _count(records) for split, records in looked.items()},
-        **{f"{split} set apart": "; ".join(lines) for split, lines in apart.items() if lines},
+        **{f"{split} set apart": _listed(lines, "; ") for split, lines in apart.items() if lines},
         "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
@@ -125,13 +127,11 @@ def _learned(recipe: Recipe) -> Task:
     raise next(iter(bad.values()))
 
 
-def _encoded(
-    task: Task, split: str, records: list[Record], bearable: float
-) -> tuple[list[Example], list[str]]:
+def _encoded(task: Task, split: str, records: list[Record]) -> tuple[list[Example], list[str]]:
     """Return the first examples of a split, and the records that would be set apart.
 
     Raises:
-        DataError: listing bad records, and those that would be set apart if they are too many.
+        DataError: listing bad records, or those set apart if no other is left.
     """
     good, size, bad, apart = list[Example](), 0, list[str](), list[str]()
     for record in records:
@@ -144,19 +144,37 @@ def _encoded(
         if size <= HELD_BYTES:
             good.append(example)
             size += sum(array.nbytes for array in example.values())
-    if len(apart) > bearable * len(records):
-        bad += apart
     if bad or not good:
-        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        lines = bad or apart
         raise DataError(
-            f"{len(bad)} of the first {len(records)} {split} records are bad:\n    "
-            + "\n    ".join(bad[:10])
-            + more,
+            f"{len(lines)} of the first {len(records)} {split} records are bad:\n    "
+            + _listed(lines, "\n    "),
             where="data",
-            fix="mend or drop these rows"
-            + (", or raise prepare.max_unreadable for these files." if apart else "."),
+            fix="mend or drop these rows.",
         )
-    return good, apart[:10]
+    return good, apart
+
+
+def _bearable(apart: Mapping[str, list[str]], records: int, share: float) -> None:
+    """Check how much would be set apart, over all splits, as ``prepare`` does.
+
+    Raises:
+        DataError: listing it, if it is too much.
+    """
+    lines = list(chain.from_iterable(apart.values()))
+    if len(lines) > share * records:
+        raise DataError(
+            f"{len(lines)} of the first {records} records cannot be used:\n    "
+            + _listed(lines, "\n    "),
+            where="data",
+            expected=f"at most a share of {share:g} (prepare.max_unreadable)",
+            fix="mend, cut or remove these files, or raise the bound.",
+        )
+
+
+def _listed(lines: list[str], between: str) -> str:
+    more = f"{between}and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
+    return between.join(lines[:_TOLD]) + more
 
 
 def _forward(task: Task, module: nn.Module, batch: Batch) -> tuple[Losses, int]:
