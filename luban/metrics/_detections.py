@@ -50,15 +50,17 @@ def hits(
     if not found or not there:
         return right
     iou = box_overlaps([one["box"] for one in found], [one["box"] for one in there])
-    same = np.array([[one["label"] == other["label"] for other in there] for one in found])
-    iou = np.where(same, iou, -1.0)
-    for row, threshold in zip(right, thresholds, strict=True):
-        free = np.ones(len(there), bool)
-        for number, each in enumerate(iou):
-            open_ = np.where(free, each, -1.0)
-            best = len(open_) - 1 - int(open_[::-1].argmax())  # of equal ones the last, as there
-            if open_[best] >= min(threshold, 1 - 1e-10):
-                row[number], free[best] = True, False
+    labels = ([one["label"] for one in objects] for objects in (found, there))
+    mine, theirs = (np.array(names, dtype=object) for names in labels)
+    iou = np.where(mine[:, None] == theirs, iou, -1.0)
+    enough = np.minimum(thresholds, 1 - 1e-10)
+    free = np.ones((len(thresholds), len(there)), bool)
+    every = np.arange(len(thresholds))
+    for number in np.flatnonzero(iou.max(1) >= enough.min()):  # most reach no box at all
+        open_ = np.where(free, iou[number], -1.0)
+        best = len(there) - 1 - open_[:, ::-1].argmax(1)  # of equal ones the last, as there
+        right[:, number] = open_[every, best] >= enough
+        free[every, best] &= ~right[:, number]
     return right
 
 

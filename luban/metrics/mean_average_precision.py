@@ -42,10 +42,15 @@ class MeanAveragePrecision(Metric):
         return f"map@{self.overlap}" if self.only is None else f"ap@{self.overlap}-{self.only}"
 
     def row(self, prediction: Any, target: Any) -> Row:
-        """Return score, class and right overlaps of each detection, and true boxes by class."""
+        """Return score, class and right overlaps of each detection, and true boxes by class.
+
+        With ``only``, those of its class: the others are no matter, and matching takes time.
+        """
         known = {name: number for number, name in enumerate(self.classes)}
         found = [one for one in prediction["objects"] if one["label"] in known]
         found = best_objects(found, self.max_detections)
+        if self.only is not None:
+            found = [one for one in found if one["label"] == self.only]
         table = np.full((self.max_detections, _KEPT), -1.0)
         if found:
             bits = 2 ** np.arange(len(OVERLAPS)) @ hits(found, target["objects"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from luban.core.interval import measured
+from luban.metrics import _detections
 from luban.metrics._detections import box_overlaps
 from luban.metrics.mean_average_precision import MeanAveragePrecision
 
@@ -130,6 +131,23 @@ def test_what_can_be_counted_by_hand() -> None:
     assert value(one_image(("cat", 0.9, BOX), ("cat", 0.8, BOX))) == 1  # the second comes too late
     narrower = [10.0, 10.0, 30.0, 31.0]  # 21 / 30 = 0.7 of the box
     assert value(one_image(("cat", 0.9, narrower)), overlap="50-95") == pytest.approx(0.5)
+
+
+def test_each_pair_of_objects_is_matched_once_for_all_and_once_by_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs: list[int] = []
+
+    def counted(one: Any, other: Any) -> Any:
+        pairs.append(len(one) * len(other))
+        return box_overlaps(one, other)
+
+    monkeypatch.setattr(_detections, "box_overlaps", counted)
+    whole = MeanAveragePrecision(classes=NAMES)
+    prediction = one_image(*(("cat", 0.9, BOX), ("dog", 0.8, BOX), ("eel", 0.7, BOX)) * 10)
+    for metric in (whole, *(whole.replace(only=name) for name in NAMES)):
+        metric.row(prediction, TARGET)
+    assert sum(pairs) == 30 + 30
 
 
 def test_equal_scores_count_together_whatever_their_order() -> None:
