@@ -43,7 +43,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder with a small file of every format; look, but do not touch."""
-    from tests.contracts.makers import write_samples
+    from tests.contracts.samples import write_samples
 
     folder = tmp_path_factory.mktemp("samples")
     write_samples(folder)

@@ -1,83 +1,21 @@
-"""Images and recordings from folders, archives, arrays and sets with boxes."""
+"""Images and recordings from folders, archives, arrays and tables."""
 
 from __future__ import annotations
 
 import gzip
-import io
-import json
 import tarfile
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from luban.core.contracts import Record, Source
-from luban.core.errors import DataError, LubanError, RecipeError
-from luban.data.images import decode, to_png
-from luban.data.media import Media, media_in
+from luban.core.errors import DataError, RecipeError
+from luban.data.images import decode
+from luban.data.media import media_in
 from luban.data.members import Tree, members
+from tests.data.media_files import FORMS, content, packed, png, rows, source, tar, write
 
-
-def png(shade: int = 0, size: tuple[int, int] = (4, 6)) -> bytes:
-    return to_png(np.full((*size, 3), shade, np.uint8))
-
-
-def write(root: Path, files: Mapping[str, bytes | str]) -> Path:
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return root
-
-
-def tar(path: Path, files: Mapping[str, bytes | str], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-def zipped(
-    path: Path, files: Mapping[str, bytes | str], packed: int = zipfile.ZIP_DEFLATED
-) -> Path:
-    with zipfile.ZipFile(path, "w", packed) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def packed(root: Path, form: str, files: Mapping[str, bytes | str]) -> Path:
-    """Return the files as a folder or an archive."""
-    if form == "folder":
-        return write(root / "data", files)
-    if form.startswith("zip"):
-        kind = zipfile.ZIP_STORED if form == "zip-stored" else zipfile.ZIP_DEFLATED
-        return zipped(root / "data.zip", files, kind)
-    return tar(root / f"data.{form}", files, f"w:{form.partition('.')[2]}")
-
-
-def source(name: str, path: Any, **fields: Any) -> Source:
-    return Source.from_dict({"name": name, "path": path, **fields})
-
-
-def rows(found: Source, split: str = "train") -> list[Record]:
-    return list(found.read(split))
-
-
-def content(record: Record, field: str = "image") -> bytes:
-    media = media_in(record, field)
-    assert isinstance(media, Media)
-    return media.read()
-
-
-FORMS = ["folder", "tar", "tar.gz", "tar.xz", "zip", "zip-stored"]
 PHOTOS: dict[str, bytes | str] = {
     "pets/train/cat/1.png": png(1),
     "pets/train/cat/2.PNG": png(2),
@@ -350,170 +288,3 @@ def test_images_in_parquet_as_hugging_face_has_them(tmp_path: Path) -> None:
     found = media_in(rows(source("parquet", str(tmp_path / "a.parquet")))[0], "image")
     assert found is not None
     assert decode(found, 3).shape == (4, 6, 3)
-
-
-BOXES = [
-    {"label": "cat", "box": [1.0, 0.0, 3.0, 4.0]},
-    {"label": "dog", "box": [0.0, 1.0, 6.0, 2.0]},
-]
-
-
-def voc_xml(*boxes: tuple[str, float, float, float, float], difficult: int = 0) -> str:
-    corners = ("xmin", "ymin", "xmax", "ymax")
-    items = "".join(
-        f"<object><name>{label}</name><difficult>{difficult}</difficult><bndbox>"
-        + "".join(f"<{c}>{v}</{c}>" for c, v in zip(corners, box, strict=True))
-        + "</bndbox></object>"
-        for label, *box in boxes
-    )
-    return f"<annotation><size><width>6</width><height>4</height></size>{items}</annotation>"
-
-
-VOC: dict[str, bytes | str] = {
-    "V/Annotations/a.xml": voc_xml(("cat", 1, 0, 3, 4), ("dog", -1, 1, 9, 2), ("cat", 2, 2, 2, 3)),
-    "V/Annotations/b.xml": voc_xml(),
-    "V/JPEGImages/a.png": png(1),
-    "V/JPEGImages/b.png": png(2),
-}
-YOLO: dict[str, bytes | str] = {
-    "data.yaml": "names: {0: cat, 1: dog}\n",
-    "images/train/a.png": png(1),
-    "labels/train/a.txt": f"0 {2 / 6} 0.5 {2 / 6} 1\n1 0 0.25 1 0.25 1 0.5 0 0.5\n"
-    "0 0.5 0.5 0 0.1\n",
-    "images/val/b.png": png(2),
-}
-
-
-def coco(**changes: Any) -> str:
-    kinds = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
-    notes = [
-        (7, [1, 0, 2, 4], 0),
-        (9, [-1, 1, 10, 1], 0),
-        (7, [2, 2, 0, 1], 0),
-        (7, [0, 0, 1, 1], 1),
-    ]
-    data = {
-        "images": [
-            {"id": 1, "file_name": "a.png", "width": 6, "height": 4},
-            {"id": 2, "file_name": "b.png", "width": 6, "height": 4},
-        ],
-        "annotations": [
-            {"id": n, "image_id": 1, "category_id": kind, "bbox": box, "iscrowd": crowd}
-            for n, (kind, box, crowd) in enumerate(notes)
-        ],
-        "categories": kinds,
-    }
-    return json.dumps({**data, **changes})
-
-
-@pytest.mark.parametrize("form", ["folder", "tar", "zip"])
-def test_voc(form: str, tmp_path: Path) -> None:
-    sets: dict[str, bytes | str] = {
-        "V/ImageSets/Main/train.txt": "a\n",
-        "V/ImageSets/Main/val.txt": "b 1\n",
-    }
-    found = source("voc", str(packed(tmp_path, form, {**VOC, **sets})))
-    assert found.splits() == ("train", "validation")
-    (first,) = rows(found)
-    assert (content(first), first["objects"]) == (png(1), BOXES)
-    assert rows(found, "validation")[0]["objects"] == []
-    assert "1 without area" in found.facts()["dropped boxes"]
-    assert rows(source("voc", found.path)) == rows(found)  # type: ignore[attr-defined]
-
-
-def test_voc_without_sets_and_difficult_objects(tmp_path: Path) -> None:
-    files: dict[str, bytes | str] = {
-        "train/a.xml": voc_xml(("cat", 1, 0, 3, 4), difficult=1),
-        "train/a.png": png(),
-    }
-    found = source("voc", str(write(tmp_path, files)))
-    assert len(rows(found)[0]["objects"]) == 1
-    assert rows(found.replace(difficult=False))[0]["objects"] == []
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"V/Annotations/a.xml": "<annotation>"}, "XML is damaged"),
-        ({"V/Annotations/a.xml": voc_xml(("", 1, 1, 2, 2))}, "no name"),
-        ({"V/Annotations/a.xml": voc_xml(("cat", "x", 1, 2, 2))}, "needs numbers"),  # type: ignore[arg-type]
-        ({"V/Annotations/a.xml": voc_xml(("cat", float("nan"), 1, 2, 2))}, "not finite"),
-        ({"V/Annotations/c.xml": voc_xml()}, "no image that this describes"),
-    ],
-)
-def test_bad_voc(change: dict[str, str], said: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=said) as caught:
-        rows(source("voc", str(write(tmp_path, {**VOC, **change}))))
-    assert ".xml" in str(caught.value)
-
-
-@pytest.mark.parametrize("form", ["folder", "zip"])
-def test_yolo(form: str, tmp_path: Path) -> None:
-    found = source("yolo", str(packed(tmp_path, form, YOLO)))
-    assert found.splits() == ("train", "validation")
-    (first,) = rows(found)
-    assert [item["label"] for item in first["objects"]] == ["cat", "dog"]
-    for item, expected in zip(first["objects"], BOXES, strict=True):
-        assert item["box"] == pytest.approx(expected["box"])
-    assert rows(found, "validation")[0]["objects"] == []
-    assert "1 without area" in found.facts()["dropped boxes"]
-
-
-@pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "2 0.5 0.5 0.1 0.1", "0 a b c d", "0.5 0 0 1 1"])
-def test_bad_yolo(line: str, tmp_path: Path) -> None:
-    write(tmp_path, {**YOLO, "labels/train/a.txt": f"\n{line}\n"})
-    with pytest.raises(DataError) as caught:
-        rows(source("yolo", str(tmp_path)))
-    assert "a.txt:2" in str(caught.value)
-
-
-def test_damaged_images_are_left_to_the_task(tmp_path: Path) -> None:
-    write(tmp_path, {**YOLO, "images/train/a.png": b"damaged"})
-    assert rows(source("yolo", str(tmp_path)))[0]["objects"] == []
-
-
-def test_coco(tmp_path: Path) -> None:
-    write(tmp_path, {"x.json": coco(), "photos/a.png": png(1), "photos/b.png": png(2)})
-    found = source("coco", str(tmp_path / "x.json"), images=str(tmp_path / "photos"))
-    first, second = rows(found)
-    assert (content(first), first["objects"], second["objects"]) == (png(1), BOXES, [])
-    assert found.facts()["dropped boxes"].startswith("1 without area, 1 around a crowd")
-    assert found.files() == (
-        tmp_path / "x.json",
-        tmp_path / "photos/a.png",
-        tmp_path / "photos/b.png",
-    )
-    zipped(tmp_path / "p.zip", {"a.png": png(1), "b.png": png(2)})
-    assert len(rows(source("coco", str(tmp_path / "x.json"), images=str(tmp_path / "p.zip")))) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{", "not JSON"),
-        ("[]", "no images"),
-        (coco(categories=[]), "no such category"),
-        (coco(annotations=[{"image_id": 5}]), "not listed"),
-        (coco(annotations=[{"image_id": 1, "category_id": 7, "bbox": [1, 2]}]), "no box"),
-        (coco(images=[{"id": 1}]), "no file_name"),
-        (coco(images=[{"id": 1, "file_name": "aa.png"}]), "no such file"),
-    ],
-)
-def test_bad_coco(text: str, said: str, tmp_path: Path) -> None:
-    write(tmp_path, {"x.json": text, "a.png": png(), "b.png": png()})
-    with pytest.raises(LubanError, match=said):
-        rows(source("coco", str(tmp_path / "x.json")))
-
-
-def test_images_are_shown_as_they_lie(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = io.BytesIO()
-    Image.new("RGB", (6, 4)).save(file, "PNG", exif=exif)
-    files: dict[str, bytes | str] = {
-        "images/a.png": file.getvalue(),
-        "labels/a.txt": "0 0.5 0.5 1 1\n",
-        "classes.txt": "cat\n",
-    }
-    (record,) = rows(source("yolo", str(write(tmp_path, files))))
-    assert record["objects"][0]["box"] == [0, 0, 4, 6]

@@ -14,8 +14,8 @@ from luban.core.errors import RecipeError
 from luban.exporters.torch_export import TorchExport
 from luban.models.gan import Gan, GanModule
 from luban.models.vae import Vae, VaeModule, log_likelihood
+from tests.contracts.batches import PORTS
 from tests.contracts.makers import MAKE
-from tests.contracts.test_contracts import PORTS
 
 GIVEN, BATCH = PORTS["pixels", "image"]
 NAMES = ("unet", "dit", "vae", "gan")

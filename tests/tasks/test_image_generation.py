@@ -19,7 +19,7 @@ from luban.engine.saved import write_saved
 from luban.inference.images import ImageMaker
 from luban.tasks._judge import Judge
 from luban.tasks.image_generation import ImageGeneration, blurred
-from tests.contracts.test_contracts import picture
+from tests.contracts.records import picture
 from tests.life import done, luban
 
 SIZE = 8

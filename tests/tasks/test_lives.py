@@ -13,7 +13,7 @@ from luban.core import registry
 from luban.core.contracts import Model, Task
 from luban.stages._training import Training
 from tests.contracts.makers import MAKE, make
-from tests.contracts.test_contracts import RECORDS
+from tests.contracts.records import RECORDS
 from tests.life import done, lines_of, luban
 
 TASKS = registry.names("tasks")
