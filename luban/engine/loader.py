@@ -95,6 +95,7 @@ class Loader:
             batch_size=None,
             sampler=count(start),
             num_workers=self.workers,
+            multiprocessing_context="fork",  # others would have to pickle task and data
             collate_fn=_as_it_is,
             worker_init_fn=_outlive,
             generator=torch.Generator(),  # the global one belongs to training

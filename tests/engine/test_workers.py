@@ -68,6 +68,17 @@ def test_workers_change_nothing(start: int) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_workers_are_forked_whatever_python_would_do() -> None:
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)  # as from Python 3.14 on
+    try:
+        batches = loader(1).batches()
+        assert len(next(batches)) == 2
+        batches.close()
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
 def test_no_epoch_shows_the_same_but_each_shows_it_again() -> None:
     one, again, other = (Augmented(Held(EXAMPLES), (Jitter(),), 5, epoch) for epoch in (1, 1, 2))
 

@@ -20,8 +20,10 @@ def layer(
     w: Weights, name: str, x: Tensor, stride: int = 1, padding: int | tuple[int, int] = 0
 ) -> Tensor:
     x = F.conv2d(x, w[f"{name}.conv.weight"], stride=stride, padding=padding)
-    parts = (w[f"{name}.bn.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-    return F.relu(F.batch_norm(x, *parts, eps=0.001))
+    mean, var, gamma, beta = (
+        w[f"{name}.bn.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+    )
+    return F.relu(F.batch_norm(x, mean, var, gamma, beta, eps=0.001))
 
 
 def block(w: Weights, name: str, x: Tensor) -> Tensor:

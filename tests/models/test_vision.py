@@ -19,6 +19,7 @@ from luban.engine.fit import Plan, State, averaged, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.nn.losses import WithAuxiliary, cross_entropy, with_auxiliary
 from luban.nn.patches import moved_positions
+from luban.nn.pixels import ConvNorm, draw_filters
 from luban.testing import check_model
 
 
@@ -56,6 +57,16 @@ def test_sizes_are_those_published(
         module = model.build(ports(side))
     assert sum(p.numel() for p in module.parameters()) == weights
     assert model.flops_per_token(ports(side), weights) / 6e9 == pytest.approx(products, rel=0.01)
+
+
+def test_filters_begin_by_what_they_put_out() -> None:
+    torch.manual_seed(0)
+    layer = ConvNorm(16, 64)
+    layer.normalization.weight.data.fill_(7)
+    draw_filters(layer)
+    weight = layer.convolution.weight.detach()
+    assert float(weight.var()) == pytest.approx(2 / (9 * 64), rel=0.05)  # 1502.01852, section 2.2
+    assert layer.normalization.weight.detach().eq(1).all()
 
 
 def test_inception_keeps_the_laws_of_models() -> None:
