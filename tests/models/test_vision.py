@@ -19,7 +19,7 @@ from luban.engine.fit import Plan, State, averaged, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.nn.losses import WithAuxiliary, cross_entropy, with_auxiliary
 from luban.nn.patches import moved_positions
-from luban.nn.pixels import ConvNorm, draw_filters
+from luban.nn.pixels import ConvNorm, channel_norm, draw_filters
 from luban.testing import check_model
 
 
@@ -67,6 +67,33 @@ def test_filters_begin_by_what_they_put_out() -> None:
     weight = layer.convolution.weight.detach()
     assert float(weight.var()) == pytest.approx(2 / (9 * 64), rel=0.05)  # 1502.01852, section 2.2
     assert layer.normalization.weight.detach().eq(1).all()
+
+
+@pytest.mark.parametrize("layer", ["basic", "bottleneck"])
+def test_residual_layers_begin_as_their_shortcuts(layer: str) -> None:
+    torch.manual_seed(0)
+    shape = {"depths": [2, 1], "hidden_sizes": [8, 12], "layer_type": layer}
+    fresh = make("resnet", **shape).build(ports(32, 3)).train()
+    other = make("resnet", **shape, zero_init_residual=False).build(ports(32, 3)).train()
+    x = torch.randn(2, 64, 8, 8)
+    for block, another in zip(fresh.blocks, other.blocks, strict=True):  # type: ignore[arg-type]
+        beside = block.shortcut(x).relu()
+        assert torch.equal(block(x), beside)
+        assert not torch.equal(another(x), another.shortcut(x).relu())
+        x = beside
+
+
+def test_the_small_network_reads_the_largest_value_of_each_map() -> None:
+    torch.manual_seed(0)
+    module: Any = make("cnn", embedding_size=4, hidden_sizes=[6]).build(ports(8, 3)).eval()
+    pixels = torch.randn(2, 3, 8, 8)
+    largest = module.features(pixels).flatten(2).max(2).values
+    torch.testing.assert_close(module(pixels), module.head(largest) / 8)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 8), (48, 24), (64, 32), (96, 32)])
+def test_groups_of_channels_divide_them(channels: int, groups: int) -> None:
+    assert channel_norm("group", channels).num_groups == groups
 
 
 def test_inception_keeps_the_laws_of_models() -> None:
