@@ -61,7 +61,7 @@ def test_sizes_are_those_published(
 
 def test_filters_begin_by_what_they_put_out() -> None:
     torch.manual_seed(0)
-    layer = ConvNorm(16, 64)
+    layer: Any = ConvNorm(16, 64)
     layer.normalization.weight.data.fill_(7)
     draw_filters(layer)
     weight = layer.convolution.weight.detach()
@@ -73,10 +73,10 @@ def test_filters_begin_by_what_they_put_out() -> None:
 def test_residual_layers_begin_as_their_shortcuts(layer: str) -> None:
     torch.manual_seed(0)
     shape = {"depths": [2, 1], "hidden_sizes": [8, 12], "layer_type": layer}
-    fresh = make("resnet", **shape).build(ports(32, 3)).train()
-    other = make("resnet", **shape, zero_init_residual=False).build(ports(32, 3)).train()
+    fresh: Any = make("resnet", **shape).build(ports(32, 3)).train()
+    other: Any = make("resnet", **shape, zero_init_residual=False).build(ports(32, 3)).train()
     x = torch.randn(2, 64, 8, 8)
-    for block, another in zip(fresh.blocks, other.blocks, strict=True):  # type: ignore[arg-type]
+    for block, another in zip(fresh.blocks, other.blocks, strict=True):
         beside = block.shortcut(x).relu()
         assert torch.equal(block(x), beside)
         assert not torch.equal(another(x), another.shortcut(x).relu())
