@@ -28,6 +28,7 @@ Resample: TypeAlias = Literal["nearest", "lanczos", "bilinear", "bicubic", "box"
 # Above this a few kilobytes can be made to fill the memory (a "decompression bomb").
 PIXELS_LIMIT = 50_000_000
 PADDING = 128
+_BAND = 1 << 20  #: pixels converted at once
 _LYING = (5, 6, 7, 8)  #: EXIF orientations that swap height and width
 # Formats of photographs and drawings. What runs a program to be read (EPS) is not among them.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -54,7 +55,7 @@ def decode(value: Media | Array, channels: Channels, where: str = "") -> Array:
     pixels = _bytes(_channels_last(value, where), where)
     if pixels.shape[2] == channels:
         return np.ascontiguousarray(pixels)
-    return _converted(_image(pixels), channels)
+    return _pixels(_image(pixels), channels)
 
 
 def size_of(media: Media) -> tuple[int, int]:
@@ -146,7 +147,7 @@ def _pillow() -> Any:
 def _decoded(media: Media, channels: Channels) -> Array:
     with _opened(media) as image:
         image.load()
-        return _converted(_upright(image), channels)
+        return _pixels(_upright(_eight_bits(image, media.name)), channels)
 
 
 @contextmanager
@@ -213,18 +214,43 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
+def _eight_bits(image: Image.Image, where: str) -> Image.Image:
+    """Return an image of 16 bits (I;16, I) or real numbers (F) as grey: Pillow would cut at 255."""
+    if image.mode[0] not in "IF":
+        return image
+    values = np.asarray(image)[:, :, None]
+    if image.mode != "F":
+        if values.min() < 0 or values.max() >= 1 << 16:
+            raise UnreadableError(
+                "the values of this image do not tell what is white.",
+                where=where,
+                expected="0 to 65,535",
+                got=f"{values.min():,} to {values.max():,}",
+                fix="scale it to 8 or 16 bits before.",
+            )
+        values = values.astype(np.uint16)
+    return _image(_bytes(values, where))
+
+
+def _pixels(image: Image.Image, channels: Channels) -> Array:
+    """Return an image as uint8 (H, W, C), band by band: copies of all of it would fill memory."""
+    width, height = image.size
+    pixels = np.empty((height, width, channels), np.uint8)
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        band = image if height <= rows else image.crop((0, top, width, min(height, top + rows)))
+        pixels[top : top + rows] = _converted(band, channels)
+    return pixels
+
+
 def _converted(image: Image.Image, channels: Channels) -> Array:
-    if image.mode[0] in "IF":  # I;16, I, F: Pillow would cut at 255, not scale.
-        values = np.asarray(image)
-        values = values.astype(np.uint16) if image.mode != "F" else values
-        image = _image(_bytes(values[:, :, None], ""))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = _pillow().new("RGBA", image.size, "white")
         image = _pillow().alpha_composite(white, image)
     if channels == 1 and image.mode not in ("1", "L"):
         image = image.convert("RGB")  # There is no direct way from some modes.
-    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
@@ -266,7 +292,9 @@ def _bytes(array: Array, where: str) -> Array:
             expected="values of 0 to 255; uint16; or real ones of 0 to 1",
             got=f"{array.dtype} {array.shape}",
         )
-    scale = 1 / 257 if deep else 255.0 if real and array.max() <= 1 else 1.0
+    if deep:  # to the nearest of 256, in whole numbers: real ones would take eight times as much
+        return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
+    scale = 255.0 if real and array.max() <= 1 else 1.0
     return np.asarray(np.clip(np.rint(array * scale), 0, 255), np.uint8)
 
 

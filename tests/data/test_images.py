@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -157,6 +158,49 @@ def test_bombs_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPa
 def test_no_program_is_run_to_read_a_file() -> None:
     with pytest.raises(UnreadableError):
         decode(Media("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bands_are_those_of_the_whole(
+    mode: str, channels: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(RNG.integers(0, 2**16, (13, 20), np.uint16))
+    else:
+        image = Image.fromarray(np.dstack([PIXELS, PIXELS[:, :, :1]])).convert("RGB").convert(mode)
+    form = "TIFF" if mode in ("CMYK", "YCbCr") else "PNG"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    saved = media(image, form, exif=exif)
+    whole = decode(saved, channels)
+    monkeypatch.setattr(images, "_BAND", 50)
+    assert np.array_equal(decode(saved, channels), whole)
+
+
+def test_no_copy_of_a_large_image_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = media(Image.fromarray(RNG.integers(0, 256, (1000, 500, 3), np.uint8)))
+    monkeypatch.setattr(images, "_BAND", 5000)
+    tracemalloc.start()
+    pixels = decode(large, 3)
+    peak = tracemalloc.get_traced_memory()[1]  # of NumPy and of bytes, not of Pillow's own
+    tracemalloc.stop()
+    assert peak < len(large.read()) + pixels.nbytes * 1.2
+
+
+@pytest.mark.parametrize("values", [[[0, 70_000]], [[-1, 5]]])
+def test_values_beyond_sixteen_bits_are_refused(values: list[list[int]]) -> None:
+    deep = media(Image.fromarray(np.array(values, np.int32)), "TIFF")
+    with pytest.raises(UnreadableError, match=r"a\.tiff: .*what is white") as caught:
+        decode(deep, 3)
+    assert "65,535" in str(caught.value)
+    within = media(Image.fromarray(np.array([[0, 257, 65535]], np.int32)), "TIFF")
+    assert decode(within, 1)[0, :, 0].tolist() == [0, 1, 255]
+
+
+def test_sixteen_bits_become_the_nearest_of_eight() -> None:
+    every = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(decode(every, 1)[:, :, 0], np.rint(every / 257).astype(np.uint8))
 
 
 @pytest.mark.parametrize("size", [(6, 10), (24, 8), (12, 20), (1, 1), (50, 50)])
