@@ -133,6 +133,8 @@ def check_readable(fields: Iterable[str]) -> None:
 
 def content_of(value: Any) -> Any:
     """Return what stands for a value where JSON has no form for it: files by their content."""
+    if isinstance(value, Media) and isinstance(value.source, Path):
+        return _digest_of_file(value, value.source)
     if isinstance(value, Media):
         return _digest(value.read())
     if isinstance(value, bytes):
@@ -156,6 +158,23 @@ def media_size(value: Any) -> int:
     if isinstance(value, dict):
         value = value.get("bytes")
     return value.nbytes if isinstance(value, np.ndarray) else len(value or b"")
+
+
+def _digest_of_file(media: Media, path: Path) -> str:
+    """Return the digest of a file or a part of it; computed once while size and time stamp stay."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return _digest(media.read())  # which says what is wrong
+    place = (str(path.absolute()), media.offset, media.length)
+    seen = (stat.st_size, stat.st_mtime_ns)
+    if _digests.get(place, ("", 0, 0))[1:] != seen:
+        _digests[place] = (_digest(media.read()), *seen)
+    return _digests[place][0]
+
+
+# Splits, cleaners and the search for overlap ask for it at every pass over the data.
+_digests: dict[tuple[str, int, int | None], tuple[str, int, int]] = {}
 
 
 def _digest(data: bytes, form: str = "") -> str:

@@ -111,3 +111,31 @@ def test_the_size_of_a_record_is_in_characters_and_in_bytes(tmp_path: Path) -> N
     assert size_of({**files, "label": "ab", "n": 7, "_where": "a:1"}) == (2, 8)
     assert size_of({"image": np.zeros((2, 3), np.float32), "tags": ["x", "yz"]}) == (2, 24)
     assert size_of({"text": "天地", "id": 1}) == (2, 0)
+
+
+def test_a_file_is_hashed_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "archive.tar"
+    path.write_bytes(b"onetwo")
+    reads: list[int] = []
+    read = Media.read
+
+    def counted(media: Media) -> bytes:
+        reads.append(media.offset)
+        return read(media)
+
+    monkeypatch.setattr(Media, "read", counted)
+    parts = [Media("a", path, 0, 3), Media("b", path, 3, 3)]
+    first = [identity_of(record(part)) for part in parts]
+    assert [identity_of(record(part)) for part in parts] == first
+    assert first == [identity_of(record(data)) for data in (b"one", b"two")]
+    assert reads == [0, 3]
+    path.write_bytes(b"onethree")
+    parts[1] = Media("b", path, 3, 5)
+    assert [identity_of(record(part)) for part in parts] == [
+        identity_of(record(data)) for data in (b"one", b"three")
+    ]
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        identity_of(record(parts[0]))
