@@ -138,20 +138,8 @@ class Run:
         return data
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the logged lines of training; a line that a kill cut short is left out.
-
-        Each is a table with a ``step``.
-        """
-        path = self.path / "metrics.jsonl"
-        lines = []
-        for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                lines.append(line)
-        return lines
+        """Return the logged lines of training."""
+        return logged(self.path / "metrics.jsonl")
 
     def has_split(self, split: str) -> bool:
         """Return whether ``prepare`` found examples for a split."""
@@ -284,6 +272,22 @@ class Run:
         report = Report(**{**_fields(measured), "inputs": self.inputs(stage), "command": command})
         self.write_json(f"reports/{stage.name}.json", report.to_dict())
         return report
+
+
+def logged(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a ``metrics.jsonl``; one that a kill cut short is left out.
+
+    Each is a table with a ``step``; where there is no such file, there are none.
+    """
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines
 
 
 def environment() -> dict[str, str]:

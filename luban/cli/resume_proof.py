@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 
 from luban.core.errors import LubanError, VerifyError
 from luban.core.files import sha256_of
-from luban.run import Run
+from luban.run import Run, logged
 
 
 def prove_resume(run: Run, *, steps: int, kills: int) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def _kill_at(process: subprocess.Popen[bytes], metrics: Path, step: int) -> int:
         LubanError: if it ended by itself before that, so that nothing would be proved.
     """
     while process.poll() is None:
-        if metrics.is_file() and len(_curve(metrics)) >= step:
+        if len(_curve(metrics)) >= step:
             process.send_signal(signal.SIGKILL)
             break
         time.sleep(0.002)
@@ -101,16 +100,8 @@ def _kill_at(process: subprocess.Popen[bytes], metrics: Path, step: int) -> int:
             got=text[-2000:],
             fix="give the proof more --steps.",
         )
-    return len(_curve(metrics)) if metrics.is_file() else 0
+    return len(_curve(metrics))
 
 
 def _curve(path: Path) -> list[tuple[int, float]]:
-    curve = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:  # the line that the kill cut in two
-            continue
-        if "loss" in row:
-            curve.append((row["step"], row["loss"]))
-    return curve
+    return [(line["step"], line["loss"]) for line in logged(path) if "loss" in line]

@@ -35,16 +35,8 @@ def trace(module: nn.Module, sample: Batch) -> ExportedProgram:
     rows = sample if len(sample) > 1 else Batch(twice(sample.inputs), {})
     inputs = _plain(rows.inputs)
     axes = {name: dict.fromkeys(_axes(tensor), Dim.AUTO) for name, tensor in inputs.items()}
-    try:
-        with torch.no_grad(), free_length(), quiet():
-            program = export(on_cpu(module).eval(), (), inputs, dynamic_shapes=axes)
-    except Exception as error:
-        raise RecipeError(
-            "torch.export cannot turn this model into a graph.",
-            where="export",
-            got=root_cause(error),
-            fix="leave this exporter out of the recipe's export section.",
-        ) from error
+    with torch.no_grad(), translating("torch.export cannot turn this model into a graph."):
+        program = export(on_cpu(module).eval(), (), inputs, dynamic_shapes=axes)
     for node in program.graph.nodes:  # half of a small file, and paths of this machine
         node.meta.pop("stack_trace", None)
     return program
@@ -92,15 +84,30 @@ def twice(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.cat([tensor, tensor]) for name, tensor in inputs.items()}
 
 
-def root_cause(error: BaseException) -> str:
-    """Return the first line of the error that led to this one."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().partition("\n")[0]
+@contextmanager
+def translating(failure: str) -> Iterator[None]:
+    """Let torch turn a model into something else, without its notes.
+
+    Raises:
+        RecipeError: that this failed, with the first line of the error behind all others.
+    """
+    try:
+        with _free_length(), quiet():
+            yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise RecipeError(
+            failure,
+            where="export",
+            got=str(cause).strip().partition("\n")[0],
+            fix="leave this exporter out of the recipe's export section.",
+        ) from error
 
 
 @contextmanager
-def free_length() -> Iterator[None]:
+def _free_length() -> Iterator[None]:
     """Let recurrent layers be traced without unrolling them to the sample's length.
 
     torch decomposes them step by step only to learn the shapes of their results, and that

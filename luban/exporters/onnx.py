@@ -16,15 +16,7 @@ from luban.core.errors import MissingExtra, RecipeError
 from luban.core.files import folder_atomic
 from luban.core.report import Report
 from luban.exporters._check import axes_claim, largest_difference, output_of, report
-from luban.exporters._program import (
-    free_axes,
-    free_length,
-    on_cpu,
-    other_sizes,
-    quiet,
-    root_cause,
-    trace,
-)
+from luban.exporters._program import free_axes, on_cpu, other_sizes, trace, translating
 
 
 class Onnx(Exporter):
@@ -67,16 +59,8 @@ def _translate(program: ExportedProgram) -> Any:
             where="export",
             fix="use LSTM or GRU cells, or the exporter torch-export.",
         )
-    try:
-        with free_length(), quiet():
-            written: Any = torch.onnx.export(program, (), dynamo=True, verbose=False)
-    except Exception as error:
-        raise RecipeError(
-            "this model cannot be written as ONNX.",
-            where="export",
-            got=root_cause(error),
-            fix="leave onnx out of the recipe's export section.",
-        ) from error
+    with translating("this model cannot be written as ONNX."):
+        written: Any = torch.onnx.export(program, (), dynamo=True, verbose=False)
     for node in written.model.graph.all_nodes():
         node.metadata_props.clear()  # where torch's graph had it: larger than a small model
     return written
