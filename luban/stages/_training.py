@@ -21,7 +21,7 @@ from luban.core.files import disk_error, folder_atomic
 from luban.core.interval import measured
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
-from luban.engine.compiling import Compiler, eager_seconds, time_step
+from luban.engine.compiling import Compiler, compare, eager_seconds, time_step
 from luban.engine.cost import EnergyMeter, peak_flops
 from luban.engine.fit import Plan, State, Step, averaged, fit
 from luban.engine.layerwise import decay_by_layer
@@ -152,7 +152,7 @@ class Training:
         key = digest_of([self.run.recipe.model.to_dict(), self.options.batch_size, self.precision])
         compiler = Compiler(cache_root() / "inductor", key, self.world.device)
         if "compile" not in self.state.memo:
-            seconds = 0.0
+            pace = seconds = 0.0
             choice = self.options.compile
             if self.options.objectives or (choice == "auto" and self.loader.lengths is not None):
                 choice = "off"  # hooks on a compiled module, or a new shape at every step
@@ -162,15 +162,26 @@ class Training:
                 tokens = self.loader.batch_size * max(1, self.task.ports().length)
                 seconds = eager_seconds(self.plan.budget, pace, tokens)
             decision = compiler.decide(choice, self.world.from_main(seconds))
+            if decision.compile:
+                compiled = self._compiled(compiler, repeats=3)
+                if choice == "auto":
+                    decision = compare(pace, self.world.from_main(compiled))
+            if not decision.compile:
+                self.state.forward = None
             self.state.memo["compile"] = decision.to_dict()
             self.run.say(
                 f"train: {'compiled' if decision.compile else 'not compiled'}: {decision.reason}"
             )
             self._save()  # a kill before the first checkpoint must not decide again
-        if self.state.memo["compile"]["compile"]:
-            self.state.forward = compiler.compile(self.state.model)
-            time_step(self.state.forward, self.loader.step(0), self.plan, repeats=1)
-            compiler.remember()
+        elif self.state.memo["compile"]["compile"]:
+            self._compiled(compiler, repeats=1)
+
+    def _compiled(self, compiler: Compiler, repeats: int) -> float:
+        """Compute with the compiled twin from now on; return the seconds of its step."""
+        self.state.forward = compiler.compile(self.state.model)
+        seconds = time_step(self.state.forward, self.loader.step(0), self.plan, repeats)
+        compiler.remember()
+        return seconds
 
     def _after(self, step: Step, trackers: Sequence[Tracker]) -> None:
         options, final = self.options, step.progress >= 1

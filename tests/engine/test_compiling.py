@@ -10,7 +10,7 @@ import torch
 
 from luban.engine import compiling
 from luban.engine.budget import Budget
-from luban.engine.compiling import Compiler, Decision, eager_seconds, time_step
+from luban.engine.compiling import Compiler, Decision, compare, eager_seconds, time_step
 from tests.engine import toy
 
 CPU = torch.device("cpu")
@@ -37,6 +37,12 @@ def test_a_warm_cache_makes_it_pay_sooner(compiler: Compiler) -> None:
     assert "warm cache" in warm.reason
     other = Compiler(compiler.cache, "another model", CPU)
     assert not other.is_warm
+
+
+def test_what_is_not_faster_is_not_kept() -> None:
+    assert compare(0.4, 0.3) == Decision(True, "a step takes 0.3 s compiled, 0.4 s not")
+    assert not compare(0.3, 0.4).compile
+    assert not compare(0.3, 0.3).compile
 
 
 def test_on_and_off_are_obeyed(compiler: Compiler) -> None:

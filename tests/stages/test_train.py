@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from luban.engine.compiling import Compiler, Decision
 from tests.life import done, lines_of, losses_of, luban, start, write_life
 
 RUN = Path("runs/tiny")
@@ -46,6 +47,34 @@ def kill(process: subprocess.Popen[str], with_signal: int) -> str:
 
 
 slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize("compiled", [0.5, 2.0])
+def test_a_compiled_step_that_is_slower_is_given_up(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, compiled: float
+) -> None:
+    class Twin(torch.nn.Module):
+        calls = 0
+
+        def __init__(self, model: torch.nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *given: Any, **named: Any) -> Any:
+            Twin.calls += 1
+            return self.model(*given, **named)
+
+    def seconds(model: torch.nn.Module, *_: Any) -> float:
+        return compiled if isinstance(model, Twin) else 1.0
+
+    monkeypatch.setattr(Compiler, "compile", lambda _, model: Twin(model))
+    monkeypatch.setattr(Compiler, "decide", lambda *_: Decision(True, "worth a try"))
+    monkeypatch.setattr("luban.stages._training.time_step", seconds)
+    done("train", recipe, "train.compile=auto", "train.max_steps=3")
+    said = json.loads((RUN / "training.json").read_text())["compiled"]
+    assert said["compile"] == (compiled < 1)
+    assert said["reason"] == f"a step takes {compiled:.3g} s compiled, 1 s not"
+    assert bool(Twin.calls) == (compiled < 1), "what was decided is what is trained"
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=slow)])
