@@ -30,7 +30,9 @@ class Vae(GenerativeModel):
     kl_weight: float = Field(
         default=1.0,
         ge=0,
-        description="Of the divergence (Higgins et al. 2017); other than 1, the loss is no bound.",
+        description=(
+            "Of the divergence (Higgins et al. 2017); above 1 the bound is loose, below it is none."
+        ),
     )
 
     def build(self, ports: Ports) -> VaeModule:
