@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Model, Record, Task
@@ -132,18 +132,42 @@ def test_a_path_is_read_as_the_text_it_says() -> None:
     assert said["score"] == pytest.approx(0, abs=1e-6)
 
 
+def half_heard(learned: Any, batch: Batch) -> Tensor:
+    """Outputs that say "hu", which is no word here, rather than "hi"; by little."""
+    positions = -(-int(batch.inputs["attention_mask"].sum()) // 2)
+    word = {c: int(learned.encode({**records(1)[0], "text": c})["labels"][0]) for c in "hiu"}
+    logits = torch.full((1, positions, learned.ports().outputs), -10.0)
+    logits[:, :, learned.ports().pad] = 0.0
+    logits[0, 1, word["h"]] = 9.0
+    logits[0, 3, word["u"]], logits[0, 3, word["i"]] = 9.0, 8.5
+    return logits
+
+
+@pytest.mark.parametrize(("truth", "helps"), [("hi", True), ("hu", False)])
+def test_the_language_model_is_weighed_by_validation_data(
+    truth: str, helps: bool, tmp_path: Path
+) -> None:
+    learned = task(num_beams=8, lm_order=4).learn(records(30))
+    batch = learned.collate([learned.encode({**records(1)[0], "text": truth})])
+    module = Scripted(half_heard(learned, batch))
+    with torch.no_grad():
+        tuned = learned.calibrate(module, [batch])
+        tuned.save(tmp_path)
+        loaded = task(num_beams=8, lm_order=4).load(tmp_path)
+        assert [t.predict(module, batch)[0]["text"] for t in (tuned, loaded)] == [truth, truth]
+    weight = json.loads((tmp_path / "speed.json").read_text())["lm_weight"]
+    assert (weight > 0) == helps
+    note = loaded.metrics()[0].note(np.ones((1, 4)))
+    assert f"lm_weight {weight:g}, by validation data" in note
+
+
 def test_a_language_model_mends_what_was_half_heard(tmp_path: Path) -> None:
     fields = {"num_beams": 8, "lm_order": 4, "lm_weight": 2.0}
     plain, helped = task().learn(records(30)), task(**fields).learn(records(30))
     helped.save(tmp_path)
     loaded = task(**fields).load(tmp_path)
     batch = plain.collate([plain.encode_input(records(1)[0])])
-    positions = -(-int(batch.inputs["attention_mask"].sum()) // 2)
-    word = {c: int(plain.encode({**records(1)[0], "text": c})["labels"][0]) for c in "hiu"}
-    logits = torch.full((1, positions, plain.ports().outputs), -10.0)
-    logits[:, :, plain.ports().pad] = 0.0
-    logits[0, 1, word["h"]] = 9.0
-    logits[0, 3, word["u"]], logits[0, 3, word["i"]] = 9.0, 8.5  # "hu" is no word here
+    logits = half_heard(plain, batch)
     with torch.no_grad():
         texts = [t.predict(Scripted(logits), batch)[0]["text"] for t in (plain, helped, loaded)]
     assert texts == ["hu", "hi", "hi"]
@@ -366,7 +390,7 @@ def test_a_folder_of_recordings_is_learned(
     assert "| set apart: this recording is too long |" in (run / "README.md").read_text()
     assert (run / "figures/examples.png").is_file()
     done("verify", "runs/tones")
-    Path("no.yaml").write_text(yaml.safe_dump({**recipe, "prepare": {}, "name": "no"}))
-    said = luban("prepare", "no.yaml")
+    Path("no.yaml").write_text(yaml.safe_dump({**recipe, "name": "no"}))
+    said = luban("prepare", "no.yaml", "prepare.max_unreadable=0.01")
     assert said.code == 2
     assert "0.wav" in said.err
