@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError
+from luban.core.errors import DataError, UnfitError
 from luban.core.registry import nearest
 from luban.data.images import Placement
 from luban.data.records import unusable
@@ -51,6 +51,31 @@ def objects_of(record: Record) -> tuple[list[str], Array]:
         labels.append(name)
         boxes.append(box)
     return labels, np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def check_upright(record: Record, size: tuple[int, int]) -> None:
+    """Set apart what was annotated lying on its side: `width` and `height` of the record tell.
+
+    A camera stores a photograph as the sensor lay, and notes how to turn it (EXIF); boxes in
+    pixels of the one are wrong in the other.
+
+    Args:
+        record: It may tell ``width`` and ``height``, those of the image that has the boxes.
+        size: Height and width of the upright image.
+
+    Raises:
+        UnfitError: if these are swapped.
+    """
+    height, width = size
+    if height != width and (record.get("height"), record.get("width")) == (width, height):
+        raise UnfitError(
+            "its boxes are for the image lying on its side.",
+            where=str(record.get("_where", "")),
+            expected=f"{width} x {height} pixels, those of the upright image",
+            got=f"{height} x {width}",
+            fix="remove the note that turns it (exiftool -Orientation= FILE); or, if it was "
+            "annotated upright, swap width and height in the annotation.",
+        )
 
 
 def inside(record: Record, boxes: Array, size: tuple[int, int]) -> Array:

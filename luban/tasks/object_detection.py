@@ -39,6 +39,7 @@ from luban.tasks._guessing_images import guess_objects
 from luban.tasks._images import SAMPLE, ImageTask, image_of
 from luban.tasks._learned import read_learned
 from luban.tasks._objects import (
+    check_upright,
     draw_objects,
     inside,
     moved,
@@ -153,12 +154,13 @@ class ObjectDetection(ImageTask):
 
         Raises:
             DataError: if image or objects are missing or wrong.
-            UnreadableError: if the image is damaged.
+            UnfitError: if the image is damaged, or was annotated lying on its side.
         """
         labels, boxes = objects_of(record)
         numbers = numbered(record, labels, self._names)
         example = self.encode_input(record)
         height, width = example["size"].tolist()
+        check_upright(record, (height, width))
         boxes = moved(inside(record, boxes, (height, width)), self._placement((height, width)))
         return {**example, "boxes": boxes.astype(np.float32), "labels": numbers}
 

@@ -77,6 +77,7 @@ def test_voc(form: str, tmp_path: Path) -> None:
     assert found.splits() == ("train", "validation")
     (first,) = rows(found)
     assert (content(first), first["objects"]) == (png(1), BOXES)
+    assert (first["width"], first["height"]) == (6, 4)
     assert rows(found, "validation")[0]["objects"] == []
     assert "1 without area" in found.facts()["dropped boxes"]
     assert rows(source("voc", found.path)) == rows(found)  # type: ignore[attr-defined]

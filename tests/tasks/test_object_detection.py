@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from luban.core.contracts import Draw, Model, Record, Stage, Task
-from luban.core.errors import DataError, LubanError, RecipeError, UnreadableError
+from luban.core.errors import DataError, LubanError, RecipeError, UnfitError, UnreadableError
 from luban.data.augmentations.flip import Flip
 from luban.data.augmentations.random_crop import RandomCrop
 from luban.data.augmentations.random_resized_crop import RandomResizedCrop
@@ -20,6 +22,7 @@ from luban.data.augmentations.scale_jitter import ScaleJitter
 from luban.data.cleaners.boxes import Boxes
 from luban.data.held import Held
 from luban.data.images import to_png
+from luban.data.sources.coco import Coco
 from luban.nn.detection import assign, places
 from luban.tasks.object_detection import ObjectDetection
 
@@ -190,6 +193,37 @@ def test_a_box_may_jut_out_by_a_pixel() -> None:
     task = ObjectDetection(image_size=(64, 96)).learn(SCENES)
     record = {**scene(0, (64, 96)), "objects": [{"label": "r", "box": [-1, -0.5, 97, 64]}]}
     assert task.encode(record)["boxes"].tolist() == [[0, 0, 96, 64]]
+
+
+def test_what_was_annotated_lying_is_set_apart(tmp_path: Path) -> None:
+    record = SCENES[0]
+    height, width = record["image"].shape[:2]
+    assert height != width
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, to be turned by a quarter
+    lying = Image.fromarray(record["image"]).transpose(Image.Transpose.ROTATE_90)
+    lying.save(tmp_path / "a.png", exif=exif)
+    notes = [
+        {"id": n, "image_id": 0, "category_id": 0, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+        for n, (x1, y1, x2, y2) in enumerate(one["box"] for one in record["objects"])
+    ]
+
+    def read(width: int, height: int) -> Record:
+        table = {
+            "images": [{"id": 0, "file_name": "a.png", "width": width, "height": height}],
+            "annotations": notes,
+            "categories": [{"id": 0, "name": "r"}],
+        }
+        (tmp_path / "a.json").write_text(json.dumps(table))
+        (found,) = Coco(path=str(tmp_path / "a.json")).read("train")
+        return found
+
+    task = ObjectDetection(image_size=(64, 64)).learn(SCENES)
+    upright = task.encode(read(width, height))
+    np.testing.assert_array_equal(upright["pixels"], task.encode(record)["pixels"])
+    np.testing.assert_allclose(upright["boxes"], task.encode(record)["boxes"])
+    with pytest.raises(UnfitError, match="lying on its side"):
+        task.encode(read(height, width))
 
 
 def test_damaged_images_and_data_without_objects() -> None:

@@ -78,6 +78,12 @@ def box_of(
     return [x1, y1, x2, y2]
 
 
+def told_size(size: Sequence[float]) -> Mapping[str, int]:
+    """Return width and height as fields of a record, if they are known."""
+    names = ("width", "height")
+    return {name: int(side) for name, side in zip(names, size, strict=True)} if all(size) else {}
+
+
 def image_named(tree: Tree, *candidates: str) -> str:
     """Return the first name that an image in the tree has, whatever its suffix; empty: none."""
     for name in candidates:

@@ -15,7 +15,7 @@ from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.data.files import open_text
 from luban.data.members import Tree
-from luban.data.sources._boxes import Dropped, box_of, numbers
+from luban.data.sources._boxes import Dropped, box_of, numbers, told_size
 from luban.data.sources._files import FileSource
 
 
@@ -121,7 +121,8 @@ class Coco(FileSource):
                     )
                 if box := box_of(_corners(note, where), (size[0], size[1]), where, dropped):
                     objects.append({"label": names[note["category_id"]], "box": box})
-            yield {"image": image.media(), "objects": objects, "_where": f"{image.where}:1"}
+            fields = {"objects": objects, **told_size(size)}
+            yield {"image": image.media(), **fields, "_where": f"{image.where}:1"}
         if boxes:
             raise DataError(
                 "boxes belong to an image that is not listed.",

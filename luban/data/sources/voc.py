@@ -13,7 +13,15 @@ from pydantic import Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.data.members import Tree
-from luban.data.sources._boxes import Annotated, Dropped, box_of, image_named, in_order, numbers
+from luban.data.sources._boxes import (
+    Annotated,
+    Dropped,
+    box_of,
+    image_named,
+    in_order,
+    numbers,
+    told_size,
+)
 from luban.data.sources._files import SPLIT_NAMES
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -129,4 +137,5 @@ class Voc(Source):
             x1, y1, x2, y2 = numbers(texts, notes.where)
             if box := box_of((x1, y1, x2, y2), (width, height), notes.where, dropped):
                 objects.append({"label": label, "box": box})
-        return {"image": image.media(), "objects": objects, "_where": f"{image.where}:1"}
+        fields = {"objects": objects, **told_size((width, height))}
+        return {"image": image.media(), **fields, "_where": f"{image.where}:1"}
