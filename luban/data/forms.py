@@ -8,6 +8,8 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from glob import escape, glob
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,9 @@ def form_of(path: Path) -> str:
         raise DataError("this is not a text file.", where=path, expected=", ".join(FORMATS))
     plain = data.lstrip(b"\xef\xbb\xbf \t\r\n")
     if known == "json" or plain.startswith((b"{", b"[{", b"[\n", b"[\r\n")):
-        if known is None and plain.startswith(b"{") and _is_json(plain.split(b"\n", 1)[0]):
+        first, _, rest = plain.partition(b"\n")
+        several = known is None or rest.lstrip().startswith(b"{")
+        if plain.startswith(b"{") and several and _is_json(first):
             return "jsonl"
         return "squad" if b'"qas"' in plain else "json"
     lines = first_lines(path, encoding_of(path))
@@ -139,28 +143,28 @@ def conll_columns(lines: Sequence[str]) -> dict[str, int]:
     return {}
 
 
-def is_table(lines: Sequence[str]) -> bool:
-    """Return whether nearly every line has the same tabs, at least one."""
-    tabs = Counter(line.count("\t") for line in lines if line.strip())
+def is_table(lines: Sequence[str], mark: str = "\t") -> bool:
+    """Return whether nearly every line has as many tabs, or another mark, at least one."""
+    tabs = Counter(line.count(mark) for line in lines if line.strip())
     times, total = max(((n, t) for t, n in tabs.items()), default=(0, 0))[0], sum(tabs.values())
     return total > 1 and tabs[0] == 0 and times >= 0.95 * total
 
 
-def has_quotes(lines: Sequence[str]) -> bool:
-    """Return whether quotes in tabbed lines stand around fields, rather than in the text.
+def has_quotes(lines: Sequence[str], mark: str = "\t") -> bool:
+    """Return whether quotes stand around fields, which a mark divides, rather than in the text.
 
-    They do if all rows so read have one width and no field swallows a tab; it may go on over line
+    They do if all rows so read have one width and no field swallows a mark; it may go on over line
     ends. The lines may end within such a field: they are the head of a file.
     """
-    quoted = any(cell.startswith('"') for line in lines for cell in line.split("\t"))
+    quoted = any(cell.startswith('"') for line in lines for cell in line.split(mark))
     if not quoted:
         return not any('"' in line for line in lines)
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter="\t", strict=True)
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=mark, strict=True)
     widths, read = set[int](), 0
     try:
         for row in reader:
             widths |= {len(row)} if row else set()
-            if any("\t" in cell for cell in row):
+            if any(mark in cell for cell in row):
                 return False
             read = reader.line_num
     except csv.Error:
@@ -192,6 +196,24 @@ def array_in(data: Any, path: tuple[str, ...] = ()) -> str:
     return ""
 
 
+def by_split(folder: Path, files: Sequence[Path]) -> dict[str, str | list[str]] | None:
+    """Return split to what names its files in a folder; None if their names do not tell it."""
+    splits: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        splits[split_of(file.name.lower())].append(file)
+    if "" in splits or "train" not in splits or len(splits) < 2:
+        return None
+    return {split: _all_of(folder, splits[split]) for split in _SPLITS if split in splits}
+
+
+def _all_of(folder: Path, files: Sequence[Path]) -> str | list[str]:
+    """Return what names these files of a folder, and no other: a path, a glob or all of them."""
+    every = [str(file) for file in files]
+    shared = commonprefix([file.name for file in files])  # noqa: RUF071 -- of names, not paths
+    pattern = str(folder / f"{escape(shared)}*{files[0].suffix}")
+    return every[0] if len(every) == 1 else pattern if sorted(glob(pattern)) == every else every
+
+
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
@@ -218,7 +240,7 @@ def _parallel(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
     order = sorted(next(iter(languages)), key=lambda side: (side != "source", side != "en", side))
     splits: dict[str, dict[str, str]] = {}
     for stem, sides in sorted(pairs.items()):
-        splits.setdefault(_split(stem), {side: str(sides[side]) for side in order})
+        splits.setdefault(split_of(stem), {side: str(sides[side]) for side in order})
     if "train" in splits and len(splits) > 1 and "" not in splits:
         tables = {split: splits[split] for split in _SPLITS if split in splits}
         files = [Path(file) for table in tables.values() for file in table.values()]
@@ -234,7 +256,7 @@ def _labelled(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
     """Find a folder of folders of texts, or one such for each split."""
     if not path.is_dir() or _inside(path):
         return None
-    splits = {s: f for f in _folders(path) if (s := _split(f.name.lower())) and _is_labels(f)}
+    splits = {s: f for f in _folders(path) if (s := split_of(f.name.lower())) and _is_labels(f)}
     if "train" in splits and len(splits) > 1:
         where: Any = {split: str(splits[split]) for split in _SPLITS if split in splits}
     elif _is_labels(path):
@@ -248,16 +270,16 @@ def _labelled(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
 
 
 def _given(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
-    """Find a folder with a file for each split, all of one form."""
+    """Find a folder whose files are called by splits, one or several for each, all of one form.
+
+    It may lie in folders that hold nothing else, as in a set fetched from Hugging Face.
+    """
+    while path.is_dir() and not _inside(path) and len(_folders(path)) == 1:
+        path = _folders(path)[0]
     files = _inside(path) if path.is_dir() else []
-    splits = {_split(file.name.lower()): file for file in files}
-    if "" in splits or "train" not in splits or not 2 <= len(splits) == len(files):
-        return None
-    forms = {form_of(file) for file in files}
-    if len(forms) > 1:
-        return None
-    table = {split: str(splits[split]) for split in _SPLITS if split in splits}
-    return {"name": forms.pop(), "path": table}, tuple(splits[split] for split in table)
+    table = by_split(path, files)
+    forms = {form_of(file) for file in files} if table else set()
+    return ({"name": forms.pop(), "path": table}, tuple(files)) if len(forms) == 1 else None
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -278,6 +300,7 @@ def _is_labels(folder: Path) -> bool:
     return len(texts) >= 2 and min(texts) >= 1 and sum(texts) > len(texts)
 
 
-def _split(name: str) -> str:
+def split_of(name: str) -> str:
+    """Return the split that a lower-case name tells; empty: none, or several."""
     found = [split for split, pattern in _SPLITS.items() if pattern.search(name)]
     return found[0] if len(found) == 1 else ""

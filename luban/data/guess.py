@@ -16,14 +16,14 @@ from luban.data import forms
 from luban.data.files import bare_suffix, open_text
 from luban.data.media import Media, holds_media, media_size
 from luban.data.media_forms import media_layout
-from luban.data.members import field_of
+from luban.data.named_media import named_in, tables_in
 from luban.data.records import own_fields, text_of
 from luban.data.scripts import script_shares
 
 _COUNT_ALL = 1 << 26  #: bytes up to which records and characters are counted, not estimated
 _SAMPLE_RECORDS = 20_000
 _SAMPLE_CHARACTERS = 4_000_000
-_TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+_NAMED = 200  #: rows by which the folder of the files is told
 _SAMPLE_MEDIA = 2_000
 _SAMPLE_BYTES = 1 << 26  #: of images and recordings that are held, not just named
 _HEADER = re.compile(r"[^\W\d](?:[\w \-/.()]*[\w)])?")
@@ -98,27 +98,23 @@ def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
 
 
 def _rows_that_name(path: Path) -> dict[str, Any] | None:
-    """Return the source of a table, or of the one in a folder, whose rows name files near it."""
-    folder = path if path.is_dir() else path.parent
-    beside = sorted(folder.iterdir()) if path.is_dir() else [path]
-    tables = [f for f in beside if bare_suffix(f) in _TABLES and f.is_file()]
-    if len(tables) != 1 or (path.is_dir() and tables[0].name.startswith("metadata.")):
+    """Return the source of a table, or of those in a folder, whose rows name files."""
+    tables = tables_in(path)
+    if not tables:
         return None
-    source: dict[str, Any] = {"name": forms.form_of(tables[0]), "path": str(tables[0])}
-    encoding = "utf-8" if source["name"] == "parquet" else forms.encoding_of(tables[0])
+    first = next(iter(tables.values()))
+    source: dict[str, Any] = {"name": forms.form_of(first), "path": str(first)}
+    encoding = "utf-8" if source["name"] == "parquet" else forms.encoding_of(first)
     if encoding != "utf-8":
         source["encoding"] = encoding
-    source |= _arguments(source["name"], tables[0], encoding)
-    rows = list(islice(_records(source), 20))
-    near = [folder, *(f for f in sorted(folder.iterdir()) if f.is_dir())]
-    for name in own_fields(rows[0]) if rows else ():
-        values = [row.get(name) for row in rows]
-        field = field_of(str(values[0]))
-        for root in near if field and all(isinstance(value, str) for value in values) else ():
-            if all((root / str(value)).is_file() for value in values):
-                place = "" if root == folder else str(root)
-                return {**source, "fields": {field: name}, "media": {field: place}}
-    return None
+    source |= _arguments(source["name"], first, encoding)
+    rows = list(islice(_records(source), _NAMED))
+    if path.is_dir() and first.name.startswith("metadata.") and rows and "file_name" in rows[0]:
+        return None  # the source of files reads it
+    found = named_in(rows, first.parent)
+    if len(tables) > 1:
+        source["path"] = {split: str(table) for split, table in tables.items()}
+    return {**source, **found} if found else None
 
 
 def _held(record: Record) -> int:
@@ -155,13 +151,18 @@ def _arguments(form: str, path: Path, encoding: str) -> dict[str, Any]:
 def _table(path: Path, encoding: str, lines: list[str]) -> dict[str, Any]:
     """Return delimiter, quoting and, if the first row is data, made-up names of columns."""
     found: dict[str, Any] = {}
-    if forms.is_table(lines):
+    commas = bool(lines) and all(map(_HEADER.fullmatch, lines[0].split(",")))
+    bars = forms.is_table(lines, "|") and not commas
+    mark = "\t" if forms.is_table(lines) else "|" if bars else ""
+    if mark:
         if bare_suffix(path) != ".tsv":
-            found["delimiter"] = "\t"
-        if not forms.has_quotes(lines):
+            found["delimiter"] = mark
+        if not forms.has_quotes(lines, mark):
             found["quoting"] = False
     reader = Source.from_dict({"name": "csv", "path": str(path), "encoding": encoding, **found})
     header = list(own_fields(next(reader.read("train"), {})))
+    if bars and lines:
+        header = lines[0].split(mark)  # equal names are two columns, if they are no names
     if not all(len(name) <= 64 and _HEADER.fullmatch(name.strip()) for name in header):
         found["columns"] = [f"column{number}" for number in range(1, len(header) + 1)]
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from luban.core.contracts import Guess, Record
@@ -12,6 +14,7 @@ from luban.data.media import Media, media_in
 from luban.tasks._guessing import LABELS, classes_in, columns_of, last_of
 
 _TRIED = 16  #: recordings whose form is looked at
+_UNNAMED = re.compile(r"column\d+")
 _TEXTS = ("text", "transcript", "transcription", "sentence", "normalized_text", "words")
 
 
@@ -21,6 +24,9 @@ def guess_transcripts(sample: Sequence[Record]) -> Guess | None:
     audio = _recordings(fields)
     texts = [name for name, column in fields.items() if _is_text(column)]
     named = [name for wanted in _TEXTS for name in texts if last_of(name) == wanted]
+    if audio is not None and all(map(_UNNAMED.fullmatch, texts)):
+        # Of columns without names, the last one: after the text as it is comes the one as read.
+        named = [name for name in texts if not _names(fields[name], fields[audio])][-1:]
     if audio is None or not named:
         return None
     return Guess(
@@ -76,6 +82,13 @@ def _train(examples: int, steps: int) -> dict[str, Any]:
 def _recordings(fields: dict[str, list[Any]]) -> str | None:
     """Return the first field that holds nothing but recordings."""
     return next((name for name, column in fields.items() if all(map(is_recording, column))), None)
+
+
+def _names(column: list[Any], audio: list[Any]) -> bool:
+    """Return whether a column holds the names of recordings, or what few classes are called."""
+    pairs = zip(column, audio, strict=True)
+    named = all(isinstance(one, Media) and PurePath(one.name).stem == text for text, one in pairs)
+    return named or bool(classes_in(column))
 
 
 def _is_text(column: list[Any]) -> bool:

@@ -17,9 +17,13 @@ from luban.data.files import expand
 from luban.data.media import Media
 from luban.data.members import Member, field_of, is_archive, members
 from luban.data.sources._files import SPLIT_NAMES
+from luban.data.sources._transcripts import listed_splits, stem, transcripts
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
-_TEXT = 1 << 16  #: bytes of the longest transcript
+_BESIDE = (".cls", ".json")  #: what tells of the file of that name, in WebDataset's way
+_TEXT = 1 << 16  #: bytes of the longest file that lies beside another
+_TEXTS = 1 << 26  #: bytes of the longest file of transcripts: that of AISHELL has nine million
+_NOISE = "_background_noise_"  #: in Speech Commands no class: long recordings to be mixed in
 
 
 @dataclass(slots=True)
@@ -32,7 +36,9 @@ class Root:
         names: Its images and recordings, by their path below it.
         files: The files on disk that they lie in, and those that tell of them.
         texts: Transcripts by name without suffix.
+        lists: Splits by name, if files list them.
         rows: What metadata tell, by name.
+        beside: What a ``.cls`` or ``.json`` of the same name tells, by name.
         skipped: How many files of which kind were left out.
         first: The first of these.
         depth: The place of the label in a name's parts: what all share, and splits, come before.
@@ -45,7 +51,9 @@ class Root:
     names: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    beside: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: str = ""
     depth: int = 0
@@ -56,32 +64,39 @@ class Root:
     def media(self) -> Iterator[Member]:
         """Yield the images and recordings."""
         for member in self._members():
-            if field_of(member.name) and (not self._tables or member.name in self.rows):
+            if _is_media(member.name) and (not self._tables or member.name in self.rows):
                 yield member
 
     def split_of(self, name: str) -> str:
-        """Return the split that a file's folder is called; all is ``train`` if none is."""
+        """Return the split that a list or a file's folder tells; all is ``train`` if none does."""
+        if self.lists:
+            return self.lists.get(name, "train")
         if self.splits == {"train"}:
             return "train"
         return SPLIT_NAMES[PurePosixPath(name).parts[self.depth - 1].lower()]
 
     def look(self) -> Root:
         """Go through all names once, and read what tells of other files."""
-        texts, tables = dict[str, bytes](), dict[str, str]()
+        texts, tables, beside = dict[str, bytes](), dict[str, str](), dict[str, bytes]()
         for member in self._members():
             name = PurePosixPath(member.name)
-            if field_of(member.name):
+            if _is_media(member.name):
                 self.names.append(member.name)
+            elif field_of(member.name):
+                self._skip(_NOISE, member.where)
             elif name.name.lower() in _METADATA:
                 tables[member.name] = member.text()
-            elif name.suffix.lower() == ".txt" and (media := member.media()).size <= _TEXT:
+            elif name.suffix.lower() == ".txt" and (media := member.media()).size <= _TEXTS:
                 texts[member.name] = media.read()
+            elif name.suffix in _BESIDE and (media := member.media()).size <= _TEXT:
+                beside[member.name] = media.read()
             elif not (self.path.is_dir() and is_archive(Path(name.name))):
                 self._skip(name.suffix.lower() or "without suffix", member.where)
-        transcripts = self._transcribe(texts)
+        told = self._tell(texts)
         self._lay_out()
+        labels = self._take(beside)
         self._describe(tables)
-        used = [*self.names, *tables, *transcripts]
+        used = [*self.names, *tables, *told, *labels]
         self.files = [self.path / name for name in used] if self.path.is_dir() else [self.path]
         return self
 
@@ -97,22 +112,32 @@ class Root:
         self.skipped[kind] += times
         self.first = self.first or where
 
-    def _transcribe(self, texts: dict[str, bytes]) -> list[str]:
-        """Take transcripts from files that tell one or many; return the names of these files."""
-        sounds, used = {stem(name) for name in self.names if field_of(name) == "audio"}, []
-        for name, data in texts.items():
+    def _tell(self, texts: dict[str, bytes]) -> list[str]:
+        """Take splits and transcripts from text files; return the names of those that tell any."""
+        lists = listed_splits(texts, self.names)
+        told = transcripts(texts, self.names, self.path)
+        for parts, whole in ((lists, self.lists), (told, self.texts)):
+            for part in parts.values():
+                whole |= part
+        for name in texts:
+            if name not in lists and name not in told:
+                self._skip(".txt", f"{self.path}/{name}")
+        return [*lists, *told]
+
+    def _take(self, beside: dict[str, bytes]) -> list[str]:
+        """Take what lies beside a file: its label (``.cls``) or fields; return what was taken."""
+        files, used = {stem(name): name for name in self.names}, []
+        for name, data in sorted(beside.items()):  # .cls before .json, which has names for labels
             where = f"{self.path}/{name}"
-            try:
-                text = data.decode("utf-8-sig").strip()
-            except UnicodeDecodeError:
-                if stem(name) in sounds:
-                    raise DataError("this transcript is not UTF-8 text.", where=where) from None
-                text = ""
-            if found := {stem(name): text} if stem(name) in sounds else _listed(name, text, sounds):
-                self.texts |= found
-                used.append(name)
-            else:
-                self._skip(".txt", where)
+            file = files.get(stem(name))
+            fields = _fields(name, data, where) if file else None
+            if file is None or fields is None:
+                self._skip(PurePosixPath(name).suffix, where)
+                continue
+            own = field_of(file)  # a name of the file is not the file
+            told = {name: value for name, value in fields.items() if name != own}
+            self.beside.setdefault(file, {}).update(told)
+            used.append(name)
         return used
 
     def _describe(self, tables: dict[str, str]) -> None:
@@ -123,8 +148,9 @@ class Root:
                 file = str(folder / str(row.pop("file_name")))
                 if file not in known:
                     raise DataError(
-                        "this row names a file that is not there.",
+                        "this row names a file that is not there, or no image or recording.",
                         where=f"{where}:{number}",
+                        expected="a name that ends as those of images or recordings do",
                         got=file,
                     )
                 self.rows[file] = row
@@ -135,6 +161,8 @@ class Root:
 
     def _lay_out(self) -> None:
         """Find out what the folders mean."""
+        if self.lists:
+            self.splits = frozenset({"train", *self.lists.values()})
         folders = [PurePosixPath(name).parts[:-1] for name in self.names]
         if not folders:
             return
@@ -144,7 +172,8 @@ class Root:
                 break
             self.depth += 1
         tops = {parts[self.depth].lower() for parts in folders if len(parts) > self.depth}
-        if tops and tops <= SPLIT_NAMES.keys() and min(map(len, folders)) > self.depth:
+        below = min(map(len, folders)) > self.depth
+        if tops and tops <= SPLIT_NAMES.keys() and below and not self.lists:
             self.splits = frozenset(SPLIT_NAMES[top] for top in tops)
             self.depth += 1
         inside = {parts[self.depth] for parts in folders if len(parts) > self.depth}
@@ -171,17 +200,22 @@ def roots_of(pattern: str) -> list[Root]:
     return roots
 
 
-def stem(name: str) -> str:
-    """Return a name without its suffix."""
-    return str(PurePosixPath(name).with_suffix(""))
+def _is_media(name: str) -> bool:
+    return bool(field_of(name)) and _NOISE not in PurePosixPath(name).parts
 
 
-def _listed(name: str, text: str, sounds: set[str]) -> dict[str, str]:
-    """Return the transcripts of a file whose lines begin with names of recordings beside it."""
-    folder = PurePosixPath(name).parent
-    rows = (line.split(maxsplit=1) for line in text.splitlines())
-    told = {str(folder / row[0]): row[1].strip() for row in rows if len(row) == 2}
-    return {sound: said for sound, said in told.items() if sound in sounds}
+def _fields(name: str, data: bytes, where: str) -> dict[str, Any] | None:
+    """Return the fields that a file beside another tells; None if it is no table of them.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    try:
+        text = data.decode("utf-8-sig").strip()
+        fields = json.loads(text) if name.endswith(".json") else {"label": text}
+    except ValueError as error:
+        raise DataError(f"this file is damaged ({error}).", where=where) from None
+    return fields if isinstance(fields, dict) else None
 
 
 def _table(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:

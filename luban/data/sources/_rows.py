@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -20,11 +21,12 @@ from luban.data.sources._files import FileSource, Meanings
 class RowSource(FileSource, ABC):
     r"""Files of rows; each row becomes a record with its own fields, shaped."""
 
-    fields: dict[str, str] = Field(
+    fields: dict[str, str | tuple[str, ...]] = Field(
         default_factory=dict,
         description=(
             "New field name to the dotted path of theirs, such as `{label: meta.class}`, or to a "
-            r'template of theirs: `{prompt: "{instruction}\n{input}"}`.'
+            r'template of theirs: `{prompt: "{instruction}\n{input}"}`. '
+            "Of several columns that are 1 or 0, `{label: [round, red]}` lists those that are 1."
         ),
     )
     template: str = Field(
@@ -114,7 +116,7 @@ class RowSource(FileSource, ABC):
             if name is None:
                 continue
             root = Path(folder).expanduser() if folder else path.parent
-            inside = PurePosixPath(str(name))
+            inside = _inside(str(name), root)
             if not isinstance(name, str) or inside.is_absolute() or ".." in inside.parts:
                 raise DataError(
                     f"the field {field!r} names no file.",
@@ -129,3 +131,9 @@ class RowSource(FileSource, ABC):
                 raise error
             opened[field] = Media(str(file), file)
         return opened
+
+
+def _inside(name: str, root: Path) -> PurePosixPath:
+    """Return a name as it is below a folder, where it leads there from the root of the system."""
+    inside, top = PurePosixPath(name), os.path.abspath(root)
+    return inside.relative_to(top) if inside.is_relative_to(top) else inside

@@ -17,7 +17,8 @@ from luban.core.errors import DataError
 from luban.data.members import IMAGES, SOUNDS, Member, field_of
 from luban.data.records import shape
 from luban.data.sources._files import FileSource, Meanings
-from luban.data.sources._roots import Root, roots_of, stem
+from luban.data.sources._roots import Root, roots_of
+from luban.data.sources._transcripts import stem
 from luban.data.split import SPLITS
 
 _HOLE = re.compile(r"\{(\w+)\}")
@@ -31,7 +32,9 @@ class Files(FileSource):
     and test, they are the splits, and the next one is the label. A ``metadata.csv`` or
     ``metadata.jsonl`` with ``file_name`` gives the files below it further fields, and leaves out
     those that it does not name. A ``.txt`` of the same name beside a recording is its ``text``; so
-    is what follows its name in a line of another ``.txt`` there, as in LibriSpeech.
+    is what follows its name in a line of another ``.txt``, as in LibriSpeech and AISHELL. Files
+    such as ``testing_list.txt`` name those of a split, as in Speech Commands. A ``.cls`` of the
+    same name is its ``label``, a ``.json`` tells fields, as in WebDataset.
     """
 
     pattern: str = Field(
@@ -112,6 +115,7 @@ class Files(FileSource):
             record["label"] = PurePosixPath(member.name).parts[root.depth]
         if "audio" in record and (text := root.texts.get(stem(member.name))) is not None:
             record["text"] = text
+        record |= root.beside.get(member.name, {})
         record |= root.rows.get(member.name, {})
         record |= self._told(member)
         record["_where"] = f"{member.where}:1"
