@@ -97,7 +97,10 @@ class Task(Component, ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
-        """Return each example's loss sum (nats) and the count it is a sum over."""
+        """Return each example's loss sum and the count it is a sum over.
+
+        In nats, where it is a likelihood; the page of a task or model says what it is elsewhere.
+        """
 
     @abstractmethod
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:

@@ -97,7 +97,7 @@ class Step:
 
     Attributes:
         index: Steps done, this one included.
-        loss: All loss sums over all counts, in nats, over all processes.
+        loss: All loss sums over all counts, over all processes.
         lr: Learning rate of the first parameter group.
         grad_norm: Norm of the gradient before clipping.
         count: Positions (or examples) of this step that carried a loss.

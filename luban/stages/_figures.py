@@ -34,7 +34,7 @@ def draw_loss(run: Run) -> None:
     if train:
         axes[0].plot(*zip(*train, strict=True), color=GREY, linewidth=1, label="training")
     _draw_validation(axes[0], lines, "validation/loss", RED, best=min)
-    axes[0].set(ylabel="loss (nats)", title=f"{run.recipe.name}: loss")
+    axes[0].set(ylabel="loss", title=f"{run.recipe.name}: loss")
     if apart:
         best = max if metric.higher_is_better else min
         _draw_validation(axes[1], lines, headline, BLUE, best=best)

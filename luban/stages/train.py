@@ -129,7 +129,7 @@ class Train(Stage):
             "energy": Claim(
                 summary["energy"]["joules"] / 3.6e6, "kWh", note=summary["energy"]["method"]
             ),
-            "last training loss": Claim(last["loss"], "nats", note="of one step"),
+            "last training loss": Claim(last["loss"], note="of one step"),
             "weights (sha256)": Claim(sha256_of(weights)[:16], note="first 16 digits"),
             "log (sha256)": Claim(
                 sha256_of(run.path / "metrics.jsonl")[:16], note="every step; first 16 digits"

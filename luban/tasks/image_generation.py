@@ -284,10 +284,11 @@ class ImageGeneration(ImageTask):
         return (*seen, distance, nearest)
 
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
-        """Draw an image under its label; one that was made again beside the original."""
+        """Draw an image that was made under its label; one made again, beside the original."""
         made, label = prediction.get("image"), prediction.get("label")
-        parts = [part for part in (example.get("pixels"), made) if part is not None]
-        image = np.concatenate(parts, 1)
+        if made is None:  # only the loss of a real image: nothing of it is the model's work
+            return False
+        image = np.concatenate([example["pixels"], made], 1) if "pixels" in example else made
         grey = image.shape[2] == 1
         axes.imshow(image[:, :, 0] if grey else image, cmap="gray" if grey else None)
         if "label" in example and int(example["label"]) < len(self._labels.names):

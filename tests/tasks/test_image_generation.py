@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from luban.core.contracts import Model, Task
@@ -144,6 +145,19 @@ def test_reconstruction_is_measured_where_the_model_has_one() -> None:
     assert [metric.label for metric in task.metrics()] == ["loss", "reconstruction-error"]
     with pytest.raises(RecipeError, match="makes no image again"):
         task.predict(small(task), batch)
+
+
+def test_only_what_the_model_made_is_drawn() -> None:
+    axes = Figure().subplots()
+    task = learned(reconstruction=True)
+    example = task.encode(bars(1)[0])
+    made = np.full((SIZE, SIZE, 1), 9, np.uint8)
+    assert not task.show(axes, example, {"loss": 0.5}, {})
+    assert not axes.images
+    assert task.show(axes, {}, {"image": made, "label": "standing"}, None)
+    assert (axes.get_title(), axes.images[-1].get_array().shape) == ("standing", (SIZE, SIZE))
+    assert task.show(axes, example, {"loss": 0.5, "image": made}, {})
+    assert (axes.get_title(), axes.images[-1].get_array().shape) == ("lying", (SIZE, 2 * SIZE))
 
 
 def test_blurring_keeps_what_is_even_and_spreads_what_is_not() -> None:

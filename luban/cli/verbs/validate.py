@@ -90,7 +90,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
-        "loss before training": f"{float(losses.mean.detach()):.3f} nats",
+        "loss before training": f"{float(losses.mean.detach()):.3f}",
         "memory, about": f"{memory / 2**30:.2f} GiB of {_free_memory() / 2**30:.1f} GiB free",
         "disk, about": f"{disk / 2**30:.2f} GiB for checkpoints",
     }
