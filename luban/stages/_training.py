@@ -218,10 +218,11 @@ class Training:
         self.checkpoints.save(self.state)
 
     def _share_statistics(self) -> None:
-        """Let all processes have the running statistics of the first one."""
-        buffers = [buffer for buffer in self.state.model.buffers() if buffer.is_floating_point()]
-        if self.world.size > 1 and buffers:
-            self.world.copy_main_(buffers)
+        """Let all processes have the running statistics of the first one, averaged ones too."""
+        model, averages = self.state.model, self.state.ema or {}
+        buffers = {name: b for name, b in model.named_buffers() if b.is_floating_point()}
+        averaged = [averages[name] for name in buffers if name in averages]
+        self.world.copy_main_([*buffers.values(), *averaged])
 
     def _utilisation(self, positions: int, seconds: float) -> float:
         return positions * self.flop_per_token / max(seconds, 1e-9) / self.peak

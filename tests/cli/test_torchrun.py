@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
-from tests.life import done, environment, losses_of, write_life
+from tests.life import done, environment, lines_of, losses_of, write_life
 
 
 def torchrun(recipe: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +46,32 @@ def test_the_whole_life_in_two_processes(recipe: Path) -> None:
     assert ran.stderr.count("train: begins") == 1, "only the first process speaks"
     assert ran.stdout.count("The model card:") == 1
     done("verify", two)
+
+
+def test_averaged_statistics_are_those_of_the_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each validates with its own, and a run that goes on, with the first one's."""
+    monkeypatch.chdir(tmp_path)
+    grey = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
+    np.savez("grey.npz", images=grey, labels=np.arange(80) % 4)
+    recipe = tmp_path / "grey.yaml"
+    steps = {"max_steps": 6, "batch_size": 8, "ema_decay": 0.9, "eval_steps": 1, "save_steps": 2}
+    fields = {
+        "name": "grey",
+        "data": {"source": {"name": "arrays", "path": "grey.npz"}, "split": {"validation": 0.5}},
+        "task": {"name": "image-classification"},
+        "model": {"name": "cnn", "embedding_size": 4, "hidden_sizes": [8]},
+        "train": {**steps, "save_total_limit": 9, "precision": "fp32", "compile": "off"},
+    }
+    recipe.write_text(yaml.safe_dump(fields))
+    run = Path("runs/grey")
+    assert torchrun(recipe, "train").returncode == 0
+    whole = lines_of(run)
+    for later in (4, 6):
+        shutil.rmtree(run / f"checkpoint-{later}")
+    assert torchrun(recipe, "train", "--force").returncode == 0
+    assert lines_of(run) == whole
 
 
 def test_bad_input_ends_every_process(recipe: Path) -> None:
