@@ -99,7 +99,7 @@ class Guess:
 
     Attributes:
         confidence: 0 (it could be read so) to 1 (it can be nothing else).
-        fields: Our field names to the data's own.
+        fields: Our field names to the data's own, or to several that are yes or no.
         task: Fields of the task, to put into the recipe.
         model: The model, as in a recipe.
         train: Fields of the section ``train``.
@@ -107,7 +107,7 @@ class Guess:
     """
 
     confidence: float
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str | list[str]] = field(default_factory=dict)
     task: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from luban.data.files import open_text
-from luban.data.members import SOUNDS, field_of, is_archive, members
+from luban.data.forms import by_split
+from luban.data.members import SOUNDS, Member, field_of, is_archive, members
 
 Layout = tuple[dict[str, Any], tuple[Path, ...]]
 
@@ -45,7 +46,7 @@ def pattern_of(names: Sequence[str]) -> str:
     """
     stems = [PurePosixPath(name).stem for name in names]
     suffixes = {PurePosixPath(name).suffix for name in names}
-    for separator in ("_", "-"):
+    for separator in ("_", "-", ".", " "):
         rows = [stem.split(separator) for stem in stems]
         width = len(rows[0]) if rows else 0
         if width < 2 or len(suffixes) > 1 or any(len(r) != width or "" in r for r in rows):
@@ -76,7 +77,7 @@ def _idx(path: Path) -> Layout | None:
 
 def _arrays(path: Path) -> Layout | None:
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
-    if len(files) != 1 or files[0].suffix != ".npz":
+    if len(files) != 1 or files[0].suffix not in (".npz", ".npy"):
         return None
     return {"name": "arrays", "path": str(files[0])}, tuple(files)
 
@@ -137,8 +138,10 @@ def _loose(path: Path) -> Layout | None:
     if path.is_file() and not is_archive(path):
         return ({"name": "files", "path": str(path)}, (path,)) if field_of(path.name) else None
     inside = _archives(path)
-    if len(inside) == 1 and not any(field_of(member.name) for member in members(path)):
+    if len(inside) == 1 and not any(map(_is_media, members(path))):
         return _loose(inside[0])
+    if table := by_split(path, inside) if not any(map(_is_media, members(path))) else None:
+        return {"name": "files", "path": table}, tuple(inside)
     names = list(islice(_names(path), _LOOKED))
     media = [name for name in names if field_of(name)]
     if not media:
@@ -166,6 +169,10 @@ def _names(path: Path) -> Iterator[str]:
         yield from (member.name for member in members(file))
 
 
+def _is_media(member: Member) -> bool:
+    return field_of(member.name) is not None
+
+
 def _archives(path: Path) -> list[Path]:
     inside = sorted(path.iterdir()) if path.is_dir() else []
     return [file for file in inside if file.is_file() and is_archive(file)]
@@ -175,6 +182,7 @@ def _pattern(media: Sequence[str], notes: Sequence[PurePosixPath]) -> str:
     """Return a pattern for the names, where neither folders nor other files tell of them."""
     folders = {PurePosixPath(name).parent for name in media}
     told = any(note.name.startswith("metadata.") for note in notes)
+    told |= any(note.suffix == ".cls" for note in notes)
     texts = {note.with_suffix("") for note in notes if note.suffix == ".txt"}
     sounds = [PurePosixPath(name) for name in media if name.lower().endswith(SOUNDS)]
     told |= any(sound.with_suffix("") in texts for sound in sounds)

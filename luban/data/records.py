@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from luban.core.contracts import Record
@@ -14,6 +14,10 @@ from luban.data.media import content_of, holds_media, media_size
 
 #: A field to what stands for each of its values, written as text.
 Values: TypeAlias = Mapping[str, Mapping[str, Any]]
+#: Our name of a field to the path of theirs, a template, or several fields that are yes or no.
+Fields: TypeAlias = Mapping[str, str | Sequence[str]]
+#: What says yes or no in a column, written as text.
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "-1", "-1.0", "false", "no", "none", "")
 
 _HOLE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
@@ -39,7 +43,7 @@ def value_at(record: Record, path: str) -> Any:
 
 def shape(  # noqa: PLR0913
     record: Record,
-    fields: Mapping[str, str],
+    fields: Fields,
     template: str = "",
     join: str = "\n",
     values: Values | None = None,
@@ -50,7 +54,8 @@ def shape(  # noqa: PLR0913
 
     Args:
         record: The row, with ``_where``.
-        fields: New name to the dotted path of the value, or to a template with ``{path}`` holes.
+        fields: New name to the dotted path of the value, or to a template with ``{path}`` holes, or
+            to several fields: the value is a list of those that hold.
         template: Text with ``{field}`` holes (``{{`` and ``}}`` stand for braces). A line that
             holds nothing but holes is left out if they are all empty.
         join: What joins a list of texts into one, in templates.
@@ -58,7 +63,7 @@ def shape(  # noqa: PLR0913
         others: Whether fields that are not named stay.
 
     Raises:
-        DataError: if a field is missing, or a value has no replacement.
+        DataError: if a field is missing, a value has no replacement, or is neither yes nor no.
     """
     renamed = {ours: _taken(record, theirs, join) for ours, theirs in fields.items()}
     shaped = {**record, **renamed}
@@ -163,9 +168,24 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _taken(record: Record, path: str, join: str) -> Any:
+def _taken(record: Record, path: str | Sequence[str], join: str) -> Any:
+    if not isinstance(path, str):
+        return [name for name in path if _holds(record, name)]
     is_template = "{" in path and path not in record
     return _filled(path, record, join) if is_template else value_at(record, path)
+
+
+def _holds(record: Record, path: str) -> bool:
+    value = value_at(record, path)
+    text = str(value).strip().lower()
+    if text in YES or text in NO:
+        return text in YES
+    raise DataError(
+        f"the field {path!r} says neither yes nor no.",
+        where=record.get("_where", ""),
+        expected="1 or 0, true or false, yes or no",
+        got=value,
+    )
 
 
 def _filled(template: str, record: Record, join: str) -> str:

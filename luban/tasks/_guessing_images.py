@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from luban.core.contracts import Guess, Record
 from luban.core.errors import DataError, LubanError
 from luban.data.images import decode
 from luban.data.media import Array, holds_media, media_in
+from luban.data.records import NO, YES
 from luban.tasks._guessing import LABELS, classes_in, columns_of, last_of
 from luban.tasks._objects import objects_of
 
@@ -22,23 +23,24 @@ _UNIT = 4  #: what sides of the images that are made must be multiples of
 
 
 def guess_classes(sample: Sequence[Record]) -> Guess | None:
-    """Return the guess of a classifier: an image beside a field of few distinct values."""
+    """Return the guess of a classifier: an image beside what can be its label, or several."""
     fields = columns_of(sample)
     image, images = _image(fields)
-    found = [(name, k) for name, column in fields.items() if (k := classes_in(column))]
-    named = [item for item in found if last_of(item[0]) in LABELS]
-    if not images or not (named or found):
+    told = _label(fields) if images else None
+    if told is None:
         return None
-    label, classes = min(named or found, key=lambda item: item[1])
     small = max(max(pixels.shape) for pixels in images) <= _SMALL
-    names = {"image": image, "label": label}
+    names = {"image": image, "label": told.label}
     return Guess(
-        confidence=0.95 if named else 0.7,
+        confidence=0.95 if told.named else 0.7,
         fields={ours: theirs for ours, theirs in names.items() if ours != theirs},
-        task=_small(images) if small else _LARGER,
+        task={
+            **({"label_separator": told.separator} if told.separator else {}),
+            **(_small(images) if small else _LARGER),
+        },
         model={"name": "cnn"} if small else {"name": "resnet"},
         train=_train(len(sample), *((64, 2000, 0.003) if small else (32, 1500, 0.001))),
-        why=f"{label!r} has {classes} values beside the image {image!r}",
+        why=f"{told.what} beside the image {image!r}",
     )
 
 
@@ -82,6 +84,54 @@ def guess_makers(sample: Sequence[Record]) -> Guess | None:
         },
         why=f"the image {image!r} can be learned to be made",
     )
+
+
+class _Label(NamedTuple):
+    """Where labels stand: in a column, between separators in it, or in columns of 0 and 1."""
+
+    label: str | list[str]
+    what: str
+    named: bool
+    separator: str = ""
+
+
+def _label(fields: dict[str, list[Any]]) -> _Label | None:
+    known = [name for name in fields if last_of(name) in LABELS]
+    for name in [*known, *(name for name in fields if name not in known)]:
+        if separator := _separator(fields[name], name in known):
+            kinds = len(_parts(fields[name], separator))
+            what = f"{name!r} has lists of {kinds} values, divided by {separator!r},"
+            return _Label(name, what, name in known, separator)
+    found = {name: kinds for name, column in fields.items() if (kinds := classes_in(column))}
+    flags = [name for name, column in fields.items() if {*map(_flag, column)} <= {True, False}]
+    named = {name: kinds for name, kinds in found.items() if name in known}
+    if not named and len(flags) > max(1, len(found.keys() - {*flags})):
+        shown = ", ".join(flags[:3]) + (" …" if len(flags) > 3 else "")
+        return _Label(flags, f"{len(flags)} columns say yes or no ({shown})", named=False)
+    if not found:
+        return None
+    label, kinds = min((named or found).items(), key=lambda item: item[1])
+    return _Label(label, f"{label!r} has {kinds} values", bool(named))
+
+
+def _separator(column: list[Any], named: bool) -> str:
+    """Return what divides the labels in a column of strings; empty: each is one label."""
+    if not all(isinstance(value, str) for value in column):
+        return ""
+    for mark in "|;, " if named else "|;":
+        if any(mark in value for value in column):
+            parts = [part for value in column for part in value.split(mark) if part.strip()]
+            return mark if len({*parts}) < len({*column}) and classes_in(parts) else ""
+    return ""
+
+
+def _parts(column: list[Any], mark: str) -> set[str]:
+    return {part.strip() for value in column for part in value.split(mark)} - {""}
+
+
+def _flag(value: Any) -> bool | None:
+    text = str(value).strip().lower()
+    return text in YES if text and text in (*YES, *NO) else None
 
 
 _LARGER: dict[str, Any] = {"image_size": 128, "augmentations": ["random-resized-crop", "flip"]}

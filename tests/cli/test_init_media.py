@@ -80,6 +80,77 @@ def parquet() -> str:
     return "hf.parquet"
 
 
+def shards() -> str:
+    """A set as Hugging Face keeps it: shards of each split, in a folder beside notes."""
+    parquet()
+    Path("set/data").mkdir(parents=True)
+    Path("set/README.md").write_text("notes")
+    for name in ("test-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"):
+        table = pq.read_table("hf.parquet")
+        pq.write_table(table.slice(0, 20 if "test" in name else 40), f"set/data/{name}.parquet")
+    return "set"
+
+
+def tags() -> str:
+    kinds = ("red", "round", "red|round")
+    rows = [f"pics/{number}.png,{kinds[number % 3]}" for number in range(COUNT)]
+    for number in range(COUNT):
+        photograph(f"pics/{number}.png", number)
+    Path("tags.csv").write_text("\n".join(["picture,tags", *rows, ""]))
+    return "tags.csv"
+
+
+def flags() -> str:
+    rows = [f"pics/{n}.png,{n % 2},{int(n % 3 == 0)},{int(n % 5 == 0)}" for n in range(COUNT)]
+    for number in range(COUNT):
+        photograph(f"pics/{number}.png", number)
+    Path("flags.csv").write_text("\n".join(["picture,red,round,big", *rows, ""]))
+    return "flags.csv"
+
+
+def webdataset() -> str:
+    Path("web").mkdir()
+    for shard in range(2):
+        with tarfile.open(f"web/{shard:06}.tar", "w") as archive:
+            for number in range(shard, COUNT, 2):
+                photograph("one.jpg", number)
+                Path("one.cls").write_text(str(number % 3))
+                Path("one.json").write_text(json.dumps({"taken": number}))
+                for suffix in ("cls", "jpg", "json"):
+                    archive.add(f"one.{suffix}", f"{number:06}.{suffix}")
+    return "web"
+
+
+def webdataset_of_splits() -> str:
+    webdataset()
+    Path("web/000000.tar").rename("web/train-000000.tar")
+    Path("web/000001.tar").rename("web/val-000000.tar")
+    return "web"
+
+
+def named() -> str:
+    for number in range(COUNT):
+        photograph(f"pets/{('cat', 'dog')[number % 2]}.{number}.jpg", number)
+    return "pets"
+
+
+def coco_of_splits() -> str:
+    coco()
+    found = json.loads(Path("coco/annotations/instances.json").read_text())
+    long = "a-folder-whose-name-is-so-long-that-no-table-of-its-files-fits-a-line"
+    for split, part in (("train", slice(0, 25)), ("val", slice(25, 33)), ("test", slice(33, None))):
+        images = found["images"][part]
+        for image in images:
+            target = Path(long, split, image["file_name"])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Path("coco/images", image["file_name"]).rename(target)
+        some = {image["id"] for image in images}
+        notes = [note for note in found["annotations"] if note["image_id"] in some]
+        written = {**found, "images": images, "annotations": notes}
+        Path(long, f"instances_{split}.json").write_text(json.dumps(written))
+    return long
+
+
 def coco() -> str:
     images, notes = [], []
     for number in range(COUNT):
@@ -139,6 +210,11 @@ def arrays() -> str:
     return "a.npz"
 
 
+def array() -> str:
+    np.save("a.npy", RNG.integers(0, 256, (COUNT, 12, 12, 3), np.uint8))
+    return "a.npy"
+
+
 def tarred(name: str) -> str:
     with tarfile.open(f"{name}.tar", "w") as archive:
         archive.add(name)
@@ -164,6 +240,14 @@ DATA: dict[str, tuple[Callable[[], str], str, str]] = {
     "table": (table, "csv", "image-classification"),
     "table alone": (table_alone, "csv", "image-classification"),
     "parquet": (parquet, "parquet", "image-classification"),
+    "shards": (shards, "parquet", "image-classification"),
+    "tags": (tags, "csv", "image-classification"),
+    "flags": (flags, "csv", "image-classification"),
+    "webdataset": (webdataset, "files", "image-classification"),
+    "webdataset of splits": (webdataset_of_splits, "files", "image-classification"),
+    "named": (named, "files", "image-classification"),
+    "array": (array, "arrays", "image-generation"),
+    "coco of splits": (coco_of_splits, "coco", "object-detection"),
     "coco": (coco, "coco", "object-detection"),
     "voc": (voc, "voc", "object-detection"),
     "yolo": (yolo, "yolo", "object-detection"),
@@ -201,6 +285,38 @@ def test_a_recipe_of_under_thirty_lines(kind: str, here: Path) -> None:
 )
 def test_patterns_of_names(names: list[str], pattern: str) -> None:
     assert pattern_of(names) == pattern.replace("part2_", "{part2}_")
+
+
+@pytest.mark.parametrize(
+    ("make", "task", "source"),
+    [
+        (tags, {"label_separator": "|"}, {"fields": {"image": "picture", "label": "tags"}}),
+        (flags, {}, {"fields": {"image": "picture", "label": ["red", "round", "big"]}}),
+        (
+            shards,
+            {},
+            {
+                "path": {
+                    "train": "set/data/train-0000*.parquet",
+                    "test": "set/data/test-00000-of-00001.parquet",
+                }
+            },
+        ),
+        (
+            webdataset_of_splits,
+            {},
+            {"path": {"train": "web/train-000000.tar", "validation": "web/val-000000.tar"}},
+        ),
+        (named, {}, {"pattern": "{label}.{part2}.jpg"}),
+    ],
+)
+def test_what_the_recipe_says(
+    make: Callable[[], str], task: dict[str, Any], source: dict[str, Any], here: Path
+) -> None:
+    said = done("init", make(), "--json").json
+    read = Recipe.read(Path(said["recipe"])).to_dict()
+    assert task.items() <= read["task"].items()
+    assert json.loads(json.dumps(source)).items() <= said["source"].items()
 
 
 def test_what_holds_neither_is_the_users_fault(here: Path) -> None:

@@ -144,6 +144,35 @@ def test_metadata_as_hugging_face_has_them(name: str, table: str, tmp_path: Path
         rows(source("files", str(tmp_path)))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_what_lies_beside_a_file_as_webdataset_has_it(form: str, tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {
+        "0.png": png(0),
+        "0.cls": "1\n",
+        "1.png": png(1),
+        "1.cls": "0",
+        "1.json": '{"label": "cat", "image": "1.png", "size": 3}',
+        "2.png": png(2),
+        "2.json": "[1]",
+        "3.json": "{}",
+    }
+    found = source("files", str(packed(tmp_path, form, files)), values={"label": {"1": "dog"}})
+    first, second, third = source("files", found.path).read("train")  # type: ignore[attr-defined]
+    assert (first["label"], second["label"], second["size"]) == ("1", "cat", 3)
+    assert content(second) == png(1)
+    assert "label" not in third
+    assert next(iter(found.read("train")))["label"] == "dog"
+    skipped = source("files", found.path).facts()["skipped files"]  # type: ignore[attr-defined]
+    assert skipped.startswith("2 .json")
+
+
+@pytest.mark.parametrize("name", ["0.cls", "0.json"])
+def test_what_lies_beside_a_file_and_is_damaged(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "data", {"0.png": png(0), name: b"\xff{"})
+    with pytest.raises(DataError, match=f"{name}: this file is damaged"):
+        rows(source("files", str(tmp_path / "data")))
+
+
 def test_globs(tmp_path: Path) -> None:
     write(tmp_path, {f"{label}/{i}.png": png(i) for label in "ab" for i in range(3)})
     found = rows(source("files", f"{tmp_path}/*/[01].png"))

@@ -82,6 +82,16 @@ def test_template_and_fields(tmp_path: Path, name: str, write: Callable[[Path], 
         read(name=name, path=str(path), template="{titel}")
 
 
+def test_columns_that_say_yes_or_no(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("name,red,round,big\na,1,0,True\nb,-1,,no\nc,maybe,0,0\n")
+    fields = {"label": ["red", "round", "big"]}
+    found = Source.from_dict({"name": "csv", "path": str(path), "fields": fields}).read("train")
+    assert [next(found)["label"], next(found)["label"]] == [["red", "big"], []]
+    with pytest.raises(DataError, match=r"x.csv:4: the field 'red' says neither yes nor no"):
+        next(found)
+
+
 def test_nested_json(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     row = {"meta": {"lines": ["a", "b"], "tags": [{"name": "t"}]}}

@@ -66,7 +66,7 @@ def perform(args: argparse.Namespace) -> int:
         return 0
     lines = [f"{key:<12} {_shown(value)}" for key, value in found.facts.items()]
     lines += [f"{'task':<12} {chosen}: {guesses[chosen].why}"]
-    lines += [f"{'read':<12} {t} as {o}" for o, t in guesses[chosen].fields.items()]
+    lines += [f"{'read':<12} {_shown(t)} as {o}" for o, t in guesses[chosen].fields.items()]
     lines += [f"{'or':<12} --task {task}: {why}" for task, why in others.items()]
     lines += ["", f"Wrote {output}. Next:", f"  luban validate {output}", f"  luban run {output}"]
     Console(highlight=False, markup=False).print("\n".join(lines), soft_wrap=True)
@@ -140,16 +140,21 @@ def _has_places(found: Found) -> bool:
 
 
 def _source(source: Mapping[str, Any]) -> list[str]:
-    """Return the source on one line, or if that is long, on a line for each part."""
+    """Return the source on one line, or if that is long, on a line for each part.
+
+    A long table takes a line for each of its parts, if it is the only one: a recipe stays short.
+    """
     line = f"  source: {_flow(source)}"
     if len(line) <= _WIDTH:
         return [line]
     lines = ["  source:"]
+    tables = sum(isinstance(value, dict) for value in source.values())
     for key, value in source.items():
-        if isinstance(value, dict):
+        line = f"    {key}: {_flow(value)}"
+        if isinstance(value, dict) and tables == 1 and len(line) > _WIDTH:
             lines += [f"    {key}:", *(f"      {k}: {_flow(v)}" for k, v in value.items())]
         else:
-            lines.append(f"    {key}: {_flow(value)}")
+            lines.append(line)
     return lines
 
 
@@ -178,7 +183,7 @@ def _chosen(asked: str | None, guesses: Mapping[str, Guess], found: Found) -> st
     return asked or next(iter(guesses))
 
 
-def _renamed(source: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(source: Mapping[str, Any], fields: Mapping[str, str | list[str]]) -> dict[str, Any]:
     """Return the source with the fields that a task wants, if it can rename any."""
     if not fields:
         return dict(source)
@@ -186,7 +191,7 @@ def _renamed(source: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, 
     if "fields" in kind.model_fields:
         return {**source, "fields": {**source.get("fields", {}), **fields}}
     path = source["path"]
-    ours = {theirs: name for name, theirs in fields.items()}
+    ours = {theirs: name for name, theirs in fields.items() if isinstance(theirs, str)}
     if not isinstance(path, dict) or not ours.keys() <= _sides(path):
         return dict(source)
     return {**source, "path": _named(path, ours)}
