@@ -192,7 +192,7 @@ def recipe_error(errors: list[ErrorDetails] | list[Any], where: str = "") -> Rec
             context["what"], where=place, expected=context["expected"], fix=context["fix"]
         )
     got = None if detail["type"] == "missing" else detail.get("input")
-    return RecipeError(detail["msg"], where=place, got=got)
+    return RecipeError(detail["msg"].removeprefix("Value error, "), where=place, got=got)
 
 
 def _deepest(detail: Any, path: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:

@@ -18,6 +18,7 @@ from luban.core.batch import Batch, Losses
 from luban.core.contracts import Baseline, Example, Examples, Metric, Record, Task
 from luban.core.files import write_json
 from luban.core.palette import RED
+from luban.data.media import holds_media
 from luban.data.mixing import label_shares
 from luban.data.records import unusable
 from luban.metrics.accuracy import Accuracy
@@ -224,7 +225,9 @@ def _words(answer: Any) -> str:
 def _name(record: Record, value: Any) -> str:
     name = label_of(value)
     if name is None:
-        raise unusable(record, "label", "that is a string or a whole number")
+        folders = any(map(holds_media, record.values()))
+        also = ", or lay the files into folders, two or more, called by their labels" * folders
+        raise unusable(record, "label", "that is a string or a whole number", also=also)
     return name
 
 

@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor, nn
 
 from luban.core.contracts import Model, Stage
+from luban.core.errors import DataError
 from luban.data.held import Held
 from luban.data.images import to_png
 from luban.data.media import Media
@@ -92,6 +93,12 @@ def test_several_labels() -> None:
     wrong = {"labels": ["x"], "scores": {"x": 0.9, "y": 0.2, "z": 0.1}}
     assert learned.mistake(wrong, {"labels": ["y"]}) == pytest.approx(0.9)
     assert learned.mistake(wrong, {"labels": ["x"]}) == 0
+
+
+def test_images_without_labels_ask_for_folders() -> None:
+    rows = [{name: value for name, value in row.items() if name != "label"} for row in records()]
+    with pytest.raises(DataError, match="lay the files into folders, two or more"):
+        task().learn(rows)
 
 
 def test_workers_change_no_augmented_batch() -> None:
