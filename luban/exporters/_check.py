@@ -12,12 +12,13 @@ from torch import Tensor
 from luban.core.errors import VerifyError
 from luban.core.report import Claim, Report
 
-#: Largest difference allowed between the module and its export, in fp32 logits.
+#: Largest difference allowed between the module and its export, in fp32; of values above 1 (edges
+#: of boxes, in pixels) relative to them.
 TOLERANCE = 1e-4
 
 
 def largest_difference(expected: Sequence[Tensor], got: Sequence[Tensor]) -> Claim:
-    """Return the largest difference of two lists of outputs.
+    """Return the largest difference of two lists of outputs, relative to values above 1.
 
     Raises:
         VerifyError: if shapes differ or a value differs by more than ``TOLERANCE``.
@@ -26,7 +27,7 @@ def largest_difference(expected: Sequence[Tensor], got: Sequence[Tensor]) -> Cla
     if shapes[0] != shapes[1]:
         raise VerifyError("the export gives other shapes.", expected=shapes[0], got=shapes[1])
     largest = max(
-        (one.double() - other.double()).abs().max().item()
+        ((one.double() - other.double()).abs() / one.double().abs().clamp(min=1)).max().item()
         for one, other in zip(expected, got, strict=True)
     )
     if not largest <= TOLERANCE:  # also true for NaN

@@ -173,6 +173,13 @@ def test_a_wrong_export_is_refused(difference: float) -> None:
         largest_difference([right], [right[:1]])
 
 
+def test_large_values_may_be_rounded_by_as_large_a_share() -> None:
+    edges = torch.tensor([[300.0, -2000.0, 0.5]])  # of a box, in pixels
+    assert largest_difference([edges], [edges * (1 + 5e-5)]).value == pytest.approx(5e-5, rel=0.1)
+    with pytest.raises(VerifyError, match="own outputs"):
+        largest_difference([edges], [edges * (1 + 3e-4)])
+
+
 @pytest.fixture
 def llama(tmp_path: Path) -> tuple[nn.Module, Path]:
     """A random Llama of transformers itself, as a run's ``model/`` folder holds it."""

@@ -149,7 +149,7 @@ def test_places_answer_for_boxes_as_the_paper_says() -> None:
     assert assign(where, boxes[:, :0], labels[:, :0]).tolist() == [[-1] * len(where)] * 4
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers how many numbers the largest tensor made has."""
 
     numbers = 0
@@ -170,7 +170,7 @@ def test_many_boxes_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     labels[3, 200:] = -1
     whole = assign(where, boxes, labels)
     monkeypatch.setattr(detection, "_PAIRS", 1 << 16)
-    with Largest() as largest:
+    with Largest() as largest:  # type: ignore[no-untyped-call]
         parts = assign(where, boxes, labels)
     assert torch.equal(parts, whole)
     assert largest.numbers <= 1 << 16 < 4 * len(where) * 300 // 10
