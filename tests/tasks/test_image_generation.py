@@ -155,9 +155,9 @@ def test_only_what_the_model_made_is_drawn() -> None:
     assert not task.show(axes, example, {"loss": 0.5}, {})
     assert not axes.images
     assert task.show(axes, {}, {"image": made, "label": "standing"}, None)
-    assert (axes.get_title(), axes.images[-1].get_array().shape) == ("standing", (SIZE, SIZE))
+    assert (axes.get_title(), axes.images[-1].get_size()) == ("standing", (SIZE, SIZE))
     assert task.show(axes, example, {"loss": 0.5, "image": made}, {})
-    assert (axes.get_title(), axes.images[-1].get_array().shape) == ("lying", (SIZE, 2 * SIZE))
+    assert (axes.get_title(), axes.images[-1].get_size()) == ("lying", (SIZE, 2 * SIZE))
 
 
 def test_blurring_keeps_what_is_even_and_spreads_what_is_not() -> None:
@@ -204,7 +204,7 @@ def test_a_judge_knows_the_labels_of_what_it_judges(tmp_path: Path) -> None:
     others = [{**one, "label": f"a {one['label']} bar"} for one in bars(6)]
     with pytest.raises(RecipeError, match="does not know all labels") as caught:
         Task.from_dict(with_judge).learn(others)
-    assert "a lying bar, a standing bar" in caught.value.expected
+    assert "a lying bar, a standing bar" in str(caught.value.expected)
     assert str(caught.value.got).endswith(": LYING, STANDING, lying, standing")
     assert Task.from_dict(with_judge).learn(bars(6, labels=False)), "nothing is recognised then"
 
