@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -11,7 +11,10 @@ import torch
 from torch import nn
 
 from luban.core.contracts import (
+    Augmentation,
     Cleaner,
+    Draw,
+    Example,
     Mechanism,
     Metric,
     Optimizer,
@@ -33,6 +36,7 @@ from luban.mechanisms.plain import Plain
 from luban.metrics.loss import Loss
 from luban.stages.card import Card
 from luban.testing import (
+    check_augmentation,
     check_cleaner,
     check_mechanism,
     check_metric,
@@ -78,6 +82,34 @@ class Shrinking(Source):
 
 def test_a_source_that_cannot_be_read_twice() -> None:
     breaks("two readings give the same records", check_source, Shrinking(times=[]))
+
+
+class Borrowing(Augmentation):
+    """Takes the place of another example, and does not say so."""
+
+    changes: ClassVar[str] = "pixels"
+
+    def apply(self, example: Example, draw: Draw) -> Example:
+        return draw.other()
+
+
+class Scribbling(Augmentation):
+    """Writes into what is stored."""
+
+    changes: ClassVar[str] = "pixels"
+
+    def apply(self, example: Example, draw: Draw) -> Example:
+        example["pixels"][0] = 7
+        return example
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "law"),
+    [(Borrowing(), "only what mixes"), (Scribbling(), "are not written to")],
+)
+def test_augmentations(augmentation: Augmentation, law: str) -> None:
+    stored = [{"pixels": np.full(4, value, np.uint8)} for value in (1, 2)]
+    breaks(law, check_augmentation, augmentation, stored)
 
 
 class InPlace(Length):
