@@ -1,4 +1,4 @@
-"""Rows to predict: JSON Lines, CSV or text, or files of images or sound, one at a time."""
+"""Rows to predict: JSON Lines, CSV, Parquet or text, or files of images or sound, one at a time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from luban.data.sources.text import Text
 from luban.inference.predictor import file_fields
 from luban.recipe import override
 
-FORMATS = ("auto", "jsonl", "csv", "text", "files")
+FORMATS = ("auto", "jsonl", "csv", "parquet", "text", "files")
 STANDARD_INPUT = Path("/dev/stdin")
 #: Formats by suffix, ``.gz`` taken off.
 _SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "csv": (".csv", ".tsv"),
+    "parquet": (".parquet", ".pq"),
     "text": (".txt", ".text", ".md"),
 }
 

@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -256,3 +258,21 @@ def test_a_task_that_draws_nothing_says_so(run: Path, monkeypatch: pytest.Monkey
     said = luban("predict", run, "--file", "a.png", "--figures", "f")
     assert said.code == 2
     assert "draws no figures" in said.err
+
+
+def test_parquet_with_images_inside(run: Path) -> None:
+    images = [{"bytes": png(shade), "path": None} for shade in (220, 30)]
+    pq.write_table(pa.table({"photo": images}), "new.parquet")
+    said = done("predict", run, "--input", "new.parquet", "fields.image=photo")
+    assert [json.loads(line)["label"] for line in said.out.splitlines()] == ["light", "dark"]
+
+
+def test_many_bad_rows_of_one_cause_are_told_once(run: Path) -> None:
+    Path("rows.csv").write_text("photo\n" + "a.png\n" * 90)
+    for more in ([], ["--output", str(OUTPUT)]):
+        said = luban("predict", run, "--input", "rows.csv", *more)
+        assert said.code == 2
+        assert said.err.count("the record has no image") == 5
+        assert "no row could be predicted" in said.err
+        assert "fields.OURS=THEIRS" in said.err
+    assert "85 more" in luban("predict", run, "--input", "rows.csv").err

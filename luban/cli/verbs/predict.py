@@ -28,7 +28,7 @@ from luban.inference.predictor import (
 from luban.run import Run
 from luban.trained import load_trained
 
-#: Bad rows that are told on the terminal; all of them stand in the file of bad rows.
+#: Bad rows that are told on the terminal; with --output all of them stand in a file.
 TOLD = 5
 
 
@@ -66,9 +66,9 @@ def perform(args: argparse.Namespace) -> int:
     task, module = load_trained(run)
     if not isinstance(servable(task, module), Predictor):
         raise RunError(
-            f"a run of {task.name} answers prompts, not records.",
+            f"a run of {task.name} predicts nothing of records: it makes something.",
             where=run.path,
-            fix=f"luban generate {run.path} --prompt TEXT.",
+            fix=f"luban generate {run.path}.",
         )
     predictor = Predictor(task, module, args.batch_size)
     figures = Figures(Path(args.figures), task) if args.figures else None
@@ -112,15 +112,21 @@ def _print(
 ) -> int:
     """Write predictions to standard output, and bad rows and the summary to standard error."""
     console, start, done, bad = Terminal(), time.perf_counter(), 0, 0
+    first: dict[str, Any] = {}
     records, see = rows.rows(_field(rows, predictor)), figures.see if figures else None
     for window in predict_rows(predictor, records, see=see):
         for entry, good in window:
             done, bad = done + 1, bad + (not good)
             if good:
                 sys.stdout.write(json_line(entry))
-            else:
+            elif bad <= TOLD:
+                first = first or entry
                 console.say(_wrong(entry, rows))
         sys.stdout.flush()
+    if bad > TOLD:
+        console.say(f"and {bad - TOLD:,} more: --output FILE keeps them apart, with what is wrong")
+    if done and done == bad:
+        console.say(_why(first, rows))
     summary = _summary(done, bad, done, time.perf_counter() - start)
     console.say(json.dumps(summary) if args.json else _said(summary))
     return 2 if bad else 0
@@ -164,8 +170,11 @@ def _to_file(
         return 2 if done.bad else 0
     if done.bad:
         with job.bad.open(encoding="utf-8") as file:
-            for entry in map(json.loads, islice(file, TOLD)):
-                run.console.say(_wrong(entry, rows))
+            told = list(map(json.loads, islice(file, TOLD)))
+        for entry in told:
+            run.console.say(_wrong(entry, rows))
+        if done.bad == done.rows:
+            run.console.say(_why(told[0], rows))
     run.console.say(_said(summary))
     return 2 if done.bad else 0
 
@@ -174,6 +183,16 @@ def _wrong(entry: dict[str, Any], rows: Input | Files) -> str:
     """Return what is told of a bad row: files go by their names."""
     name = entry.get("id") if rows.format == "files" else None
     return f"{name or 'row ' + str(entry['row'])}: {entry['what']}"
+
+
+def _why(entry: dict[str, Any], rows: Input | Files) -> str:
+    """Return what may be wrong where no row is right, by the first of them."""
+    lines = [f"  {key}: {entry[key]}" for key in ("expected", "got") if key in entry]
+    if rows.format not in ("files", "text"):
+        lines.append(
+            "  fix: name fields by fields.OURS=THEIRS, folders of files by media.OURS=FOLDER."
+        )
+    return "\n".join(["no row could be predicted.", *lines])
 
 
 def _field(rows: Input | Files, predictor: Predictor) -> str:
