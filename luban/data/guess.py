@@ -112,9 +112,21 @@ def _rows_that_name(path: Path) -> dict[str, Any] | None:
     if path.is_dir() and first.name.startswith("metadata.") and rows and "file_name" in rows[0]:
         return None  # the source of files reads it
     found = named_in(rows, first.parent)
-    if len(tables) > 1:
-        source["path"] = {split: str(table) for split, table in tables.items()}
-    return {**source, **found} if found else None
+    if not found:
+        return None
+    alike = {"": first}
+    if len(tables) > 1:  # one without labels, or of files elsewhere, is not a split to learn from
+        alike = {s: table for s, table in tables.items() if _alike(source, table, rows[0], found)}
+    if len(alike) > 1:
+        source["path"] = {split: str(table) for split, table in alike.items()}
+    return {**source, **found}
+
+
+def _alike(source: Mapping[str, Any], table: Path, first: Record, found: Mapping[str, Any]) -> bool:
+    """Return whether a table has the columns of another, and its files lie in the same place."""
+    rows = list(islice(_records({**source, "path": str(table)}), _NAMED))
+    same = bool(rows) and own_fields(rows[0]).keys() == own_fields(first).keys()
+    return same and named_in(rows, table.parent) == found
 
 
 def _held(record: Record) -> int:

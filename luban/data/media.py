@@ -114,7 +114,8 @@ def _from_base64(text: str, field: str, where: str) -> bytes:
             f"the field {field!r} is text, but not base64.",
             where=where,
             got=text,
-            fix=f"if these are names of files, set data.source.media: {{{field}: FOLDER}}.",
+            fix="names of files need data.source.media in a recipe "
+            f"({{{field}: FOLDER}}); elsewhere send the file itself.",
         ) from None
 
 

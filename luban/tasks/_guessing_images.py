@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from luban.core.contracts import Guess, Record
-from luban.core.errors import DataError, LubanError
+from luban.core.errors import DataError
 from luban.data.images import decode
 from luban.data.media import Array, holds_media, media_in
 from luban.data.records import NO, YES
@@ -187,6 +187,6 @@ def _images(name: str, column: list[Any]) -> list[Array]:
             if media is None:
                 return []
             images.append(decode(media, 3))
-        except LubanError:  # one may be damaged
+        except DataError:  # one may be damaged
             continue
     return images

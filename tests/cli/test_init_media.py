@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,16 @@ def shards() -> str:
         table = pq.read_table("hf.parquet")
         pq.write_table(table.slice(0, 20 if "test" in name else 40), f"set/data/{name}.parquet")
     return "set"
+
+
+def kaggle() -> str:
+    """Tables called by splits, one of them without labels and about files elsewhere."""
+    for number in range(COUNT):
+        photograph(f"breeds/{('train', 'test')[number > 30]}/{number}.jpg", number)
+    rows = [f"{number},{('cat', 'dog')[number % 2]}" for number in range(30)]
+    Path("breeds/train.csv").write_text("\n".join(["id,breed", *rows, ""]))
+    Path("breeds/test.csv").write_text("\n".join(["id", *map(str, range(31, COUNT)), ""]))
+    return "breeds"
 
 
 def tags() -> str:
@@ -241,6 +252,7 @@ DATA: dict[str, tuple[Callable[[], str], str, str]] = {
     "table alone": (table_alone, "csv", "image-classification"),
     "parquet": (parquet, "parquet", "image-classification"),
     "shards": (shards, "parquet", "image-classification"),
+    "kaggle": (kaggle, "csv", "image-classification"),
     "tags": (tags, "csv", "image-classification"),
     "flags": (flags, "csv", "image-classification"),
     "webdataset": (webdataset, "files", "image-classification"),
@@ -307,6 +319,7 @@ def test_patterns_of_names(names: list[str], pattern: str) -> None:
             {},
             {"path": {"train": "web/train-000000.tar", "validation": "web/val-000000.tar"}},
         ),
+        (kaggle, {}, {"path": "breeds/train.csv", "media": {"image": "breeds/train"}}),
         (named, {}, {"pattern": "{label}.{part2}.jpg"}),
     ],
 )
@@ -317,6 +330,14 @@ def test_what_the_recipe_says(
     read = Recipe.read(Path(said["recipe"])).to_dict()
     assert task.items() <= read["task"].items()
     assert json.loads(json.dumps(source)).items() <= said["source"].items()
+
+
+def test_without_pillow_the_extra_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = photos()
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    said = luban("init", path)
+    assert said.code == 2
+    assert "pip install 'luban[vision]'" in said.err
 
 
 def test_what_holds_neither_is_the_users_fault(here: Path) -> None:

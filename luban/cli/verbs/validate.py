@@ -105,7 +105,11 @@ def _look(recipe: Recipe, split: str) -> list[Record]:
         if size > LOOK_BYTES:
             break
     if not records:
-        raise DataError(f"the split {split!r} is empty.", where="data", fix="check data.split.")
+        raise DataError(
+            f"the split {split!r} is empty.",
+            where="data.split",
+            fix=f"give it a larger share (data.split.{split}=0.2), or loosen the cleaners.",
+        )
     return records
 
 
