@@ -81,9 +81,12 @@ def by_processes(work: Callable[[Any], Any], jobs: list[Any]) -> dict[str, float
 def compare(work: Callable[[Any], Any], jobs: list[Any], rounds: int) -> dict[str, Any]:
     """Return the seconds of each way, the median of some rounds in turns."""
     took: dict[str, list[float]] = {}
+    ways: dict[str, Callable[[], Any]] = {
+        "one thread": lambda: [work(one) for one in jobs],
+        "threads": lambda: in_threads(work, jobs),
+    }
     for _ in range(rounds):
-        for way, run in (("one thread", lambda: [work(one) for one in jobs]),
-                         ("threads", lambda: in_threads(work, jobs))):  # fmt: skip
+        for way, run in ways.items():
             start = time.perf_counter()
             run()
             took.setdefault(way, []).append(time.perf_counter() - start)
@@ -96,7 +99,9 @@ def main() -> None:
     """Compare the ways and publish what they took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--quick", action="store_true", help="one turn")
+    args = parser.parse_args()
+    rounds = 1 if args.quick else args.rounds
     result: dict[str, Any] = {"files": {}, "seconds": {}}
     for name, (before, after, count) in PHOTOGRAPHS.items():
         jobs = [(one, after) for one in photographs(before, count)]

@@ -168,7 +168,7 @@ def test_a_name_never_leads_out_of_its_folder(name: str, here: Path) -> None:
     recording("out.wav")
     row: dict[str, Any] = {"audio_filepath": name, "text": "x"}
     Path("nemo/train_manifest.json").write_text(json.dumps(row))
-    source = {"name": "jsonl", "path": "nemo/train_manifest.json"}
+    source: dict[str, Any] = {"name": "jsonl", "path": "nemo/train_manifest.json"}
     source |= {"fields": {"audio": "audio_filepath"}, "media": {"audio": ""}}
     Path("r.yaml").write_text(
         json.dumps(

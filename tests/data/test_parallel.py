@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_large_files_are_shared_among_threads_and_small_ones_are_not(
 
 
 def test_an_error_in_a_thread_is_raised() -> None:
-    def encode(record: dict[str, object]) -> int:
+    def encode(record: Mapping[str, object]) -> int:
         if record["at"] == 5:
             raise DataError("no label.", where="5.jpg")
         return 0
