@@ -207,7 +207,9 @@ def _cut_off(name: str, found: int, expected: int, unit: str) -> UnreadableError
 
 def _unreadable(name: str, error: Exception) -> UnreadableError:
     said = str(error).rpartition(": ")[2].strip(" .")
-    return UnreadableError(f"this recording cannot be read ({said}).", where=name)
+    return UnreadableError(
+        f"this recording cannot be read ({said}).", where=name, expected="WAV, FLAC, OGG or MP3"
+    )
 
 
 def _soundfile() -> Any:

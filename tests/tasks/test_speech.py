@@ -143,10 +143,11 @@ def half_heard(learned: Any, batch: Batch) -> Tensor:
     return logits
 
 
-@pytest.mark.parametrize(("truth", "helps"), [("hi", True), ("hu", False)])
+@pytest.mark.parametrize(("truth", "best"), [("hi", 1.0), ("hu", 0.0)])
 def test_the_language_model_is_weighed_by_validation_data(
-    truth: str, helps: bool, tmp_path: Path
+    truth: str, best: float, tmp_path: Path
 ) -> None:
+    """What helps a little helps from 0.25 to 2: the middle of these is taken."""
     learned = task(num_beams=8, lm_order=4).learn(records(30))
     batch = learned.collate([learned.encode({**records(1)[0], "text": truth})])
     module = Scripted(half_heard(learned, batch))
@@ -156,7 +157,7 @@ def test_the_language_model_is_weighed_by_validation_data(
         loaded = task(num_beams=8, lm_order=4).load(tmp_path)
         assert [t.predict(module, batch)[0]["text"] for t in (tuned, loaded)] == [truth, truth]
     weight = json.loads((tmp_path / "speed.json").read_text())["lm_weight"]
-    assert (weight > 0) == helps
+    assert weight == best
     note = loaded.metrics()[0].note(np.ones((1, 4)))
     assert f"lm_weight {weight:g}, by validation data" in note
 
