@@ -14,7 +14,7 @@ from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, RecipeError
 from luban.data.files import bare_suffix, missing, open_bytes, open_text
 from luban.data.media import Media
-from luban.data.members import Member, field_of, is_archive, members
+from luban.data.members import IMAGES, SOUNDS, Member, field_of, is_archive, members
 from luban.data.sources._rows import RowSource
 from luban.data.sources.text import Text
 from luban.inference.predictor import file_fields
@@ -149,7 +149,12 @@ class Files:
                 continue
             yield number, {"id": member.name, field: media, "_where": member.where}
         if not number:
-            raise DataError(f"there is no {field} here.", where=self.path, fix="check the path.")
+            raise DataError(
+                f"there is no {field} here.",
+                where=self.path,
+                expected=f"names that end in {', '.join(SOUNDS if field == 'audio' else IMAGES)}",
+                fix="check the path.",
+            )
 
     def look(self, field: str) -> tuple[str, int]:
         """Return a digest of names, sizes and dates, and how many files there are (0: unknown)."""

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from luban.core.errors import DataError
 from luban.data.files import open_text
 from luban.data.forms import by_split
 from luban.data.members import SOUNDS, Member, field_of, is_archive, members
@@ -21,6 +22,7 @@ _SPLITS = {"train": ("train",), "validation": ("val", "valid", "dev"), "test": (
 _LOOKED = 5_000  #: names in an archive or folder by which its form is told
 _NAMED = 500  #: names by which a pattern is found
 _CLASSES = 4  #: records a class must have on average, to be told as one
+_FOREIGN = (".m4a", ".aac", ".wma", ".amr")
 _COCO = ("images", "annotations", "categories")
 
 
@@ -145,6 +147,7 @@ def _loose(path: Path) -> Layout | None:
     names = list(islice(_names(path), _LOOKED))
     media = [name for name in names if field_of(name)]
     if not media:
+        _refuse_foreign(path, names)
         return None
     stems = {str(PurePosixPath(name).with_suffix("")) for name in media}
     notes = [PurePosixPath(name) for name in names if not field_of(name)]
@@ -191,6 +194,19 @@ def _pattern(media: Sequence[str], notes: Sequence[PurePosixPath]) -> str:
     stride = max(1, len(media) // _NAMED)
     pattern = pattern_of(media[::stride])
     return pattern if pattern and pattern == pattern_of(media) else ""
+
+
+def _refuse_foreign(path: Path, names: Sequence[str]) -> None:
+    """Refuse recordings as telephones write them: no library that is used here reads them."""
+    foreign = [name for name in names if name.lower().endswith(_FOREIGN)]
+    if 2 * len(foreign) > len(names):
+        raise DataError(
+            "recordings of this form cannot be read.",
+            where=path,
+            expected="WAV, FLAC, OGG or MP3",
+            got=foreign[0],
+            fix="convert them: ffmpeg -i IN.m4a OUT.wav, one by one.",
+        )
 
 
 def _split(stem: str) -> str:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from luban.cli.inputs import Files
+from luban.core.errors import DataError
 from luban.data.guess import guess
 from luban.data.media import Media
-from luban.data.sources.files import Files
+from luban.data.sources import files
 from luban.recipe import Recipe
 from tests.life import done, luban
 
@@ -134,7 +136,7 @@ def test_speech_commands_has_lists_of_splits_and_noise(here: Path) -> None:
     Path("sc/validation_list.txt").write_text("one/2_nohash_0.wav\n")
     found = guess("sc")
     assert found.facts["records"] == 20
-    source = Files(path="sc")
+    source = files.Files(path="sc")
     assert source.splits() == ("train", "validation", "test")
     names = {s: sorted(r["audio"].name for r in source.read(s)) for s in source.splits()}
     assert [len(names[split]) for split in source.splits()] == [17, 1, 2]
@@ -149,7 +151,7 @@ def test_a_line_that_happens_to_begin_with_a_name_is_no_transcript(here: Path) -
     Path("sounds/notes").mkdir()
     lines = ["one0 was cut.", *(f"Nothing else {i}." for i in range(9))]
     Path("sounds/notes/notes.txt").write_text("\n".join(lines))
-    source = Files(path="sounds")
+    source = files.Files(path="sounds")
     assert not any("text" in record for record in source.read("train"))
     assert "1 .txt" in source.facts()["skipped files"]
 
@@ -158,7 +160,7 @@ def test_names_with_suffixes_are_known_too(here: Path) -> None:
     for number in range(4):
         recording(f"a/wav/{number}.wav")
     Path("a/text.txt").write_text("\n".join(f"{n}.wav\tsaid {n}" for n in range(4)))
-    told = {r["audio"].name: r["text"] for r in Files(path="a").read("train")}
+    told = {r["audio"].name: r["text"] for r in files.Files(path="a").read("train")}
     assert told == {f"a/wav/{n}.wav": f"said {n}" for n in range(4)}
 
 
@@ -184,3 +186,14 @@ def test_a_name_never_leads_out_of_its_folder(name: str, here: Path) -> None:
     told = luban("prepare", "r.yaml")
     assert told.code == 2
     assert "names no file" in told.err
+
+
+def test_recordings_of_telephones_are_to_be_converted(here: Path) -> None:
+    Path("phone").mkdir()
+    for name in ("a.m4a", "B.M4A"):
+        Path("phone", name).write_bytes(b"\0\0\0\x20ftypM4A ")
+    told = luban("init", "phone")
+    assert told.code == 2
+    assert "ffmpeg" in told.err
+    with pytest.raises(DataError, match=r"names that end in \.wav"):
+        list(Files("phone").rows("audio"))
