@@ -20,6 +20,7 @@ from luban.data.augmented import Augmented
 from luban.data.image_processors import FILE, read_processor
 from luban.data.images import Channels, How
 from luban.data.media import Media, media_in
+from luban.data.parallel import encode_files
 from luban.data.preprocessor import DEFAULT_SIZE, Found, Preprocessor, Traits
 from luban.data.records import unusable
 from luban.models._pretrained import locate
@@ -167,6 +168,10 @@ class ImageTask(Task, ABC):
         """
         image, where = image_of(record)
         return self._look.read(image, where)
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode many records, on all cores if their files are large."""
+        return encode_files(self.encode, records)
 
     def supervision(self, example: Example) -> Supervision:
         """An image teaches once."""

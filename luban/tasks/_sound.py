@@ -116,6 +116,15 @@ class SoundTask(Task, ABC):
         where = str(record.get("_where", ""))
         return decode(audio, self.sampling_rate, max_seconds=self.max_seconds, where=where)
 
+    def encode_input(self, record: Record) -> Example:
+        """Return ``samples`` alone.
+
+        Raises:
+            DataError: for a record without audio.
+            UnfitError: for a recording that is too long or damaged.
+        """
+        return {"samples": self.recording(record)}
+
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode many records, on all cores if their files are large."""
         return encode_files(self.encode, records)

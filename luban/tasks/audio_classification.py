@@ -61,15 +61,6 @@ class AudioClassification(Classifier, SoundTask):
         """
         return {"samples": self.recording(record), "label": self.encode_answer(record)}
 
-    def encode_input(self, record: Record) -> Example:
-        """Return ``samples`` alone.
-
-        Raises:
-            DataError: for a record without audio.
-            UnfitError: for a recording that is too long or damaged.
-        """
-        return {"samples": self.recording(record)}
-
     def supervision(self, example: Example) -> Supervision:
         """A recording teaches once."""
         return Supervision(count=1)

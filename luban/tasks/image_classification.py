@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from luban.core.batch import Batch
 from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
 from luban.core.errors import DataError
-from luban.data.parallel import encode_files
 from luban.data.preprocessor import Sample
 from luban.data.ridge import Ridge
 from luban.metrics.accuracy import Accuracy
@@ -91,10 +90,6 @@ class ImageClassification(Classifier, ImageTask):
             UnreadableError: for a damaged image.
         """
         return {"pixels": self.pixels(record)}
-
-    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode many records, on all cores if their files are large."""
-        return encode_files(self.encode, records)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Normalise and stack the images, with their labels or shares of labels."""

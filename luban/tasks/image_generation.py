@@ -21,7 +21,6 @@ from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.data.noise import Noised, content_key, noise_of
-from luban.data.parallel import encode_files
 from luban.data.preprocessor import Sample
 from luban.inference.images import ImageMaker, Sampler
 from luban.metrics.frechet_distance import FrechetDistance
@@ -161,10 +160,6 @@ class ImageGeneration(ImageTask):
         if not self._labels.names:
             return example
         return {**example, "label": np.asarray(len(self._labels.names), np.int32)}
-
-    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode many records, on all cores if their files are large."""
-        return encode_files(self.encode, records)
 
     def groups(self, store: Examples) -> Array | None:
         """Return the label of each image, if there are labels."""

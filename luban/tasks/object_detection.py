@@ -28,7 +28,6 @@ from luban.core.contracts import (
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.images import Placement, decode, fit, place
-from luban.data.parallel import encode_files
 from luban.data.preprocessor import Sample
 from luban.metrics._detections import hits
 from luban.metrics.mean_average_precision import MeanAveragePrecision
@@ -175,10 +174,6 @@ class ObjectDetection(ImageTask):
         size = np.array(pixels.shape[:2], np.int32)
         fitted = fit(pixels, self._look.size, self.resize, resample=self._look.resample)
         return {"pixels": fitted, "size": size}
-
-    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Decode many images on all cores."""
-        return encode_files(self.encode, records)
 
     def supervision(self, example: Example) -> Supervision:
         """An image teaches as many times as it has objects, and at least once."""

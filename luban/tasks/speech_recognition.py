@@ -189,15 +189,6 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             "text": as_bytes(text),
         }
 
-    def encode_input(self, record: Record) -> Example:
-        """Return ``samples`` alone.
-
-        Raises:
-            DataError: for a record without audio.
-            UnfitError: for a recording that is too long or damaged.
-        """
-        return {"samples": self.recording(record)}
-
     def supervision(self, example: Example) -> Supervision:
         """Every token of the transcript counts."""
         return Supervision(count=len(example["labels"]))
