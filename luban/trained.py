@@ -52,15 +52,22 @@ def weights_of(run: Run) -> Path:
     return path
 
 
+#: What torch calls the buffers of batch normalisation.
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+
+
 def stored_parameters(path: Path) -> int:
-    """Return how many numbers a safetensors file holds, from its header alone.
+    """Return how many parameters a safetensors file holds, from its header alone.
+
+    Running statistics, which torch stores beside them, are measured and not learned.
 
     Raises:
         RunError: if it is damaged.
     """
     try:
         with safe_open(path, framework="np") as file:
-            names = list(file.keys())
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+            stored = list(file.keys())
+            learned = [name for name in stored if not name.endswith(_STATISTICS)]
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in learned)
     except SafetensorError as error:
         raise damaged(path, error) from None
