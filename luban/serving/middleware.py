@@ -20,8 +20,8 @@ from luban.serving.route import Service
 _UNGUARDED = ("/health", "/metrics")
 #: The status of an answer that never began, because the client left.
 _LEFT = 499
-#: Seconds to wait for the rest of a body that nobody wants.
-_LINGER = 1.0
+#: Seconds to wait for the rest of a body that nobody wants, and bytes of it beside the bound.
+_LINGER, _REST = 5.0, 1 << 20
 
 _log = logging.getLogger("luban.serving")
 
@@ -135,7 +135,7 @@ class _Body:
 
     async def drain(self) -> None:
         """Read what a refused client still sends: hanging up on it would lose the answer."""
-        bound = self._size + self._most
+        bound = self._size + self._most + _REST
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER):
                 while not self._complete and self._size <= bound:

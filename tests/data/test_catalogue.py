@@ -242,7 +242,7 @@ SETS: dict[str, tuple[dict[str, int], str, int, dict[str, Any]]] = {
         10,
         {"label": "airplane"},
     ),
-    "bccd": ({"train": 205, "validation": 87, "test": 72}, "image objects", 0, {}),
+    "bccd": ({"train": 205, "validation": 87, "test": 72}, "height image objects width", 0, {}),
     "fsdd": (
         {"train": 1_800, "test": 200},
         "audio label speaker take text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,3 +104,14 @@ def test_images_are_decoded_one_at_a_time(server: Server) -> None:
         may_go.set()
         assert [one.result().status_code for one in sent] == [200] * 3
     assert counts["most"] == 1
+
+
+def test_the_answer_to_a_body_that_is_too_large_is_not_lost(server: Server) -> None:
+    """Hanging up with anything unread resets the connection, and the answer goes with it."""
+    address = httpx.URL(server.url)
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n".encode()
+    with socket.create_connection((address.host, address.port), timeout=30) as client:
+        client.sendall(head + bytes(900_000))
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"40,000 bytes" in answer
