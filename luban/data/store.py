@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from os import cpu_count
 from pathlib import Path
 from typing import IO, Any, Self, TypeAlias
@@ -23,6 +23,7 @@ import numpy as np
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnfitError
 from luban.core.files import folder_atomic, write_json
+from luban.data.parallel import encode_files
 from luban.data.records import size_of
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -31,7 +32,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 #: Where a record lies and what is wrong with it; the same without what is its own.
 _Apart: TypeAlias = tuple[str, str]
 
-FORMAT = 1
+FORMAT = 2
 _BATCH_RECORDS = 4096
 #: Characters per encoding job: enough pieces for every core, bounded memory on any machine.
 _BATCH_CHARACTERS = min(max(4, 2 * (cpu_count() or 1)), 32) << 18
@@ -187,22 +188,30 @@ def _done(
         return batch, future.result()
     except DataError:
         good, examples = list[Record](), list[Example]()
-        for record in batch:
+        for record, found in zip(batch, encode_files(partial(_tried, task), batch), strict=True):
             row = str(record.get("_where", ""))
-            try:
-                examples.append(task.encode(record))
+            if not isinstance(found, DataError):
+                examples.append(found)
                 good.append(record)
-            except UnfitError as error:
-                got = "" if error.got is None else f" ({error.got})"
-                what = error.what.rstrip(".")
+            elif isinstance(found, UnfitError):
+                got = "" if found.got is None else f" ({found.got})"
+                what = found.what.rstrip(".")
                 apart.append((f"{row}: {what}{got}.", re.split(" *[(:]", what, maxsplit=1)[0]))
-            except DataError as error:
-                if row not in str(error.where):
-                    error.where = f"{row}: {error.where}" if error.where else row
-                raise
+            else:
+                if row not in str(found.where):
+                    found.where = f"{row}: {found.where}" if found.where else row
+                raise found from None
         if len(good) == len(batch):
             raise
         return good, examples
+
+
+def _tried(task: Task, record: Record) -> Example | DataError:
+    """Return the example of a record, or what is wrong with it."""
+    try:
+        return task.encode(record)
+    except DataError as error:
+        return error
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

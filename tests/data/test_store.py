@@ -159,7 +159,7 @@ def test_a_damaged_store_is_not_read_but_built_again(
     elif damage == "gone":
         file.unlink()
     elif damage == "format":
-        monkeypatch.setattr(store, "FORMAT", 2)
+        monkeypatch.setattr(store, "FORMAT", store.FORMAT + 1)
     else:
         (good.folder / "meta.json").unlink()
     with pytest.raises(DataError, match="not a whole store"):
@@ -186,7 +186,7 @@ def test_everything_that_matters_is_in_the_key(
     keys.append(cache_key(task, _data(tmp_path, "abc", salt="x"), "train"))
     keys.append(cache_key(task, _data(tmp_path, "abd"), "train"))
     with monkeypatch.context() as patch:
-        patch.setattr(store, "FORMAT", 2)
+        patch.setattr(store, "FORMAT", store.FORMAT + 1)
         keys.append(cache_key(task, data, "train"))
     with monkeypatch.context() as patch:
         patch.setattr(ToyTask, "code_digest", lambda self: "edited")
