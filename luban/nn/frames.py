@@ -5,6 +5,7 @@ Shapes: B batch, T frames, S positions, M features, D width, C outputs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,7 @@ from luban.nn.shape import Shape
 from luban.nn.subsampling import ConvolutionSubsampling, FrameStacking
 
 
-class FrameEncoder(nn.Module):
+class FrameEncoder(nn.Module, ABC):
     """Frames through a stem that makes them fewer, blocks, and a head.
 
     Args:
@@ -70,9 +71,9 @@ class FrameEncoder(nn.Module):
         x_BSD, mask_BS = self.stem(x_BTM, mask_BT)
         return self._through(x_BSD, mask_BS), mask_BS
 
+    @abstractmethod
     def _through(self, x_BSD: Tensor, mask_BS: Tensor) -> Tensor:
         """Return positions after all blocks."""
-        raise NotImplementedError
 
 
 class TransformerFrames(FrameEncoder):

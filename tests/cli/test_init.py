@@ -141,12 +141,6 @@ DATA: dict[str, tuple[Callable[[], dict[str, str]], str]] = {
 }
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def write(files: dict[str, str]) -> str:
     """Write files below the working directory; return the path to give to ``luban init``."""
     for name, content in files.items():

@@ -24,12 +24,6 @@ RNG = np.random.default_rng(0)
 COUNT = 40
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def photograph(path: str, number: int = 0) -> None:
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)

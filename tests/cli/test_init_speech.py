@@ -23,12 +23,6 @@ WORDS = ("one", "two", "three", "four")
 COUNT = 12
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def recording(path: str, seconds: float = 0.5) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(path)).normal(0, 0.1, int(8000 * seconds))

@@ -24,12 +24,6 @@ MODELS: dict[str, dict[str, Any]] = {
 STEPS = 3
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def write_maker(folder: Path, name: str) -> str:
     task = {"name": "image-generation", "num_inference_steps": STEPS, "guidance_scale": 2.0}
     return write(folder, name, task, {"name": name, **MODELS[name]})
