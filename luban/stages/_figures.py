@@ -17,6 +17,11 @@ from luban.run import Run
 SHOWN = 16  #: examples on a sheet
 
 
+def loss_unit(task: Task) -> str:
+    """Return the unit of a task's loss, if it measures that; empty: it has none, or no one."""
+    return next((m.unit for m in task.validation_metrics() if m.label == "loss"), "")
+
+
 def draw_loss(run: Run) -> None:
     """Draw the losses over steps, and the metric that chose the best weights if it is another.
 
@@ -25,7 +30,8 @@ def draw_loss(run: Run) -> None:
     from matplotlib.figure import Figure
 
     lines = run.metrics()
-    metric = run.task().validation_metrics()[0]
+    task = run.task()
+    metric, unit = task.validation_metrics()[0], loss_unit(task)
     headline = f"validation/{metric.label}"
     apart = metric.label != "loss" and any(headline in line for line in lines)
     figure = Figure(figsize=(7, 6 if apart else 4), layout="constrained")
@@ -34,7 +40,7 @@ def draw_loss(run: Run) -> None:
     if train:
         axes[0].plot(*zip(*train, strict=True), color=GREY, linewidth=1, label="training")
     _draw_validation(axes[0], lines, "validation/loss", RED, best=min)
-    axes[0].set(ylabel="loss", title=f"{run.recipe.name}: loss")
+    axes[0].set(ylabel=f"loss ({unit})" if unit else "loss", title=f"{run.recipe.name}: loss")
     if apart:
         best = max if metric.higher_is_better else min
         _draw_validation(axes[1], lines, headline, BLUE, best=best)

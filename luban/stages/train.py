@@ -21,6 +21,7 @@ from luban.core.files import sha256_of
 from luban.core.report import Claim, Report
 from luban.engine.budget import Budget
 from luban.run import Run
+from luban.stages._figures import loss_unit
 from luban.stages._training import Training
 from luban.trained import stored_parameters, weights_of
 
@@ -111,7 +112,8 @@ class Train(Stage):
             return Report("train", _untrained(weights), details={"text": [_UNTRAINED]})
         last = _last(run, log, "loss", "tokens", "positions", "seconds")
         flop = summary["flop_per_token"] * last["positions"]
-        unit = run.task().ports().unit
+        task = run.task()
+        unit = task.ports().unit
         claims = {
             "steps": Claim(last["step"], "steps"),
             "tokens": Claim(last["tokens"], note="places or examples that carried a loss"),
@@ -129,7 +131,7 @@ class Train(Stage):
             "energy": Claim(
                 summary["energy"]["joules"] / 3.6e6, "kWh", note=summary["energy"]["method"]
             ),
-            "last training loss": Claim(last["loss"], note="of one step"),
+            "last training loss": Claim(last["loss"], loss_unit(task), note="of one step"),
             "weights (sha256)": Claim(sha256_of(weights)[:16], note="first 16 digits"),
             "log (sha256)": Claim(
                 sha256_of(run.path / "metrics.jsonl")[:16], note="every step; first 16 digits"

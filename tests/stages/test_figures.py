@@ -14,7 +14,7 @@ from PIL import Image
 from luban.core.contracts import Example, Task
 from luban.inference.sheets import plain_text, sheet
 from luban.run import Run
-from luban.stages._figures import SHOWN, draw_things, gallery
+from luban.stages._figures import SHOWN, draw_things, gallery, loss_unit
 from tests.inference.toy import Counting
 from tests.life import done, luban
 from tests.plugin.shades_life import know_shades, write_shades
@@ -49,6 +49,13 @@ class Drawing(Counting):
 def size_of(picture: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(picture)) as image:
         return image.size
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("text-generation", "nats/token"), ("image-classification", "")]
+)
+def test_a_loss_has_the_unit_that_the_task_measures_it_in(name: str, unit: str) -> None:
+    assert loss_unit(Task.from_dict(name)) == unit
 
 
 def test_a_gallery_keeps_the_worst_the_worst_first() -> None:

@@ -22,6 +22,7 @@ from luban.core.errors import CapacityError, DataError, LubanError, UnfitError
 from luban.data.held import Held
 from luban.data.media import holds_media, media_size
 from luban.recipe import Recipe
+from luban.stages._figures import loss_unit
 
 #: Records looked at; the first ones of each split.
 LOOK = 2000
@@ -90,7 +91,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
-        "loss before training": f"{float(losses.mean.detach()):.3f}",
+        "loss before training": f"{float(losses.mean.detach()):.3f} {loss_unit(task)}".strip(),
         "memory, about": f"{memory / 2**30:.2f} GiB of {_free_memory() / 2**30:.1f} GiB free",
         "disk, about": f"{disk / 2**30:.2f} GiB for checkpoints",
     }

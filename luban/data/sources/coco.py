@@ -88,7 +88,12 @@ class Coco(FileSource):
             try:
                 data = json.load(file)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"this file is not JSON ({error}).", where=path) from None
+                raise DataError(
+                    f"this file is not JSON ({error}).",
+                    where=path,
+                    expected="COCO annotations: JSON in UTF-8",
+                    fix="write it again, or fetch it again if it was cut off.",
+                ) from None
         for part in ("images", "annotations", "categories"):
             rows = data.get(part) if isinstance(data, dict) else None
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
