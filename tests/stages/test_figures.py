@@ -52,10 +52,14 @@ def size_of(picture: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("text-generation", "nats/token"), ("image-classification", "")]
+    ("task", "unit"),
+    [
+        ({"name": "text-generation", "tokenizer": "char"}, "nats/token"),
+        ({"name": "image-classification"}, ""),
+    ],
 )
-def test_a_loss_has_the_unit_that_the_task_measures_it_in(name: str, unit: str) -> None:
-    assert loss_unit(Task.from_dict(name)) == unit
+def test_a_loss_has_the_unit_that_the_task_measures_it_in(task: dict[str, str], unit: str) -> None:
+    assert loss_unit(Task.from_dict(task)) == unit
 
 
 def test_a_gallery_keeps_the_worst_the_worst_first() -> None:
