@@ -222,6 +222,11 @@ class Augmentation(Component, ABC):
     #: Whether it asks for other examples and lays them in: then labels hold by shares.
     mixes: ClassVar[bool] = False
 
+    @property
+    def stretch(self) -> float:
+        """How many times as long an example becomes at most (sound: where speed changes)."""
+        return 1.0
+
     @abstractmethod
     def apply(self, example: Example, draw: Draw) -> Example:
         """Return the example changed; its arrays may be views of a file and are not written to.

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from luban.core.contracts import Augmentation, Example, Examples, Record, Task
 from luban.data.audio import decode
-from luban.data.augmentations.speed_perturbation import SpeedPerturbation
 from luban.data.augmented import Augmented
 from luban.data.media import Media, media_in
 from luban.data.mel import LogMel, Scale, filters
@@ -93,10 +92,9 @@ class SoundTask(Task, ABC):
     @property
     def longest(self) -> int:
         """Frames of the longest recording that is accepted, at its slowest in training."""
-        changes = (one for one in self.augmentations if isinstance(one, SpeedPerturbation))
-        slowest = min((one.min_speed for one in changes), default=1)
         samples = int(self.max_seconds * self.sampling_rate) + 1
-        return int(self.mel.frames(math.ceil(samples / slowest)))
+        stretch = math.prod(augmentation.stretch for augmentation in self.augmentations)
+        return int(self.mel.frames(math.ceil(samples * stretch)))
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a record without its answer."""

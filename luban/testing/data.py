@@ -86,6 +86,8 @@ def check_augmentation(augmentation: Augmentation, examples: Sequence[Example]) 
             name = augmentation.changes
             kind = found[name].dtype.kind == example[name].dtype.kind
             law(kind, augmentation, "numbers stay whole or real")
+            most = augmentation.stretch * len(example[name]) + 1
+            law(len(found[name]) <= most, augmentation, "nothing grows longer than stretch says")
         law(_equal(example, before[index]), augmentation, "stored arrays are not written to")
     changed = (not _equal(apply(0, seed), examples[0]) for seed in range(50))
     law(any(changed), augmentation, "some dice change something")

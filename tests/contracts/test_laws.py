@@ -103,9 +103,22 @@ class Scribbling(Augmentation):
         return example
 
 
+class Doubling(Augmentation):
+    """Makes twice as much of an example, and does not say so."""
+
+    changes: ClassVar[str] = "pixels"
+
+    def apply(self, example: Example, draw: Draw) -> Example:
+        return {**example, "pixels": np.tile(example["pixels"], 2)}
+
+
 @pytest.mark.parametrize(
     ("augmentation", "law"),
-    [(Borrowing(), "only what mixes"), (Scribbling(), "are not written to")],
+    [
+        (Borrowing(), "only what mixes"),
+        (Scribbling(), "are not written to"),
+        (Doubling(), "longer than stretch says"),
+    ],
 )
 def test_augmentations(augmentation: Augmentation, law: str) -> None:
     stored = [{"pixels": np.full(4, value, np.uint8)} for value in (1, 2)]

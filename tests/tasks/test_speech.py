@@ -272,10 +272,11 @@ def test_what_speed_made_too_short_does_not_count() -> None:
     )
 
 
-def test_the_longest_recording_fits_the_model_however_slow_it_becomes() -> None:
-    speed = {"name": "speed-perturbation", "min_speed": 0.7, "max_speed": 1.0}
+@pytest.mark.parametrize("speeds", [[0.7], [0.6, 0.6]])
+def test_the_longest_recording_fits_the_model_however_slow_it_becomes(speeds: list[float]) -> None:
+    speed = [{"name": "speed-perturbation", "min_speed": one, "max_speed": 1.0} for one in speeds]
     longest = [{"audio": np.ones(2 * RATE, np.int16), "text": "lo"}] * 8
-    learned = task(max_seconds=2, augmentations=[speed]).learn(longest)
+    learned = task(max_seconds=2, augmentations=speed).learn(longest)
     view = learned.view(Held(learned.encode_batch(longest)), 0, 0)
     batch = learned.collate([view[row] for row in range(8)])
     assert batch.inputs["attention_mask"].sum(1).max() > 230  # of 201 frames as it was

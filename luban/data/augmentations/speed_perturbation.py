@@ -28,6 +28,11 @@ class SpeedPerturbation(Augmentation):
             raise ValueError("min_speed and max_speed are both 1: nothing would change")
         return self
 
+    @property
+    def stretch(self) -> float:
+        """What the slowest makes of a recording."""
+        return 1 / self.min_speed
+
     def apply(self, example: Example, draw: Draw) -> Example:
         """Return the example with ``samples`` of another length, T / speed."""
         happens, share = draw.rng.random() < self.probability, draw.rng.random()
