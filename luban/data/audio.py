@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,14 +15,19 @@ import numpy as np
 from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
 from luban.data.media import Media
 from luban.data.members import SOUNDS
+from luban.data.sound_files import cut_off, streams
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _FULL = 32768  #: a sample of 1.0
 _HOUR = 3600.0
 _BLOCK = 1 << 16  #: samples of each channel that are read at once
-_PAGE = 27  #: bytes of the head of an OGG page; the last is the number of its segments
-_STREAMED = (0, 0x7FFFFFFF, 0xFFFFFFFF)  #: sizes that encoders write who cannot go back
+#: Share of the energy of C channels that their mean must keep, times C: unlike ones keep 1 / C.
+_KEPT = 0.25
+_QUIET = 1e-8  #: energy of a step of 16 bits: below, rounding alone makes channels unlike
+_LOUDEST = 4.0  #: a peak, in full scales, up to which a decoder may have overshot
+_CUT = 0.05  #: share of the samples that may lie above full scale
+_WHOLE = 256  #: from this peak on, real ones that are whole numbers are plainly those of 16 bits
 
 
 def decode(
@@ -48,11 +54,9 @@ def decode(
     else:
         samples, rate = _read(recording, max_seconds)
         name = recording.name
-    mono = _mono(samples)
+    mono = _within(_mixed([samples], name), name)
     if not len(mono):
         raise UnreadableError("this recording is empty.", where=name)
-    if not np.isfinite(mono).all():
-        raise UnreadableError("this recording holds numbers that are not finite.", where=name)
     if rate != sampling_rate and mono.any():
         mono = _resampled(_real(mono), rate, sampling_rate)
     elif rate != sampling_rate:  # silence stays what it is
@@ -60,6 +64,14 @@ def decode(
     if mono.dtype == np.int16:
         return mono
     whole: Array = np.clip(np.rint(mono * _FULL), -_FULL, _FULL - 1).astype(np.int16)
+    if not whole.any() and mono.any():
+        raise UnfitError(
+            "this recording is quieter than one step of 16 bits.",
+            where=name,
+            expected="samples of -1 to 1",
+            got=f"{np.abs(mono).max():.2g} at most",
+            fix="scale it before.",
+        )
     return whole
 
 
@@ -78,8 +90,8 @@ def form_of(recording: Media) -> tuple[int, float]:
     """
     soundfile = _soundfile()
     try:
-        found = soundfile.info(io.BytesIO(recording.read()))
-        return int(found.samplerate), float(found.duration)
+        found = [soundfile.info(io.BytesIO(d)) for d in streams(recording.read(), recording.name)]
+        return int(found[0].samplerate), float(sum(part.duration for part in found))
     except soundfile.LibsndfileError as error:
         raise _unreadable(recording.name, error) from None
 
@@ -103,54 +115,108 @@ _MAGIC = re.compile(
 
 
 def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
-    """Return samples of one channel (T,), int16 if the file has no finer ones, and their rate."""
-    data, name, soundfile = recording.read(), recording.name, _soundfile()
-    _refuse_cut_wav(data, name)
-    _refuse_cut_ogg(data, name)
+    """Return samples of one channel (T,), int16 if the file has no finer ones, and their rate.
+
+    Streams that follow each other in the file are joined.
+    """
+    name, soundfile, found, rate, seconds = recording.name, _soundfile(), [], 0, 0.0
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate, frames = int(file.samplerate), int(file.frames)
-            _refuse_long(frames / rate, max_seconds, name)
-            whole = file.subtype in ("PCM_16", "PCM_U8", "PCM_S8")
-            kind, parts = "int16" if whole else "float32", [np.zeros(0, np.int16)]
-            # A small file can hold many channels of silence: they are never in memory together.
-            while len(part := file.read(_BLOCK, dtype=kind, always_2d=True)):
-                parts.append(_mono(part))
-            samples = np.concatenate(parts[1:] or parts)
+        for data in streams(recording.read(), name):
+            with soundfile.SoundFile(io.BytesIO(data)) as file:
+                if rate not in (0, file.samplerate):
+                    raise UnfitError(
+                        "this file holds streams of several sampling rates.",
+                        where=name,
+                        got=f"{rate:,} and {file.samplerate:,} samples a second",
+                        fix="cut it into a file for each.",
+                    )
+                rate, frames = int(file.samplerate), int(file.frames)
+                seconds += frames / rate
+                _refuse_long(seconds, max_seconds, name)
+                whole = file.subtype in ("PCM_16", "PCM_U8", "PCM_S8")
+                samples = _mixed(_blocks(file, "int16" if whole else "float32"), name)
+            if len(samples) < frames:
+                raise cut_off(name, len(samples), frames, "samples")
+            found.append(samples)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _unreadable(name, error) from None
-    if len(samples) < frames:
-        raise _cut_off(name, len(samples), frames, "samples")
-    return samples, rate
+    if len({part.dtype for part in found}) > 1:
+        found = [_real(part) for part in found]
+    return np.concatenate(found), rate
 
 
-def _refuse_cut_wav(data: bytes, name: str) -> None:
-    """Refuse a WAV file that ends before its samples do: the library reads what there is."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return
-    at = 12
-    while at + 8 <= len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        if data[at : at + 4] == b"data":
-            if size not in _STREAMED and at + 8 + size > len(data):
-                raise _cut_off(name, len(data) - at - 8, size, "bytes")
-            return
-        at += 8 + size + size % 2
+def _blocks(file: Any, kind: str) -> Iterator[Array]:
+    """Yield samples (T, C): a small file can hold many channels of silence, too much at once."""
+    while len(part := file.read(_BLOCK, dtype=kind, always_2d=True)):
+        yield part
 
 
-def _refuse_cut_ogg(data: bytes, name: str) -> None:
-    """Refuse an OGG file that ends within a page (RFC 3533, section 6): the library skips it.
+def _mixed(blocks: Iterable[Array], name: str) -> Array:
+    """Return one channel (T,): the mean of several, which is no whole number, so it is real.
 
-    A last page without the flag that ends the stream is no sign: many recorders never set it.
+    Raises:
+        UnreadableError: if a number is not finite.
+        UnfitError: if the channels cancel each other (one is the other upside down).
     """
-    at = 0
-    while data[at : at + 4] == b"OggS":
-        segments = data[at + _PAGE - 1] if len(data) >= at + _PAGE else 0
-        lengths = data[at + _PAGE : at + _PAGE + segments]
-        end = at + _PAGE + segments + sum(lengths)
-        if len(lengths) < segments or end > len(data):
-            raise UnreadableError("this recording is cut off: it ends within a page.", where=name)
-        at = end
+    parts: list[Array] = []
+    sums = np.zeros((3, 1))  # of each channel and of their mean: count, values, squares
+    for block in blocks:
+        several = block.ndim == 2 and block.shape[1] > 1
+        part = _real(block).mean(1) if several else block.reshape(-1)
+        if not np.isfinite(part).all():
+            raise UnreadableError("this recording holds numbers that are not finite.", where=name)
+        if several:
+            sums = sums + np.column_stack([_sums(_real(block)), _sums(part[:, None])])
+        parts.append(part)
+    if sums.shape[1] > 1:
+        _check_kept(sums, name)
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
+def _sums(samples: Array) -> Array:
+    """Return count, sum and sum of squares of each channel of (T, C), float64 (3, C)."""
+    total = samples.sum(0, dtype=np.float64)
+    squares = np.einsum("tc,tc->c", samples, samples, dtype=np.float64)
+    return np.stack([np.full(len(total), len(samples)), total, squares])
+
+
+def _check_kept(sums: Array, name: str) -> None:
+    """Set apart whose channels cancel each other: by sums (3, C + 1), the last of the mean."""
+    energies = sums[2] / sums[0] - (sums[1] / sums[0]) ** 2  # a constant is not heard
+    kept, before, channels = energies[-1], energies[:-1].mean(), len(energies) - 1
+    if kept * channels < _KEPT * before and before > _QUIET:
+        raise UnfitError(
+            "its channels cancel each other.",
+            where=name,
+            expected="channels whose mean is what is heard",
+            got=f"{kept / before:.1%} of their energy is left in their mean",
+            fix="keep one of them: sox IN.wav OUT.wav remix 1.",
+        )
+
+
+def _within(mono: Array, name: str) -> Array:
+    """Return samples of -1 to 1; where they are plainly of 16 bits, scaled.
+
+    Decoders of packed sound overshoot a little; that is cut off.
+
+    Raises:
+        UnfitError: if it is more than a little.
+    """
+    if mono.dtype == np.int16 or not len(mono):
+        return mono
+    sizes = np.abs(mono)
+    peak, above = float(sizes.max()), float((sizes > 1).mean())
+    if peak <= 1 or (peak <= _LOUDEST and above <= _CUT):
+        return mono
+    if _WHOLE <= peak <= _FULL and np.array_equal(mono, np.rint(mono)):
+        return mono / np.float32(_FULL)
+    raise UnfitError(
+        "the samples of this recording lie above full scale.",
+        where=name,
+        expected="real numbers of -1 to 1",
+        got=f"a peak of {peak:,.6g}, {above:.1%} of the samples above 1",
+        fix="scale it before (numbers of 16 bits: divide by 32,768).",
+    )
 
 
 def _checked(array: Array, where: str) -> Array:
@@ -163,14 +229,6 @@ def _checked(array: Array, where: str) -> Array:
             got=f"{array.dtype} {array.shape}",
         )
     return array if whole else array.astype(np.float32, copy=False)
-
-
-def _mono(samples: Array) -> Array:
-    """Return one channel; the mean of several is no whole number, so it is real."""
-    if samples.ndim == 1:
-        return samples
-    mono: Array = samples[:, 0] if samples.shape[1] == 1 else _real(samples).mean(1)
-    return mono
 
 
 def _real(samples: Array) -> Array:
@@ -197,12 +255,6 @@ def _refuse_long(seconds: float, most: float, name: str) -> None:
             got=f"{seconds:.1f} seconds",
             fix="cut it where nobody speaks, or raise task.max_seconds.",
         )
-
-
-def _cut_off(name: str, found: int, expected: int, unit: str) -> UnreadableError:
-    return UnreadableError(
-        f"this recording is cut off: {found:,} of {expected:,} {unit} are there.", where=name
-    )
 
 
 def _unreadable(name: str, error: Exception) -> UnreadableError:

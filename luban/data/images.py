@@ -1,7 +1,8 @@
 """Images as arrays: decoded in one way everywhere, brought to a size, written as PNG.
 
 Whatever the file, what comes out is upright ``uint8`` of shape (H, W, C): EXIF orientation is
-applied, palettes are looked up, what is transparent is laid over white, 16 bits become 8.
+applied, palettes are looked up, what is transparent is laid over white, 16 bits become 8. Of an
+animation the first picture is taken.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from luban.core.errors import DataError, MissingExtra, UnreadableError
+from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
+from luban.data.depth import (
+    as_bytes,
+    check_depth,
+    check_single,
+    grey_bytes,
+    is_deep,
+    stored_size,
+)
 from luban.data.media import Array, Media
 
 if TYPE_CHECKING:
@@ -52,7 +61,7 @@ def decode(value: Media | Array, channels: Channels, where: str = "") -> Array:
     """
     if isinstance(value, Media):
         return _decoded(value, channels)
-    pixels = _bytes(_channels_last(value, where), where)
+    pixels = as_bytes(_channels_last(value, where), where)
     if pixels.shape[2] == channels:
         return np.ascontiguousarray(pixels)
     return _pixels(_image(pixels), channels)
@@ -66,7 +75,7 @@ def size_of(media: Media) -> tuple[int, int]:
         MissingExtra: without pillow.
     """
     with _opened(media) as image:
-        width, height = image.size
+        width, height = stored_size(image)
         return (width, height) if _orientation(image) in _LYING else (height, width)
 
 
@@ -146,8 +155,22 @@ def _pillow() -> Any:
 
 def _decoded(media: Media, channels: Channels) -> Array:
     with _opened(media) as image:
+        check_single(image, media.name)
+        deep = is_deep(image)
         image.load()
-        return _pixels(_upright(_eight_bits(image, media.name)), channels)
+        if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+            raise UnreadableError(
+                "this JPEG has four inks, and does not say whether 0 is no ink or all of it.",
+                where=media.name,
+                expected="Adobe's mark in it, as nearly all of these have it",
+                fix="convert it to RGB.",
+            )
+        if deep:
+            check_depth(image, media.name)
+        orientation = _orientation(image)  # what is converted no longer tells it
+        grey = grey_bytes(image, media.name)
+        flat = image if grey is None else _image(grey[:, :, None])
+        return _pixels(_turned(flat, orientation), channels)
 
 
 @contextmanager
@@ -161,7 +184,7 @@ def _opened(media: Media) -> Iterator[Image.Image]:
             if width * height > PIXELS_LIMIT:
                 raise _too_large(media, f"{width} x {height} pixels")
             yield image
-    except (UnreadableError, MemoryError):
+    except (UnfitError, MemoryError):
         raise
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise _too_large(media, str(error)) from None
@@ -199,8 +222,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    orientation = _orientation(image)
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a loaded image upright; loading turns a TIFF, whose note is gone then."""
     turn = _pillow().Transpose
     turns = {
         2: turn.FLIP_LEFT_RIGHT,
@@ -212,24 +235,6 @@ def _upright(image: Image.Image) -> Image.Image:
         8: turn.ROTATE_90,
     }
     return image.transpose(turns[orientation]) if orientation in turns else image
-
-
-def _eight_bits(image: Image.Image, where: str) -> Image.Image:
-    """Return an image of 16 bits (I;16, I) or real numbers (F) as grey: Pillow would cut at 255."""
-    if image.mode[0] not in "IF":
-        return image
-    values = np.asarray(image)[:, :, None]
-    if image.mode != "F":
-        if values.min() < 0 or values.max() >= 1 << 16:
-            raise UnreadableError(
-                "the values of this image do not tell what is white.",
-                where=where,
-                expected="0 to 65,535",
-                got=f"{values.min():,} to {values.max():,}",
-                fix="scale it to 8 or 16 bits before.",
-            )
-        values = values.astype(np.uint16)
-    return _image(_bytes(values, where))
 
 
 def _pixels(image: Image.Image, channels: Channels) -> Array:
@@ -267,35 +272,6 @@ def _channels_last(array: Array, where: str) -> Array:
             got=array.shape,
         )
     return array
-
-
-def _bytes(array: Array, where: str) -> Array:
-    """Return values as bytes: floats up to 1 and uint16 are scaled to 255.
-
-    Larger ones of other types are refused: by one image alone it cannot be told what is white.
-    """
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    kind = array.dtype.kind
-    deep, real = kind == "u" and array.dtype.itemsize == 2, kind == "f"
-    if (
-        kind not in "iuf"
-        or not np.isfinite(array).all()
-        or array.min() < 0
-        or (array.max() >= 255.5 and not deep)
-    ):
-        raise UnreadableError(
-            "this array is no image.",
-            where=where,
-            expected="values of 0 to 255; uint16; or real ones of 0 to 1",
-            got=f"{array.dtype} {array.shape}",
-        )
-    if deep:  # to the nearest of 256, in whole numbers: real ones would take eight times as much
-        return np.asarray((array.astype(np.uint32) + 128) // 257, np.uint8)
-    scale = 255.0 if real and array.max() <= 1 else 1.0
-    return np.asarray(np.clip(np.rint(array * scale), 0, 255), np.uint8)
 
 
 def _image(pixels: Array) -> Image.Image:

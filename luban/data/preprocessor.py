@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from luban.core.errors import DataError, UnreadableError
+from luban.core.errors import DataError, UnfitError
 from luban.data.image_processors import processor_config
 from luban.data.images import Channels, How, Resample, decode, fit
 from luban.data.media import Media
@@ -102,7 +102,7 @@ class Traits:
         for image, where in images:
             try:
                 pixels = decode(image, channels or 3, where)
-            except UnreadableError as error:
+            except UnfitError as error:
                 damaged = damaged or f"{error.where}: {error.what}"
                 continue
             sizes.add((pixels.shape[0], pixels.shape[1]))

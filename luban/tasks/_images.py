@@ -67,7 +67,10 @@ class ImageTask(Task, ABC):
         description="Share of the height and width that is kept (not of `pad`).",
     )
     image_mean: tuple[float, ...] | None = Field(
-        default=None, description="Of each channel, 0 to 1; by default that of training images."
+        default=None,
+        description=(
+            "Of each channel, or one number for all, 0 to 1; by default that of training images."
+        ),
     )
     image_std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         default=None, description="Likewise: the standard deviation."
@@ -118,13 +121,18 @@ class ImageTask(Task, ABC):
             "std": self.image_std,
         }
         known |= {name: value for name, value in given.items() if value is not None}
-        said = {len(known[name]) for name in ("mean", "std") if name in known}
-        if not {"size", "mean", "std"} <= known.keys():
+        said = max((len(known[name]) for name in ("mean", "std") if name in known), default=0)
+        if not {"size", "mean", "std"} <= known.keys() or (said == 1 and self.channels is None):
             traits = Traits.of(images, self.channels)
-            channels = self.channels or (min(said) if said else 1 if traits.grey else 3)
+            # One number holds for every channel: it does not say that the images are grey.
+            channels = self.channels or (said if said > 1 else 1 if traits.grey else 3)
             known.setdefault("size", traits.size or DEFAULT_SIZE)
             known.setdefault("mean", traits.mean[:channels])
             known.setdefault("std", traits.std[:channels])
+            said = channels
+        if self.channels or said:
+            for name in ("mean", "std"):
+                known[name] = known[name] * (self.channels or said if len(known[name]) == 1 else 1)
         found = (len(known["mean"]), len(known["std"]))
         wanted = self.channels or (1 if found[0] == 1 else 3)
         if found != (wanted, wanted):

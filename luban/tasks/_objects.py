@@ -54,41 +54,49 @@ def objects_of(record: Record) -> tuple[list[str], Array]:
 
 
 def check_upright(record: Record, size: tuple[int, int]) -> None:
-    """Set apart what was annotated lying on its side: `width` and `height` of the record tell.
+    """Set apart what was annotated at another size: ``width`` and ``height`` of the record tell.
 
-    A camera stores a photograph as the sensor lay, and notes how to turn it (EXIF); boxes in
-    pixels of the one are wrong in the other.
+    Whether boxes are to be scaled, or the image was cut, cannot be known. If the sides are swapped,
+    it was annotated lying on its side: a camera stores a photograph as the sensor lay, and notes
+    how to turn it (EXIF); boxes in pixels of the one are wrong in the other.
 
     Args:
         record: It may tell ``width`` and ``height``, those of the image that has the boxes.
         size: Height and width of the upright image.
 
     Raises:
-        UnfitError: if these are swapped.
+        UnfitError: if they are others.
     """
     height, width = size
-    if height != width and (record.get("height"), record.get("width")) == (width, height):
-        raise UnfitError(
-            "its boxes are for the image lying on its side.",
-            where=str(record.get("_where", "")),
-            expected=f"{width} x {height} pixels, those of the upright image",
-            got=f"{height} x {width}",
-            fix="remove the note that turns it (exiftool -Orientation= FILE); or, if it was "
-            "annotated upright, swap width and height in the annotation.",
-        )
+    told, sides = (record.get("width"), record.get("height")), (width, height)
+    if all(one in (None, 0, side) for one, side in zip(told, sides, strict=True)):
+        return
+    lying = told == (height, width)
+    raise UnfitError(
+        "its boxes are for the image lying on its side."
+        if lying
+        else "its boxes are for an image of another size.",
+        where=str(record.get("_where", "")),
+        expected=f"{width} x {height} pixels, those of the {'upright image' if lying else 'file'}",
+        got=f"{told[0]} x {told[1]} in the annotation, {width} x {height} in the file",
+        fix="remove the note that turns it (exiftool -Orientation= FILE); or, if it was "
+        "annotated upright, swap width and height in the annotation."
+        if lying
+        else "annotate the file as it is, or correct width and height if only they are wrong.",
+    )
 
 
 def inside(record: Record, boxes: Array, size: tuple[int, int]) -> Array:
     """Return boxes cut at the edge of an image of (height, width); they lie inside but for SLACK.
 
     Raises:
-        DataError: if one juts out further.
+        UnfitError: if one juts out further.
     """
     height, width = size
     edges = np.array([width, height, width, height])
     for box in boxes:
         if (box < -SLACK).any() or (box > edges + SLACK).any():
-            raise DataError(
+            raise UnfitError(
                 "a box lies outside its image.",
                 where=str(record.get("_where", "")),
                 expected=f"0 to {width} across and 0 to {height} down, in pixels of the image",

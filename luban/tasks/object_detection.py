@@ -153,7 +153,8 @@ class ObjectDetection(ImageTask):
 
         Raises:
             DataError: if image or objects are missing or wrong.
-            UnfitError: if the image is damaged, or was annotated lying on its side.
+            UnfitError: if the image is damaged or was annotated at another size, or a box lies
+                outside it.
         """
         labels, boxes = objects_of(record)
         numbers = numbered(record, labels, self._names)

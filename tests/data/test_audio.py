@@ -72,7 +72,9 @@ def test_another_rate_keeps_pitch_and_loudness(rate: int) -> None:
 def test_arrays_are_at_the_rate_already() -> None:
     assert np.array_equal(decode(TONE, RATE), TONE)
     assert np.array_equal(decode(TONE.astype(np.float64) / 32768, RATE), TONE)
-    assert decode(np.array([2.0, -2.0]), RATE).tolist() == [32767, -32768]
+    assert decode(np.array([2.0, -2.0] + [0.5] * 98), RATE)[:2].tolist() == [32767, -32768]
+    with pytest.raises(UnfitError, match="above full scale"):
+        decode(np.array([2.0, -2.0]), RATE)
     with pytest.raises(DataError, match="this array is no recording") as told:
         decode(np.zeros((2, 2, 2)), RATE, where="a:3")
     assert "a:3" in str(told.value)

@@ -65,7 +65,7 @@ def test_what_the_recipe_gives_is_not_learned() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"image_mean": [0.5], "channels": 3},
+        {"image_mean": [0.5] * 3, "channels": 1},
         {"image_mean": [0.5, 0.5], "image_std": [0.5, 0.5]},
         {"image_size": 0},
         {"image_size": [8, 0]},
