@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import Field
 
 from luban.core import registry
 from luban.core.component import Settings
 from luban.core.contracts import Model, Stage, Task
 from luban.core.errors import RecipeError
+from luban.core.text_formats import Lines, dump_yaml, is_yaml, parse_yaml
 from luban.data.dataset import Data
 
 
@@ -47,9 +46,7 @@ class Recipe(Settings):
         return cls.parse(data, path.name, lines)
 
     @classmethod
-    def parse(
-        cls, data: dict[str, Any], file: str = "", lines: dict[tuple[str, ...], int] | None = None
-    ) -> Self:
+    def parse(cls, data: dict[str, Any], file: str = "", lines: Lines | None = None) -> Self:
         """Build a recipe from the plain data of a recipe file."""
         fields = [name for name in cls.model_fields if name != "stages"]
         known_stages = registry.names("stages")
@@ -88,9 +85,7 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """Return the resolved recipe as YAML."""
-        return yaml.dump(
-            self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
-        )
+        return dump_yaml(self.to_dict())
 
 
 def json_schema() -> dict[str, Any]:
@@ -106,16 +101,14 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def load_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+def load_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     """Read a YAML file; return its data and the line of every key.
 
     Raises:
         RecipeError: if the file is missing, not YAML, not a table or repeats a key.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        root = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)
+        data, lines = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name, RecipeError)
     except FileNotFoundError:
         near = registry.nearest(path.name, [p.name for p in path.absolute().parent.glob("*.yaml")])
         raise RecipeError(
@@ -125,70 +118,12 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError("cannot be read as UTF-8 text.", where=path, got=str(error)) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise RecipeError(f"not valid YAML: {problem}.", where=f"{path.name}{line}") from None
-    lines: dict[tuple[str, ...], int] = {}
-    try:
-        _index_lines(root, (), lines, path.name)
-    except RecursionError:
-        raise RecipeError("a value of this file holds itself.", where=path) from None
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a table of sections.", where=path, got=data)
     return data, lines
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: ``1e-3`` is a number; ``no``, ``010`` and ``2020-01-01`` are words."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that the loader would take for something else."""
-
-
-_SCALARS = {
-    "bool": (r"^(true|false)$", "tf"),
-    "int": (r"^([-+]?(0|[1-9][\d_]*)|0x[\da-fA-F]+)$", "-+0123456789"),
-    "float": (
-        r"^[-+]?(\d[\d_]*\.\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.inf)$",
-        "-+0123456789.",
-    ),
-}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _name, (_pattern, _first) in _SCALARS.items():
-    for _side in (_Loader, _Dumper):
-        _side.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first)
-        )
-
-
-def _index_lines(
-    node: yaml.Node | None, path: tuple[str, ...], lines: dict[tuple[str, ...], int], file: str
-) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*path, str(key.value))
-            line = key.start_mark.line + 1
-            if here in lines:
-                raise RecipeError(
-                    f"the key {key.value!r} stands twice.",
-                    where=f"{file}:{line}",
-                    fix=f"remove it here or at line {lines[here]}.",
-                )
-            lines[here] = line
-            _index_lines(value, here, lines, file)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            lines[(*path, str(index))] = value.start_mark.line + 1
-            _index_lines(value, (*path, str(index)), lines, file)
-
-
-def _place(path: str, file: str, lines: dict[tuple[str, ...], int]) -> str:
+def _place(path: str, file: str, lines: Lines) -> str:
     parts = tuple(path.split("."))
     while parts and parts not in lines:
         parts = parts[:-1]
@@ -196,9 +131,7 @@ def _place(path: str, file: str, lines: dict[tuple[str, ...], int]) -> str:
     return ": ".join(text for text in (f"{file}{line}", path) if text)
 
 
-def _table(
-    value: Any, key: str, file: str, lines: dict[tuple[str, ...], int] | None
-) -> dict[str, Any] | None:
+def _table(value: Any, key: str, file: str, lines: Lines | None) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise RecipeError("a section is a table.", where=_place(key, file, lines or {}), got=value)
     if value and "name" in value:
@@ -222,10 +155,7 @@ def override(data: dict[str, Any], text: str) -> None:
         raise RecipeError(
             "an override is key=value.", got=text, expected="for example train.max_steps=100"
         )
-    try:
-        value = yaml.load(raw, Loader=_Loader)
-    except yaml.YAMLError:
-        value = raw
+    value = parse_yaml(raw, path, RecipeError)[0] if is_yaml(raw) else raw
     table: Any = data
     for key in keys[:-1]:
         inner = table.get(key)

@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from luban.core.component import Settings
 from luban.core.errors import DataError
 from luban.core.files import write_atomic
 from luban.core.registry import nearest
+from luban.core.text_formats import parse_yaml
 from luban.data.files import open_bytes
 from luban.data.split import Split
 
@@ -70,7 +70,7 @@ class Entry(Settings):
 def catalogue() -> dict[str, Entry]:
     """Return every data set of ``catalogue.yaml``, by name."""
     path = Path(__file__).with_name("catalogue.yaml")
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries, _ = parse_yaml(path.read_text(encoding="utf-8"), path.name)
     return {name: Entry.from_dict(entry, where=name) for name, entry in entries.items()}
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from luban.core import registry
@@ -17,6 +16,7 @@ from luban.core.component import Component
 from luban.core.contracts import Guess, Model, Record, Source, Stage, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
+from luban.core.text_formats import dump_yaml
 from luban.data.guess import Found, guess
 from luban.data.media import holds_media
 from luban.data.records import opened, own_fields
@@ -259,9 +259,7 @@ def _or(names: Any) -> str:
 
 def _flow(value: Any) -> str:
     """Return a value as YAML on one line."""
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False
-    )
+    text = dump_yaml(value, default_flow_style=True, width=10_000)
     return text.strip().removesuffix("...").strip()
 
 

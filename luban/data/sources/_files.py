@@ -26,9 +26,16 @@ SPLIT_NAMES = {
 
 
 def _numbers_too(values: Any) -> Any:
-    """Let YAML's ``{0: negative}`` be written without quotes."""
+    """Let YAML's ``{0: negative}`` be written without quotes, but not ``{0: true}``.
+
+    Raises:
+        ValueError: if a meaning is true or false: it would become 1 or 0.
+    """
     if not isinstance(values, dict):
         return values
+    for name, table in values.items():
+        if isinstance(table, dict) and any(isinstance(item, bool) for item in table.values()):
+            raise ValueError(f'{name}: write "true" or "false" in quotes: a meaning is a text')
     return {
         name: {str(key): item for key, item in table.items()} if isinstance(table, dict) else table
         for name, table in values.items()

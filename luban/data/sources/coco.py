@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
+from luban.core.text_formats import parse_json
 from luban.data.files import open_text
 from luban.data.members import Tree
 from luban.data.sources._boxes import Dropped, box_of, numbers, told_size
@@ -86,7 +86,9 @@ class Coco(FileSource):
             return contents
         with open_text(path) as file:
             try:
-                data = json.load(file)
+                data = parse_json(file.read(), path)
+            except DataError:
+                raise
             except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"this file is not JSON ({error}).",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from luban.core.errors import DataError
+from luban.core.text_formats import parse_json
 from luban.data.files import open_text
 from luban.data.records import value_at
 from luban.data.sources._rows import RowSource
@@ -29,7 +30,7 @@ class Json(RowSource):
         """Yield (position in the array from 1, object)."""
         with open_text(path, self.encoding) as file:
             try:
-                data = json.load(file)
+                data = parse_json(file.read(), path)
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"this file is not JSON ({error.msg}, column {error.colno}).",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from luban.core.errors import DataError
+from luban.core.text_formats import parse_json
 from luban.data.files import open_text
 from luban.data.sources._rows import RowSource
 
@@ -25,7 +26,9 @@ class Jsonl(RowSource):
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line)
+                    row = parse_json(line, f"{path}:{number}")
+                except DataError as error:
+                    row = error
                 except (ValueError, RecursionError) as error:
                     row = DataError(
                         f"this line is not JSON ({_why(error)}).",

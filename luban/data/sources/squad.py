@@ -11,6 +11,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
+from luban.core.text_formats import parse_json
 from luban.data.files import open_text
 from luban.data.sources._files import FileSource
 
@@ -42,7 +43,7 @@ class Squad(FileSource):
     def _parsed(self, path: Path) -> Any:
         with open_text(path, self.encoding) as file:
             try:
-                return json.load(file)
+                return parse_json(file.read(), path)
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"this file is not JSON ({error.msg}, column {error.colno}).",
