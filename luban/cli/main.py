@@ -17,6 +17,7 @@ from importlib.metadata import requires
 from typing import Any
 
 from luban import __version__
+from luban.cli.terminal import beating
 from luban.core import registry
 from luban.core.errors import LubanError, MissingExtra
 
@@ -102,13 +103,20 @@ def _run(arguments: list[str], verbs: dict[str, str]) -> int:
             expected=", ".join(verbs),
             fix=registry.nearest(verb, list(verbs)) or "luban --help",
         )
-    module = registry.module("verbs", verb if verbs[verb] == "verbs" else "run")
+    if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+        return _perform(verb, verbs[verb], rest)
+    with beating(verb):
+        return _perform(verb, verbs[verb], rest)
+
+
+def _perform(verb: str, kind: str, rest: list[str]) -> int:
+    module = registry.module("verbs", verb if kind == "verbs" else "run")
     parser = argparse.ArgumentParser(
         prog=f"luban {verb}",
-        description=registry.summary(verbs[verb], verb),
+        description=registry.summary(kind, verb),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.set_defaults(stage=verb if verbs[verb] == "stages" else None)
+    parser.set_defaults(stage=verb if kind == "stages" else None)
     module.options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return int(module.perform(parser.parse_intermixed_args(rest)))

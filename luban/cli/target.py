@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from luban.cli.console import Terminal
+from luban.cli.terminal import terminal
 from luban.core.errors import RunError
 from luban.recipe import Recipe
 from luban.run import Run
@@ -30,9 +30,10 @@ def open_run(args: argparse.Namespace) -> Run:
     """
     path = Path(args.target)
     main = os.environ.get("RANK", "0") == "0"
+    console = terminal() if main else None
     if not path.is_dir():
-        return Run.create(Recipe.read(path, args.overrides), Terminal(), main=main)
-    run = Run.open(path, Terminal())
+        return Run.create(Recipe.read(path, args.overrides), console, main=main)
+    run = Run.open(path, console)
     run.main = main
     if not getattr(args, "overrides", ()):
         return run

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from luban.cli.console import Terminal
 from luban.cli.sampling import sampling_options, sampling_params
+from luban.cli.terminal import Terminal, terminal
 from luban.core.errors import RequestError, RunError
 from luban.inference.chat import Conversation
 from luban.inference.sampling import SamplingParams
@@ -32,8 +32,8 @@ def perform(args: argparse.Namespace) -> int:
 
     Returns 2 if a line could not be answered.
     """
-    terminal = Terminal()
-    run = Run.open(Path(args.target), terminal)
+    console = terminal()
+    run = Run.open(Path(args.target), console)
     task, module = load_trained(run)
     generator = task.generator(module)
     if not isinstance(generator, TextGenerator) or generator.chat is None:
@@ -46,21 +46,22 @@ def perform(args: argparse.Namespace) -> int:
             else f"luban generate {run.path} --prompt TEXT.",
         )
     params = sampling_params(args)
+    console.rest()  # what comes waits for its user
     conversation, code = Conversation(generator, args.system), 0
     if sys.stdin.isatty():
-        terminal.say(_HELP)
+        console.say(_HELP)
     for line in _lines():
         if line == "/exit":
             break
         if line == "/reset":
             conversation.reset()
-            terminal.say("the conversation begins anew.")
+            console.say("the conversation begins anew.")
         elif line:
             try:
-                _answer(conversation, line, params, terminal, as_json=args.json)
+                _answer(conversation, line, params, console, as_json=args.json)
             except RequestError as error:
                 code = 0 if sys.stdin.isatty() else 2
-                terminal.say(f"luban: {error}")
+                console.say(f"luban: {error}")
                 if args.json:
                     print(json.dumps({"error": str(error)}, ensure_ascii=False), flush=True)
     return code
@@ -70,13 +71,13 @@ def _answer(
     conversation: Conversation,
     line: str,
     params: SamplingParams,
-    terminal: Terminal,
+    console: Terminal,
     *,
     as_json: bool,
 ) -> None:
     gone, chunks = conversation.ask(line, params)
     if gone:
-        terminal.say(f"the context is full: the {gone} oldest turn(s) are forgotten.")
+        console.say(f"the context is full: the {gone} oldest turn(s) are forgotten.")
     reason, tokens = "", 0
     try:
         for chunk in chunks:

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
-from luban.cli.console import Terminal
 from luban.cli.images import files_for, write_images
 from luban.cli.sampling import sampling_options, sampling_params
+from luban.cli.terminal import terminal
 from luban.core.errors import RequestError, RunError
 from luban.inference.images import ImageMaker
 from luban.inference.sampling import SamplingParams
@@ -46,7 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def perform(args: argparse.Namespace) -> int:
     """Print the continuation as it is made, or write images."""
-    run = Run.open(Path(args.target), Terminal())
+    run = Run.open(Path(args.target), terminal())
     task, module = load_trained(run)
     generator = task.generator(module)
     if isinstance(generator, ImageMaker):
@@ -71,6 +71,7 @@ def _write(generator: TextGenerator, args: argparse.Namespace) -> int:
         answers = [asdict(answer) for answer in generator.generate(prompt, params, args.n)]
         print(json.dumps(answers, ensure_ascii=False))
     elif args.n == 1:
+        terminal().rest()  # the text shows by itself that it goes on
         print(prompt, end="")
         for chunk in generator.stream(prompt, params):
             print(chunk.text, end="", flush=True)

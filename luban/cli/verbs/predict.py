@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from luban.cli.batch import Job, json_line, predict_file, predict_rows
-from luban.cli.console import Terminal, output
+from luban.cli.console import output
 from luban.cli.figures import Figures
 from luban.cli.inputs import FORMATS, Files, Input, fields_of, file_at, open_input
 from luban.cli.predictions import show_prediction
+from luban.cli.terminal import terminal
 from luban.core.component import digest_of
 from luban.core.errors import DataError, LubanError, RunError
 from luban.core.files import sha256_of
@@ -62,7 +63,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def perform(args: argparse.Namespace) -> int:
     """Predict; 2 is returned if there were bad rows."""
-    run = Run.open(Path(args.target), Terminal())
+    run = Run.open(Path(args.target), terminal())
     task, module = load_trained(run)
     if not isinstance(servable(task, module), Predictor):
         raise RunError(
@@ -111,7 +112,7 @@ def _print(
     args: argparse.Namespace, predictor: Predictor, rows: Input | Files, figures: Figures | None
 ) -> int:
     """Write predictions to standard output, and bad rows and the summary to standard error."""
-    console, start, done, bad = Terminal(), time.perf_counter(), 0, 0
+    console, start, done, bad = terminal(), time.perf_counter(), 0, 0
     first: dict[str, Any] = {}
     records, see = rows.rows(_field(rows, predictor)), figures.see if figures else None
     for window in predict_rows(predictor, records, see=see):

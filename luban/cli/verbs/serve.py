@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from luban.cli.console import Terminal
+from luban.cli.terminal import terminal
 from luban.data.media import check_readable
 from luban.inference.predictor import file_fields, servable
 from luban.run import Run
@@ -48,7 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def perform(args: argparse.Namespace) -> int:
     """Load the model and answer requests until told to stop."""
-    console = Terminal()
+    console = terminal()
     run = Run.open(Path(args.target), console)
     task, module = load_trained(run)
     check_readable(file_fields(task.record_schema()))
@@ -58,6 +58,7 @@ def perform(args: argparse.Namespace) -> int:
     service = Service(model=model, name=name, limits=limits, api_key=args.api_key)
 
     def ready(url: str) -> None:
+        console.rest()  # what comes waits for its clients
         console.say(f"{name} is served at {url}/v1 (health: {url}/health)")
         if not service.api_key and args.host not in ("127.0.0.1", "localhost", "::1"):
             console.say("no key is asked for: set LUBAN_API_KEY, or anyone who connects may use it")

@@ -22,6 +22,7 @@ from luban.core.errors import CapacityError, DataError, LubanError, UnfitError
 from luban.data.held import Held
 from luban.data.media import holds_media, media_size
 from luban.recipe import Recipe
+from luban.stages._estimate import measure_minutes
 from luban.stages._figures import loss_unit
 
 #: Records looked at; the first ones of each split.
@@ -83,7 +84,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     memory = 16 * parameters + _TORCH + kept * at_once
     _enough(memory, disk, Path(recipe.runs))
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
-    ports = task.ports()
+    ports, time = task.ports(), measure_minutes(recipe, task, rows)
     return {
         "recipe": "reads; every field is known",
         **{f"{split} records": _count(records) for split, records in looked.items()},
@@ -94,6 +95,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "loss before training": f"{float(losses.mean.detach()):.3f} {loss_unit(task)}".strip(),
         "memory, about": f"{memory / 2**30:.2f} GiB of {_free_memory() / 2**30:.1f} GiB free",
         "disk, about": f"{disk / 2**30:.2f} GiB for checkpoints",
+        "time, about": str(time),
+        "minutes": time.to_dict()["minutes"],
     }
 
 

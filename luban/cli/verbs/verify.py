@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from luban.cli.console import Terminal
 from luban.cli.resume_proof import prove_resume
+from luban.cli.terminal import terminal
 from luban.core.contracts import Stage
 from luban.core.errors import RunError, VerifyError
 from luban.core.report import Report
@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def perform(args: argparse.Namespace) -> int:
     """Recompute, compare and say what holds."""
-    run = Run.open(Path(args.target), Terminal(), main=False)
+    run = Run.open(Path(args.target), terminal(), main=False)
     if args.resume:
         result = prove_resume(run, steps=args.steps, kills=args.kills)
     else:

@@ -1,0 +1,1 @@
+"""Cases from public bug reports and trials, through files and commands."""
