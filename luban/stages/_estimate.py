@@ -45,7 +45,7 @@ class Estimate:
         train: Training steps.
         validate: Validations during training.
         evaluate: Predictions, intervals and samples of the evaluation.
-        steps: Training steps, as far as they are known before (``max_minutes`` may end it earlier).
+        steps: Training steps, as far as they are known before (the clock may end it earlier).
         examples: Training examples of an epoch.
         at_least: Whether records were too many to count, so that all of it may take longer.
     """
@@ -105,9 +105,10 @@ def measure_minutes(recipe: Recipe, task: Task, rows: Mapping[str, Sequence[Exam
     sizes = {split: count for split, (count, _) in counts.items()}
     with doing("estimate: measure training steps"):
         views = {split: task.view(Held(some), None, recipe.seed) for split, some in rows.items()}
-        module, step, per_epoch = _step_seconds(recipe, train, task, rows["train"], sizes["train"])
+        measured = _measured(recipe, train, task, rows["train"], sizes["train"])
+        module, step, per_epoch = measured.module, measured.seconds, measured.examples
         budget = train.budget().in_steps(train.batch_size, per_epoch)
-        steps = _steps(budget.max_steps, budget.max_tokens, task, rows["train"], train.batch_size)
+        steps = _steps(budget.max_steps, budget.max_tokens, measured.tokens)
         seconds = steps * step
         if budget.max_minutes is not None and (seconds > 60 * budget.max_minutes or not steps):
             seconds = 60 * budget.max_minutes
@@ -176,10 +177,19 @@ def _encode_seconds(task: Task, data: Data, sizes: Mapping[str, int]) -> float:
     return 2 * each * sum(sizes.values())
 
 
-def _step_seconds(
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A module after some steps, what a step takes and learns from, and an epoch's examples."""
+
+    module: nn.Module
+    seconds: float
+    tokens: float
+    examples: int
+
+
+def _measured(
     recipe: Recipe, options: Train, task: Task, rows: Sequence[Example], records: int
-) -> tuple[nn.Module, float, int]:
-    """Return a module, the seconds of a training step, and the examples of an epoch."""
+) -> _Measured:
     world = World.start(options.device)
     torch.manual_seed(recipe.seed)
     model = recipe.model.resolve()
@@ -200,15 +210,17 @@ def _step_seconds(
         precision=Precision.resolve(options.precision, world.device),
     )
     if options.max_steps == 0:
-        return module, 0.0, per_epoch
-    micro = -(-options.batch_size // options.gradient_accumulation_steps)
+        return _Measured(module, 0.0, 0.0, per_epoch)
+    parts = options.gradient_accumulation_steps
+    micro, counts = -(-options.batch_size // parts), [0.0]
 
     def work(size: int) -> None:
         some = list(islice(cycle(view[i] for i in range(len(view))), size))
         state.step, state.tokens, state.seconds = 0, 0, 0.0
-        next(fit(state, iter([[task.collate(some)]]), plan, world))
+        counts.append(next(fit(state, iter([[task.collate(some)]]), plan, world)).count / size)
 
-    return module, _seconds(work, micro) * options.gradient_accumulation_steps, per_epoch
+    seconds = _seconds(work, micro) * parts
+    return _Measured(module, seconds, counts[-1] * options.batch_size, per_epoch)
 
 
 def prepared_module(module: nn.Module, task: Task, options: Train) -> tuple[nn.Module, LossFn]:
@@ -222,14 +234,11 @@ def prepared_module(module: nn.Module, task: Task, options: Train) -> tuple[nn.M
     return module, loss
 
 
-def _steps(
-    max_steps: int | None, max_tokens: int | None, task: Task, rows: Sequence[Example], size: int
-) -> int:
-    """Return the steps of a budget; 0: only the clock ends it."""
+def _steps(max_steps: int | None, max_tokens: int | None, tokens: float) -> int:
+    """Return the steps of a budget at so many tokens a step; 0: only the clock ends it."""
     bounds = [] if max_steps is None else [max_steps]
     if max_tokens is not None:
-        each = sum(task.supervision(example).count for example in rows) / len(rows)
-        bounds.append(int(max_tokens / max(1.0, each * size)))
+        bounds.append(int(max_tokens / max(1.0, tokens)))
     return min(bounds, default=0)
 
 

@@ -21,6 +21,8 @@ def test_validate_says_how_long_a_run_takes(recipe: Path) -> None:
     assert "24 steps" in short["time, about"]
     long = done("validate", recipe, "train.max_steps=240000", "--json").json
     assert long["minutes"] > 100 * short["minutes"]
+    said = done("validate", recipe, "train.max_steps=null", "train.max_tokens=3000")
+    assert "23 steps" in said.out or "24 steps" in said.out, "128 tokens a step"
     said = done("validate", recipe, "train.max_minutes=7", "train.max_steps=null")
     assert "train 7 min" in said.out
 
