@@ -21,6 +21,7 @@ from luban.core.data_contracts import (
     Pool,
     Ports,
     Record,
+    SetApart,
     Source,
     Supervision,
     Tally,
@@ -39,7 +40,7 @@ __all__ = [
     "Adapter", "Augmentation", "Baseline", "Cleaner", "Draw", "Example", "Examples", "Exporter",
     "Guess", "Mechanism",
     "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Record", "Row", "Schedule",
-    "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
+    "SetApart", "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 from luban.core.component import Component
+from luban.core.errors import DataError, UnfitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,6 +115,44 @@ class Guess:
     why: str = ""
 
 
+class SetApart(Mapping[str, Any]):
+    """What a source gives in place of a record that cannot be used: where it lies, and why.
+
+    It has no field but ``_where``. Asking for another raises its error: it never passes for a
+    record, not even where nobody thinks of it.
+
+    Args:
+        error: What is wrong with the record.
+        where: Where it lies (``file:row``); empty: the error says it.
+    """
+
+    __slots__ = ("error", "where")
+
+    def __init__(self, error: DataError, where: object = "") -> None:
+        self.error = UnfitError.of(error, where)
+        self.where = str(where or error.where)
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "_where":
+            return self.where
+        raise self.error
+
+    def __iter__(self) -> Iterator[str]:
+        raise self.error
+
+    def __len__(self) -> int:
+        raise self.error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SetApart) and str(self.error) == str(other.error)
+
+    def __hash__(self) -> int:
+        return hash(str(self.error))
+
+    def __repr__(self) -> str:
+        return f"SetApart({self.error.line()!r})"
+
+
 @dataclass(slots=True)
 class Tally:
     """What a cleaner did: how often, and a few examples of each act."""
@@ -173,10 +212,12 @@ class Source(Component, ABC):
     def read(self, split: str) -> Iterator[Record]:
         """Yield the records of a split; each call starts anew.
 
-        A record has the data's own fields plus ``_where`` (``file:row``) for messages.
+        A record has the data's own fields plus ``_where`` (``file:row``) for messages. In place of
+        a record that cannot be used (a malformed row, one whose file is missing) stands a
+        ``SetApart``: none is left out, and one bad row does not stop all.
 
         Raises:
-            DataError: for a file or row that cannot be read.
+            DataError: for a file that is not of this format, or cannot be read at all.
         """
 
     @abstractmethod

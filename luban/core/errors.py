@@ -5,7 +5,7 @@
   - RegistryError    no component goes by that name
   - ContractError    a component broke the promise of its kind
   - DataError        a record, a file or a split cannot be used
-    - UnfitError       nothing can be learned from a record as it is: it is set apart
+    - UnfitError       a record cannot be used as it is: it is set apart, and counted
       - UnreadableError  its image or recording is damaged
   - CapacityError    memory, disk or time is not enough
   - RunError         the run directory is not what the verb needs
@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -81,7 +82,39 @@ class DataError(LubanError, ValueError):
 
 
 class UnfitError(DataError):
-    """A file is whole, but too long or too short to learn from: it is set apart, and counted."""
+    """One record cannot be used: it is set apart, and counted by its reason.
+
+    A source yields it in place of a record that is malformed; a task raises it for one of which no
+    example can be made: one that is too long or too short to learn from, say.
+    """
+
+    @classmethod
+    def of(cls, error: DataError, where: object = "") -> UnfitError:
+        """Return what is wrong with one record as the reason for which it is set apart.
+
+        Args:
+            error: What is wrong.
+            where: Where the record lies (``file:row``); put before what the error says of it.
+        """
+        if isinstance(error, UnfitError):
+            # What was caught holds on to the frames it went through, and so to their files.
+            found = error.with_traceback(None)
+        else:
+            found = cls(error.what, where=error.where, expected=error.expected, got=error.got)
+            found.fix = error.fix
+        if str(where) not in str(found.where):
+            found.where = f"{where}: {found.where}" if found.where else where
+        return found
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without what is this record's own: what it is counted by."""
+        return re.split(" *[(:]", self.what.rstrip("."), maxsplit=1)[0]
+
+    def line(self, where: object = "") -> str:
+        """Return where the record lies and what is wrong with it, on one line."""
+        got = "" if self.got is None else f" ({' '.join(_short(self.got).split())})"
+        return f"{where or self.where}: {self.what.rstrip('.')}{got}."
 
 
 class UnreadableError(UnfitError):

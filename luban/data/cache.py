@@ -36,7 +36,7 @@ def encoded(task: Task, data: Data, split: str, progress: Progress | None = None
         except DataError:
             _remove(folder)
     try:
-        built = store.build(task, data.records(split), folder, progress, key)
+        built = store.build(task, data.entries(split), folder, progress, key)
     except RunError:
         if folder.exists():  # another process was faster
             return Store(folder)

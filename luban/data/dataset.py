@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from os.path import commonpath, relpath
@@ -10,10 +11,11 @@ from pathlib import Path
 from pydantic import Field
 
 from luban.core.component import Settings, digest_of
-from luban.core.contracts import Cleaner, Record, Source, Tally
-from luban.core.errors import DataError
+from luban.core.contracts import Cleaner, Record, SetApart, Source, Tally
+from luban.core.errors import DataError, UnfitError
 from luban.core.files import sha256_of
 from luban.core.registry import nearest
+from luban.data.apart import around, usable
 from luban.data.files import missing
 from luban.data.records import size_of, text_of
 from luban.data.split import SPLITS, By, Split
@@ -76,7 +78,15 @@ class Data(Settings):
         return lacking, _by[key]
 
     def records(self, split: str) -> Iterable[Record]:
-        """Return the records of a split; each iteration streams them anew.
+        """Return the records of a split that can be used; each iteration streams them anew.
+
+        Raises:
+            DataError: if there is no such split; while iterating, if no record can be used.
+        """
+        return _Records(self.entries(split))
+
+    def entries(self, split: str) -> Iterable[Record]:
+        """Return the same, and in their places those that the source sets apart.
 
         Raises:
             DataError: if there is no such split.
@@ -89,7 +99,7 @@ class Data(Settings):
                 expected=", ".join(known),
                 fix=nearest(split, list(known)) or f"give data.split.{split} a share.",
             )
-        return _Records(self, split)
+        return _Entries(self, split)
 
     def survey(self) -> Survey:
         """Return counts over all splits and what each cleaner did: one pass, remembered."""
@@ -108,7 +118,7 @@ class Data(Settings):
         return digest_of([(relpath(path.absolute(), root), content_of(path)) for path in files])
 
     def read(self, split: str) -> Iterator[Record]:
-        """Yield the records of a split, cleaned; ``records`` is the checked way to it."""
+        """Yield the records of a split, cleaned; ``entries`` is the checked way to it."""
         given = self.split_by() == "given" and split != "train"
         if given and split in self.source.splits():
             yield from self._cleaned(self.source.read(split))
@@ -125,10 +135,11 @@ class Data(Settings):
     def _pool(self) -> Iterator[Record]:
         return self.source.read("train") if self.split_by() == "given" else self._source()
 
-    def _cleaned(
-        self, records: Iterable[Record], tallies: tuple[Tally, ...] = ()
-    ) -> Iterator[Record]:
-        for cleaner, tally in zip(self.cleaners, tallies or self._tallies(), strict=True):
+    def _cleaned(self, entries: Iterable[Record]) -> Iterator[Record]:
+        return around(entries, lambda records: self._clean(records, self._tallies()))
+
+    def _clean(self, records: Iterable[Record], tallies: tuple[Tally, ...]) -> Iterator[Record]:
+        for cleaner, tally in zip(self.cleaners, tallies, strict=True):
             records = cleaner.clean(records, tally)
         yield from records
 
@@ -141,8 +152,8 @@ class Data(Settings):
         given = self.split_by() == "given"
         # A cleaner sees what training will see: each given split on its own.
         for split in self.source.splits() if given else ("train",):
-            records = self.source.read(split) if given else self._source()
-            cleaned = self._cleaned(survey.counted(records), survey.tallies)
+            entries = self.source.read(split) if given else self._source()
+            cleaned = self._clean(survey.counted(entries), survey.tallies)
             for place, record in how.units(cleaned) if by == "order" else enumerate(cleaned):
                 survey.kept += 1
                 survey.size += sum(size_of(record))
@@ -161,10 +172,12 @@ class Survey:
     """What one pass over all the data counted.
 
     Attributes:
-        rows: Records the source gave.
+        rows: Records the source read: those it gave, and those it set apart.
         kept: Records left after cleaning.
         size: Characters, and bytes of files, in these.
         dealt: How much is dealt out: characters by position, else units.
+        reasons: Why records were set apart by the source, and how many for each reason.
+        first: The first of these.
         tallies: What each cleaner did, in order.
     """
 
@@ -172,16 +185,27 @@ class Survey:
     kept: int = 0
     size: int = 0
     dealt: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: UnfitError | None = None
     tallies: tuple[Tally, ...] = field(default=())
 
-    def counted(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield records and count them."""
-        for record in records:
+    @property
+    def apart(self) -> int:
+        """Records that the source set apart."""
+        return self.reasons.total()
+
+    def counted(self, entries: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records that can be used, and count all."""
+        for entry in entries:
             self.rows += 1
-            yield record
+            if isinstance(entry, SetApart):
+                self.reasons[entry.error.reason] += 1
+                self.first = self.first or entry.error
+            else:
+                yield entry
 
 
-class _Records(Iterable[Record]):
+class _Entries(Iterable[Record]):
     """A split that can be iterated many times."""
 
     def __init__(self, data: Data, split: str) -> None:
@@ -189,6 +213,16 @@ class _Records(Iterable[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         return self._data.read(self._split)
+
+
+class _Records(Iterable[Record]):
+    """What of it can be used."""
+
+    def __init__(self, entries: Iterable[Record]) -> None:
+        self._entries = entries
+
+    def __iter__(self) -> Iterator[Record]:
+        return usable(self._entries)
 
 
 # What was already found out, for files that have not changed since.

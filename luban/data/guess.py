@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from luban.core.contracts import Record, Source
-from luban.core.errors import DataError
+from luban.core.errors import DataError, UnfitError
 from luban.data import forms
+from luban.data.apart import usable
 from luban.data.files import bare_suffix, open_text
 from luban.data.media import Media, holds_media, media_size
 from luban.data.media_forms import media_layout
@@ -37,8 +38,8 @@ class Found:
         source: Name and arguments of the source, as in a recipe.
         facts: ``format``, ``encoding``, ``files``, ``bytes`` (unpacked), ``records``,
             ``characters``, ``estimated`` (whether these two are), ``scripts`` (share of letters),
-            ``newlines``, ``fields``; of images and recordings neither ``characters`` nor those
-            that tell of text.
+            ``newlines``, ``fields``, ``set apart`` (if any record is); of images and recordings
+            neither ``characters`` nor those that tell of text.
         sample: Records from all over the data, in order: all of them if they are few.
     """
 
@@ -84,7 +85,8 @@ def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
     facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
     facts["bytes"] = sum(file.stat().st_size for file in files)
     records, sample, held, stride = 0, list[Record](), 0, 1
-    for number, record in enumerate(_records(source)):
+    apart: list[UnfitError] = []
+    for number, record in enumerate(_records(source, apart)):
         records += 1
         if number % stride == 0:
             sample.append(record)
@@ -92,7 +94,7 @@ def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
         if len(sample) > 1 and (len(sample) > _SAMPLE_MEDIA or held > _SAMPLE_BYTES):
             sample, stride = sample[::2], 2 * stride
             held = sum(map(_held, sample))
-    facts |= {"records": records, "estimated": False}
+    facts |= {"records": records, "estimated": False, **_told(apart)}
     facts["fields"] = list(own_fields(sample[0])) if sample else []
     return Found(source, facts, sample)
 
@@ -172,7 +174,7 @@ def _table(path: Path, encoding: str, lines: list[str]) -> dict[str, Any]:
         if not forms.has_quotes(lines, mark):
             found["quoting"] = False
     reader = Source.from_dict({"name": "csv", "path": str(path), "encoding": encoding, **found})
-    header = list(own_fields(next(reader.read("train"), {})))
+    header = list(own_fields(next(usable(reader.read("train")), {})))
     if bars and lines:
         header = lines[0].split(mark)  # equal names are two columns, if they are no names
     if not all(len(name) <= 64 and _HEADER.fullmatch(name.strip()) for name in header):
@@ -183,8 +185,8 @@ def _table(path: Path, encoding: str, lines: list[str]) -> dict[str, Any]:
 def _look(source: Mapping[str, Any], size: int) -> tuple[dict[str, Any], list[Record]]:
     """Return records, characters and scripts (of large data, from their first part), a sample."""
     records, characters, read, letters = 0, 0, 0, ""
-    sample, held, stride = list[Record](), 0, 1
-    for number, record in enumerate(_records(source)):
+    sample, held, stride, apart = list[Record](), 0, 1, list[UnfitError]()
+    for number, record in enumerate(_records(source, apart)):
         text = text_of(record)
         if len(letters) < _SAMPLE_CHARACTERS // 4:
             letters += text[:10_000]
@@ -205,13 +207,20 @@ def _look(source: Mapping[str, Any], size: int) -> tuple[dict[str, Any], list[Re
         "characters": round(characters * scale),
         "estimated": size > _COUNT_ALL,
         "scripts": {name: round(share, 3) for name, share in script_shares(letters).items()},
+        **_told(apart),
     }
     return counts, sample
 
 
-def _records(source: Mapping[str, Any]) -> Iterator[Record]:
+def _records(source: Mapping[str, Any], apart: list[UnfitError] | None = None) -> Iterator[Record]:
+    """Yield the records of all splits that can be used; the others go to ``apart``."""
     reader = Source.from_dict(dict(source))
-    return chain.from_iterable(map(reader.read, reader.splits()))
+    return usable(chain.from_iterable(map(reader.read, reader.splits())), apart)
+
+
+def _told(apart: Sequence[UnfitError]) -> dict[str, str]:
+    """Return how many records cannot be used, as a fact; nothing where all can."""
+    return {"set apart": f"{len(apart):,}, the first: {apart[0].line()}"} if apart else {}
 
 
 def _raw_size(record: Record, form: str) -> int:

@@ -14,8 +14,9 @@ from typing import Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from luban.core.component import Settings
-from luban.core.contracts import Record
+from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
+from luban.data.apart import around
 from luban.data.media import content_of
 from luban.data.records import own_fields, value_at
 
@@ -91,6 +92,8 @@ class Split(Settings):
             return "given"
         documents: set[str] = set()
         for record in records:
+            if isinstance(record, SetApart):
+                continue
             if "_document" not in record or len(documents) >= _MANY:
                 return "record"
             documents.add(record["_document"])
@@ -113,15 +116,26 @@ class Split(Settings):
             return "test"
         return "validation" if place < test + validation else "train"
 
-    def deal(self, records: Iterable[Record], split: str, by: By, size: int) -> Iterator[Record]:
+    def deal(self, entries: Iterable[Record], split: str, by: By, size: int) -> Iterator[Record]:
         """Yield the records that belong to a split.
 
+        What is set apart belongs to the split of its file, if files are dealt, else to train: what
+        it would have been is not known.
+
         Args:
-            records: All there are, in order.
+            entries: All there are, in order.
             split: The split.
             by: What ``decide`` came to.
             size: How much there is: characters (``position``) or units (``order``).
         """
+        for entry in around(entries, lambda records: self._dealt(records, split, by, size)):
+            if not isinstance(entry, SetApart) or self._split_of(entry, by) == split:
+                yield entry
+
+    def _split_of(self, apart: SetApart, by: By) -> str:
+        return self.assign(apart, "file") if by == "file" else "train"
+
+    def _dealt(self, records: Iterable[Record], split: str, by: By, size: int) -> Iterator[Record]:
         if self.names() == (split,):
             yield from records
         elif by == "position":

@@ -8,7 +8,6 @@ each example came from), and ``meta.json``, without which nothing is read.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnfitError
 from luban.core.files import folder_atomic, write_json
+from luban.data.apart import usable
 from luban.data.parallel import encode_files
 from luban.data.records import size_of
 
@@ -127,7 +127,7 @@ def build(
 
     Args:
         task: What encodes; it has learned.
-        records: The records, streamed once.
+        records: The records, streamed once; those that the source set apart are counted.
         folder: Where the store appears when it is whole; absent or empty.
         progress: Told how far it is.
         key: Kept in ``meta.json``: the content key the folder goes by.
@@ -140,7 +140,8 @@ def build(
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done, characters, size = 0, 0, 0
         apart: list[_Apart] = []
-        for batch, examples in _encoded(task, records, apart):
+        fit = _noting(records, apart)
+        for batch, examples in _encoded(task, fit, apart):
             if examples:
                 writer.add(examples, [str(record.get("_where", "")) for record in batch])
             done += len(batch)
@@ -152,6 +153,16 @@ def build(
         # What labels and file names are beside files is not worth a number.
         writer.finish(key, apart, **({"bytes": size} if size else {"characters": characters}))
     return Store(folder)
+
+
+def _noting(entries: Iterable[Record], apart: list[_Apart]) -> Iterator[Record]:
+    """Yield the records that can be used; note the others."""
+    found: list[UnfitError] = []
+    for record in usable(entries, found):
+        apart += ((error.line(), error.reason) for error in found)
+        found.clear()
+        yield record
+    apart += ((error.line(), error.reason) for error in found)
 
 
 def _encoded(
@@ -194,9 +205,7 @@ def _done(
                 examples.append(found)
                 good.append(record)
             elif isinstance(found, UnfitError):
-                got = "" if found.got is None else f" ({found.got})"
-                what = found.what.rstrip(".")
-                apart.append((f"{row}: {what}{got}.", re.split(" *[(:]", what, maxsplit=1)[0]))
+                apart.append((found.line(row), found.reason))
             else:
                 if row not in str(found.where):
                     found.where = f"{row}: {found.where}" if found.where else row

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Objective, Ports, Source, Task
-from luban.core.errors import DataError, RecipeError
+from luban.core.errors import DataError, RecipeError, UnfitError
+from luban.data.apart import usable
 from luban.data.held import Held
 from luban.objectives._parts import added, features_of
 
 _HERE = "train.objectives.multi-task"
+_MOST_APART = 0.1  #: share of records set apart that is bearable, as in `prepare`
 
 
 class MultiTask(Objective):
@@ -98,7 +100,7 @@ class MultiTask(Objective):
             raise RecipeError("a task without a tokenizer cannot share one.", where=f"{_HERE}.task")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            self.task.learn(self.source.read("train")).save(folder)
+            self.task.learn(usable(self.source.read("train"))).save(folder)
             tokenizer.save(folder)
             # Loaded, not just replaced: what else depends on a tokenizer (a chat template, say)
             # is made anew.
@@ -112,7 +114,10 @@ class MultiTask(Objective):
         return second
 
     def _examples(self, second: Task) -> Held:
-        records = list(self.source.read("train"))
+        apart: list[UnfitError] = []
+        records = list(usable(self.source.read("train"), apart))
+        if len(apart) > _MOST_APART * (len(apart) + len(records)):
+            raise apart[0]
         found = [e for e in second.encode_batch(records) if second.supervision(e).count > 0]
         if not found:
             raise DataError("the second task has no examples to learn from.", where=_HERE)

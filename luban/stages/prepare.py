@@ -15,6 +15,7 @@ from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
 from luban.data.audit import audit
 from luban.data.cache import encoded
+from luban.data.dataset import Survey
 from luban.data.overlap import check_overlap, overlap
 from luban.data.store import Store
 from luban.run import Run, environment
@@ -37,8 +38,8 @@ class Prepare(Stage):
         ge=0,
         le=1,
         description=(
-            "Share of records set apart that is bearable: files that are damaged, or too long or "
-            "too short to learn from."
+            "Share of records set apart that is bearable: rows that are malformed, files that are "
+            "missing or damaged, or too long or too short to learn from."
         ),
     )
     always: ClassVar[bool] = True
@@ -54,6 +55,7 @@ class Prepare(Stage):
         run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_by()})")
         if len(splits) == 1:
             run.say("prepare: nothing is held out, so the model cannot be evaluated")
+        self._check_read(data.survey())
         task = recipe.task.learn(data.records("train"))
         stores = {}
         for split in splits:
@@ -82,6 +84,24 @@ class Prepare(Stage):
             },
         )
 
+    def _check_read(self, survey: Survey) -> None:
+        """Check how much the source set apart, before anything is learned of the rest.
+
+        Raises:
+            DataError: if it is too much; it says of the first record all that its error says.
+        """
+        if survey.first and survey.apart > self.max_unreadable * survey.rows:
+            first = survey.first
+            raise DataError(
+                f"{first.what.rstrip('.')}: "
+                f"{survey.apart:,} of {survey.rows:,} records cannot be used.",
+                where=first.where,
+                expected=first.expected
+                or f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
+                got=_told(survey.reasons) if first.got is None else first.got,
+                fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
+            )
+
     def _check_apart(self, stores: Mapping[str, Store]) -> None:
         """Check how much was set apart, over all splits: of a small one it soon is a large share.
 
@@ -96,7 +116,7 @@ class Prepare(Stage):
                 where=apart[0].rstrip("."),
                 expected=f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
                 got=_told(sum((store.reasons for store in stores.values()), Counter[str]())),
-                fix="mend, cut or remove these files, or raise the bound.",
+                fix="mend, cut or remove these records, or raise the bound.",
             )
 
     def measure(self, run: Run) -> Report:
@@ -126,6 +146,8 @@ class Prepare(Stage):
         survey = data.survey()
         claims["rows read"] = Claim(survey.rows)
         claims["rows kept"] = Claim(survey.kept)
+        if survey.apart:
+            claims["rows set apart"] = Claim(survey.apart, note="by the source, as malformed")
         for cleaner, tally in zip(data.cleaners, survey.tallies, strict=True):
             for act, times in tally.counts.items():
                 claims[f"{cleaner.name}/{act}"] = Claim(times)

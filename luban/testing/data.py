@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,13 @@ from luban.core.contracts import (
     Draw,
     Example,
     Record,
+    SetApart,
     Source,
     Stage,
     Tally,
     Tokenizer,
 )
+from luban.data.apart import usable
 from luban.data.media import content_of
 from luban.testing._law import law, refuses
 
@@ -45,8 +48,13 @@ def check_component(component: Component) -> None:
         law(frozen, component, "a component is frozen")
 
 
-def check_source(source: Source) -> None:
-    """Reading is repeatable, every record is a table and says where it came from."""
+def check_source(source: Source, rows: int | None = None) -> None:
+    """Reading is repeatable, every record says where it came from, and none is lost.
+
+    Args:
+        source: The source.
+        rows: Records in its files, all splits together, as another way of counting finds them.
+    """
     check_component(source)
     law("train" in source.splits(), source, "there is a train split")
     first, second = (list(source.read("train")) for _ in range(2))
@@ -54,8 +62,13 @@ def check_source(source: Source) -> None:
     law(same_records(first, second), source, "two readings give the same records")
     law(all(record.get("_where") for record in first), source, "each record has _where")
     for split in source.splits():
-        law(next(source.read(split), None) is not None, source, f"the split {split} has records")
+        law(next(usable(source.read(split)), None), source, f"the split {split} has records")
     law(all(path.is_file() for path in source.files()), source, "files() lists files that exist")
+    if rows is not None:
+        read = sum(1 for split in source.splits() for _ in source.read(split))
+        law(read == rows, source, "records read and records set apart are all that the files hold")
+    apart = [r.error for s in source.splits() for r in source.read(s) if isinstance(r, SetApart)]
+    law(all(e.where and e.reason for e in apart), source, "what is set apart says where and why")
 
 
 def check_augmentation(augmentation: Augmentation, examples: Sequence[Example]) -> None:
@@ -173,9 +186,13 @@ def _needed(component: type[Component]) -> list[str]:
 
 
 def same_records(a: Sequence[Record], b: Sequence[Record]) -> bool:
-    """Whether records hold the same; files are compared by content."""
-    one, two = (json.dumps([dict(r) for r in rows], default=content_of) for rows in (a, b))
+    """Whether records hold the same; files are compared by content, what is set apart by why."""
+    one, two = (json.dumps(list(map(_plain, rows)), default=content_of) for rows in (a, b))
     return one == two
+
+
+def _plain(record: Record) -> Any:
+    return str(record.error) if isinstance(record, SetApart) else dict(record)
 
 
 def _equal(a: Example, b: Example) -> bool:

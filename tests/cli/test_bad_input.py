@@ -143,10 +143,14 @@ CASES: dict[str, tuple[Callable[[], object], list[str], list[str]]] = {
     ),
     "a bad row": (
         jsonl(*GOOD, '{"text": "cut', *GOOD),
-        ["prepare", "tiny.yaml"],
+        ["prepare", "tiny.yaml", "prepare.max_unreadable=0"],
         ["not JSON", "rows.jsonl:41", "one complete JSON object"],
     ),
-    "a row that is no table": (jsonl(*GOOD, [1]), ["prepare", "tiny.yaml"], ["rows.jsonl:41"]),
+    "a row that is no table": (
+        jsonl(*GOOD, [1]),
+        ["prepare", "tiny.yaml", "prepare.max_unreadable=0"],
+        ["rows.jsonl:41"],
+    ),
     "no text field": (
         jsonl(*[{"body": "x y z"}] * 40),
         ["prepare", "tiny.yaml"],

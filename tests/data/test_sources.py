@@ -22,7 +22,8 @@ ROWS = [
 
 
 def read(split: str = "train", /, **fields: Any) -> list[Record]:
-    return list(Source.from_dict(fields).read(split))
+    """Return the records; the error of one that is set apart is raised."""
+    return [dict(record) for record in Source.from_dict(fields).read(split)]
 
 
 def write_jsonl(path: Path) -> None:
@@ -89,7 +90,7 @@ def test_columns_that_say_yes_or_no(tmp_path: Path) -> None:
     found = Source.from_dict({"name": "csv", "path": str(path), "fields": fields}).read("train")
     assert [next(found)["label"], next(found)["label"]] == [["red", "big"], []]
     with pytest.raises(DataError, match=r"x.csv:4: the field 'red' says neither yes nor no"):
-        next(found)
+        dict(next(found))
 
 
 def test_nested_json(tmp_path: Path) -> None:

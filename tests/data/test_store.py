@@ -126,12 +126,25 @@ def test_progress_reaches_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(seen) > 3
 
 
-def test_errors_of_the_source_come_through(tmp_path: Path) -> None:
+def test_what_the_source_sets_apart_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"text": "a"}\n' * 3 + "oops")
-    records = Data.from_dict({"source": {"name": "jsonl", "path": str(path)}}).records("train")
-    with pytest.raises(DataError, match=r"x\.jsonl:4: this line is not JSON"):
-        build(toy(["a"]), records, tmp_path / "s")
+    data = Data.from_dict(
+        {"source": {"name": "jsonl", "path": str(path)}, "split": {"validation": 0.0, "test": 0.0}}
+    )
+    built = build(toy(["a"]), data.entries("train"), tmp_path / "s")
+    assert (len(built), built.reasons) == (3, {"this line is not JSON": 1})
+    assert built.apart[0].startswith(f"{path}:4: this line is not JSON")
+
+
+def test_errors_of_a_source_without_any_record_come_through(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("oops\n")
+    data = Data.from_dict(
+        {"source": {"name": "jsonl", "path": str(path)}, "split": {"validation": 0.0, "test": 0.0}}
+    )
+    with pytest.raises(DataError, match=r"x\.jsonl:1: this line is not JSON"):
+        build(toy(["a"]), data.entries("train"), tmp_path / "s")
 
 
 def test_errors_of_the_encoder_come_through(tmp_path: Path) -> None:

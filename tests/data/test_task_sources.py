@@ -275,7 +275,7 @@ def test_a_value_without_a_meaning_is_named(tmp_path: Path) -> None:
     ).read("train")
     assert [next(rows)["label"], next(rows)["label"]] == ["yes", ["no", "yes"]]
     with pytest.raises(DataError, match=r"x\.jsonl:3[\s\S]*one of 0, 1"):
-        next(rows)
+        dict(next(rows))
 
 
 def test_quotes_that_are_characters(tmp_path: Path) -> None:

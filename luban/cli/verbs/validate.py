@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from luban.cli import target
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Record, Task
+from luban.core.contracts import Example, Record, SetApart, Task
 from luban.core.errors import CapacityError, DataError, LubanError, UnfitError
+from luban.data.apart import usable
 from luban.data.held import Held
 from luban.data.media import holds_media, media_size
 from luban.recipe import Recipe
@@ -67,8 +68,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
     looked = {split: _look(recipe, split) for split in recipe.data.available_splits()}
     task = _learned(recipe)
     rows, apart = {}, {}
-    for split, records in looked.items():
-        rows[split], apart[split] = _encoded(task, split, records)
+    for split, entries in looked.items():
+        rows[split], apart[split] = _encoded(task, split, entries)
     _bearable(apart, sum(map(len, looked.values())), getattr(prepare, "max_unreadable", 0.0))
     module = recipe.model.resolve().build(task.ports())
     view = task.view(Held(rows["train"]), 0, recipe.seed)
@@ -103,11 +104,14 @@ def check(recipe: Recipe) -> dict[str, Any]:
 def _look(recipe: Recipe, split: str) -> list[Record]:
     """Return the first records of a split: fewer of them where they are large files."""
     records, size = list[Record](), 0
-    for record in islice(recipe.data.records(split), LOOK):
+    for record in islice(recipe.data.entries(split), LOOK):
         records.append(record)
+        if isinstance(record, SetApart):
+            continue
         size += sum(media_size(value) for value in record.values() if holds_media(value))
         if size > LOOK_BYTES:
             break
+    next(usable(records), None)  # without any, the error of the first
     if not records:
         raise DataError(
             f"the split {split!r} is empty.",
@@ -143,6 +147,9 @@ def _encoded(task: Task, split: str, records: list[Record]) -> tuple[list[Exampl
     """
     good, size, bad, apart = list[Example](), 0, list[str](), list[str]()
     for record in records:
+        if isinstance(record, SetApart):
+            apart.append(record.error.line())
+            continue
         try:
             example = task.encode(record)
         except LubanError as error:
@@ -176,7 +183,7 @@ def _bearable(apart: Mapping[str, list[str]], records: int, share: float) -> Non
             + _listed(lines, "\n    "),
             where="data",
             expected=f"at most a share of {share:g} (prepare.max_unreadable)",
-            fix="mend, cut or remove these files, or raise the bound.",
+            fix="mend, cut or remove these records, or raise the bound.",
         )
 
 

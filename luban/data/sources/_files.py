@@ -86,7 +86,7 @@ class FileSource(Source, ABC):
 
     @abstractmethod
     def read_file(self, path: Path) -> Iterator[Record]:
-        """Yield the records of one file."""
+        """Yield the records of one file; ``SetApart`` in place of one that cannot be used."""
 
     def _files(self, split: str) -> tuple[Path, ...]:
         patterns = self.path[split] if isinstance(self.path, dict) else self.path

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from luban.core.contracts import Record
+from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
 from luban.data.files import missing
 from luban.data.media import Media
@@ -65,16 +65,17 @@ class RowSource(FileSource, ABC):
             record[field].source
             for split in self.splits()
             for record in self.read(split)
+            if not isinstance(record, SetApart)
             for field in self.media
             if isinstance(record.get(field), Media)
         )
         return tuple(dict.fromkeys((*found, *named)))
 
     def read_file(self, path: Path) -> Iterator[Record]:
-        """Yield the rows of one file as records."""
-        for _, record in self.each(path):
+        """Yield the rows of one file as records, each that is bad set apart."""
+        for number, record in self.each(path):
             if isinstance(record, DataError):
-                raise record
+                record = SetApart(record, f"{path}:{number}")
             yield record
 
     def each(self, path: Path) -> Iterator[tuple[int, Record | DataError]]:
@@ -127,7 +128,7 @@ class RowSource(FileSource, ABC):
             file = root / inside
             if not file.is_file():
                 error = missing(file)
-                error.where = f"{where}: {file}"
+                error.where, error.got = where, str(file)
                 raise error
             opened[field] = Media(str(file), file)
         return opened

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import ContractError
+from luban.data.apart import usable
 from luban.data.download import Entry, catalogue_entry, local_files
 from luban.data.split import SPLITS
 
@@ -79,7 +80,7 @@ class Catalogue(Source):
     @cached_property
     def _size(self) -> int:
         how = self._entry.split
-        records = self._reader.read("train")
+        records = usable(self._reader.read("train"))
         return max((place for place, _ in how.units(records)), default=-1) + 1 if how else 0
 
 

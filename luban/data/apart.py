@@ -1,0 +1,66 @@
+"""Records that cannot be used, in the stream of those that can: set apart, never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from luban.core.contracts import Record, SetApart
+from luban.core.errors import DataError, UnfitError
+
+
+def tried(make: Callable[[], Record], where: object = "") -> Record:
+    """Return the record that a function makes; set apart, if that raises a ``DataError``.
+
+    Args:
+        make: Makes one record; what it raises concerns this record alone.
+        where: Where the record lies, if the error does not say it.
+    """
+    try:
+        return make()
+    except DataError as error:
+        return SetApart(error, where)
+
+
+def usable(records: Iterable[Record], apart: list[UnfitError] | None = None) -> Iterator[Record]:
+    """Yield the records that can be used; what is wrong with the others goes to ``apart``.
+
+    Raises:
+        UnfitError: the first one, if no record can be used: then it is not the rows that are wrong.
+    """
+    first, found = None, False
+    for record in records:
+        if not isinstance(record, SetApart):
+            found = True
+            yield record
+            continue
+        first = first or record.error
+        if apart is not None:
+            apart.append(record.error)
+    if first and not found:
+        raise first
+
+
+def around(
+    records: Iterable[Record], change: Callable[[Iterator[Record]], Iterable[Record]]
+) -> Iterator[Record]:
+    """Yield what a function makes of the records, with what is set apart led past it.
+
+    All records are read, even if the function stops early.
+    """
+    waiting: list[SetApart] = []
+
+    def fit() -> Iterator[Record]:
+        for record in records:
+            if isinstance(record, SetApart):
+                waiting.append(record)
+            else:
+                yield record
+
+    rest = fit()
+    for record in change(rest):
+        yield from waiting
+        waiting.clear()
+        yield record
+    for _ in rest:
+        pass
+    yield from waiting
