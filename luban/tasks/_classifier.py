@@ -182,7 +182,7 @@ class Classifier(Task, ABC):
         return (Accuracy(), macro, micro, area, Matthews(classes=names), error)
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
-        """Return this task with the temperature or the thresholds that fit the batches best."""
+        """Return this task with the temperature or the thresholds, where they help (`kept`)."""
         found = [
             (_array(self.logits(model, b)), b.targets["labels"].cpu().numpy()) for b in batches
         ]

@@ -15,7 +15,7 @@ import numpy as np
 from luban.core.contracts import Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.tasks._calibration import best_temperature, best_threshold, sigmoid, softmax
+from luban.tasks._calibration import HALF, best_temperature, best_threshold, sigmoid, softmax
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: What a record says: one label, or any number of them.
@@ -135,7 +135,7 @@ class Labels:
         """Return the prediction that scores (C,) make."""
         each = dict(zip(self.names, scores.tolist(), strict=True))
         if self.several:
-            bounds = self.thresholds or (0.5,) * len(self.names)
+            bounds = self.thresholds or (HALF,) * len(self.names)
             passed = zip(each.items(), bounds, strict=True)
             return {"labels": [n for (n, score), bound in passed if score >= bound], "scores": each}
         best = self.names[int(scores.argmax())]
@@ -144,7 +144,7 @@ class Labels:
         return {"label": best, "score": each[best], "scores": each}
 
     def tuned(self, logits: Array, truth: Array, *, threshold: bool) -> Self:
-        """Return labels with the temperature or the thresholds that fit validation data best.
+        """Return labels with the temperature or the thresholds that help on validation data.
 
         Args:
             logits: Shape (N, C), N >= 1.
@@ -156,7 +156,7 @@ class Labels:
             if not threshold or len(self.names) != 2:
                 return tuned
             second = best_threshold(tuned.scores(logits)[:, 1], truth)
-            return replace(tuned, thresholds=(1 - second, second))
+            return tuned if second == HALF else replace(tuned, thresholds=(1 - second, second))
         scores = self.scores(logits)
         return replace(self, thresholds=tuple(map(best_threshold, scores.T, truth.T)))
 

@@ -30,6 +30,7 @@ from luban.data.scripts import script_shares
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._calibration import HALF, kept
 from luban.tasks._guessing_spans import guess_questions
 from luban.tasks._learned import read_learned
 from luban.tasks._questions import (
@@ -68,7 +69,7 @@ class QuestionAnswering(TokenizedTask):
     )
     _written: Literal["en", "zh"] = PrivateAttr(default="en")
     _unanswerable: bool = PrivateAttr(default=False)
-    _threshold: float = PrivateAttr(default=0.5)
+    _threshold: float = PrivateAttr(default=HALF)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -292,7 +293,7 @@ class QuestionAnswering(TokenizedTask):
         return answers
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
-        """Return this task with the threshold of "no answer" that gets the best F1."""
+        """Return this task with the threshold of "no answer" that improves F1, else 0.5."""
         if not self._unanswerable:
             return self
         metric, rows = AnswerF1(language=self._written), []
@@ -357,12 +358,22 @@ def _answers(batch: Batch) -> list[list[str]]:
 
 
 def _best_threshold(rows: Array) -> float:
-    """Return the threshold with the highest total, from (chance of none, gain of span, of none).
+    """Return the threshold with the highest total, or 0.5 unless that improves on other examples.
 
-    Halfway between two chances; 0.5 where nothing is known.
+    Args:
+        rows: Of each question the probability that there is no answer, and the F1 of the answer
+            found and of an empty one, shape (N, 3).
     """
-    if not len(rows):
-        return 0.5
+
+    def total(threshold: float, some: Array) -> Array:
+        chance, span, none = rows[some].T
+        return np.array([np.where(chance > threshold, none, span).sum()])
+
+    return kept(len(rows), HALF, lambda some: _highest(rows[some]), total, lambda sums: sums[0])
+
+
+def _highest(rows: Array) -> float:
+    """Return the threshold with the highest total, halfway between two chances."""
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     spans = np.concatenate([[0.0], np.cumsum(rows[:, 1])])
     none = np.concatenate([np.cumsum(rows[::-1, 2])[::-1], [0.0]])

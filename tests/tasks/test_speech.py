@@ -149,8 +149,8 @@ def test_the_language_model_is_weighed_by_validation_data(
 ) -> None:
     """What helps a little helps from 0.25 to 2: the middle of these is taken."""
     learned = task(num_beams=8, lm_order=4).learn(records(30))
-    batch = learned.collate([learned.encode({**records(1)[0], "text": truth})])
-    module = Scripted(half_heard(learned, batch))
+    batch = learned.collate([learned.encode({**records(1)[0], "text": truth})] * 6)
+    module = Scripted(half_heard(learned, batch).expand(6, -1, -1))
     with torch.no_grad():
         tuned = learned.calibrate(module, [batch])
         tuned.save(tmp_path)
