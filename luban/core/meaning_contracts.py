@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -287,11 +288,23 @@ class Metric(Component, ABC):
     kind: ClassVar[str] = "metrics"
     higher_is_better: ClassVar[bool] = True
     unit: ClassVar[str] = ""
+    #: The lowest and the highest value it can have; intervals stay between them.
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    #: Whether its value depends on the number of rows even if their distribution is the same, so
+    #: that its interval must come from leaving rows out, not from drawing rows twice.
+    biased: ClassVar[bool] = False
+    #: Whether the rows tell how precise its value is; else it has no interval.
+    sampled: ClassVar[bool] = True
 
     @property
     def label(self) -> str:
         """The name in reports; different for each setting a task may use side by side."""
         return self.name
+
+    @property
+    def best(self) -> float:
+        """The best value there is; infinite where there is none."""
+        return self.bounds[self.higher_is_better]
 
     @abstractmethod
     def row(self, prediction: Any, target: Any) -> Row:

@@ -13,6 +13,7 @@ class Accuracy(Metric):
     """Right predictions over all; of several labels all must be right (subset accuracy)."""
 
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (1,) where the label, or the whole set of labels, is the target's."""

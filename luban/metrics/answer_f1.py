@@ -20,6 +20,7 @@ class AnswerF1(Metric):
 
     language: Literal["en", "zh"] = "en"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (F1,) of one answer."""

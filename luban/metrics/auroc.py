@@ -20,6 +20,7 @@ class Auroc(Metric):
 
     classes: tuple[str, ...]
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return the score of each class, then whether each is true."""

@@ -14,6 +14,7 @@ class BitsPerByte(Metric):
     """Total nats / (ln 2 * UTF-8 bytes of the predicted text)."""
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "bits/byte"
 
     def row(self, prediction: Any, target: Any) -> Row:

@@ -16,6 +16,7 @@ class Bleu(Metric):
 
     tokenize: Literal["13a", "intl", "zh", "char", "none"] = "13a"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return the references, then lengths and n-gram counts of one sentence."""

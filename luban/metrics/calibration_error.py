@@ -22,6 +22,7 @@ class CalibrationError(Metric):
     bins: int = Field(default=15, ge=1)
     classes: tuple[str, ...] = Field(default=(), description="Needed for several labels only.")
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return confidences, then whether each was right."""

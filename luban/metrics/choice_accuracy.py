@@ -17,6 +17,7 @@ class ChoiceAccuracy(Metric):
         default=False, description="Of likelihoods per byte, so that a short choice has no lead."
     )
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

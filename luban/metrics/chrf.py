@@ -17,6 +17,7 @@ class Chrf(Metric):
 
     word_order: int = Field(default=0, ge=0, le=2, description="Word n-grams too; 2 is chrF++.")
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return the references, then n-gram counts of one sentence."""

@@ -19,6 +19,7 @@ class Distinct(Metric):
 
     n: int = Field(default=2, ge=1)
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

@@ -20,6 +20,7 @@ class EntityF1(Metric):
     score: Literal["f1", "precision", "recall"] = "f1"
     type: str = Field(default="", description="Count entities of this type only.")
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

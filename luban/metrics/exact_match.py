@@ -18,6 +18,7 @@ class ExactMatch(Metric):
 
     language: Literal["en", "zh"] = "en"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (1,) for a right answer, (0,) for a wrong one."""

@@ -21,6 +21,7 @@ class F1(Metric):
     average: Literal["macro", "micro"] = "macro"
     classes: tuple[str, ...]
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

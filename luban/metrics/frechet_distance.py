@@ -5,6 +5,7 @@ Shapes: N things, D features.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -26,6 +27,8 @@ class FrechetDistance(Metric):
 
     of: str = Field(default="", description="Whose features these are, for the name in reports.")
     higher_is_better: ClassVar[bool] = False
+    biased: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     _mean: Array | None = PrivateAttr(default=None)
     _root: Array | None = PrivateAttr(default=None)
 
@@ -47,28 +50,31 @@ class FrechetDistance(Metric):
 
     def reduce(self, rows: Array) -> float:
         """Return the distance from the real things; from a standard normal if there are none."""
-        mean, covariance = moments(rows)
-        size = len(mean)
+        mean, size = rows.mean(0), rows.shape[1]
         other = np.zeros(size) if self._mean is None else self._mean
         base = np.eye(size) if self._root is None else self._root
-        # The eigenvalues of A B are those of R A R, with R the root of B: symmetric, so real.
-        shared = np.linalg.eigvalsh(base @ covariance @ base).clip(min=0)
-        spread = np.trace(covariance) + np.sum(base**2) - 2 * np.sqrt(shared).sum()
-        return float(np.sum((mean - other) ** 2) + spread)
+        # The roots of the eigenvalues of A B are the singular values of X R, with A = X'X and
+        # R the root of B: the smaller of its two products with itself has them.
+        values = (rows - mean) / np.sqrt(max(1, len(rows) - 1))
+        both = values @ base
+        square = both @ both.T if len(rows) < size else both.T @ both
+        shared = np.linalg.eigvalsh(square).clip(min=0)
+        spread = np.sum(values**2) + np.sum(base**2) - 2 * np.sqrt(shared).sum()
+        return float(max(0.0, np.sum((mean - other) ** 2) + spread))
 
     def note(self, rows: Array) -> str:
         """Return that few things look farther away than they are."""
-        return f"biased upwards, as is the interval: compare with others of {len(rows):,}"
+        return f"biased upwards, the more the fewer: compare with others of {len(rows):,}"
 
 
 def moments(features: Array) -> tuple[Array, Array]:
-    """Return mean (D,) and covariance (D, D), over N, of features (N, D).
+    """Return mean (D,) and covariance (D, D) of features (N, D); of one, the covariance is 0.
 
-    The usual programs divide by N - 1; over N, every image twice is the same distribution.
+    Over N - 1, as pytorch-fid, clean-fid and the program of Heusel et al. have it.
     """
     values = np.asarray(features, np.float64)
     mean = values.mean(0)
-    return mean, (values - mean).T @ (values - mean) / len(values)
+    return mean, (values - mean).T @ (values - mean) / max(1, len(values) - 1)
 
 
 def root(covariance: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ class Loss(Metric):
     """Negative log-likelihood per token: sum of nats over number of tokens."""
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "nats/token"
 
     def row(self, prediction: Any, target: Any) -> Row:

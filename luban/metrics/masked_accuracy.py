@@ -13,6 +13,7 @@ class MaskedAccuracy(Metric):
     """Hidden tokens whose likeliest guess is right, over all hidden ones, 0 to 1."""
 
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (right, hidden) of one window."""

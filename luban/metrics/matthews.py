@@ -18,6 +18,7 @@ class Matthews(Metric):
 
     classes: tuple[str, ...]
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (predicted, true) as numbers of ``classes``."""

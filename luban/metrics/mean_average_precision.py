@@ -35,6 +35,7 @@ class MeanAveragePrecision(Metric):
     only: str | None = Field(default=None, description="The average precision of this class.")
     max_detections: int = Field(default=100, ge=1, description="The best of an image that count.")
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ class Memorisation(Metric):
     """
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "characters"
     _text: str = PrivateAttr(default="")
 

@@ -5,6 +5,7 @@ Shapes: N training images, H height, W width, C channels, P blocks.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ class NearestDistance(Metric):
     """
 
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "of 255"
     _images: Array = PrivateAttr(default_factory=lambda: np.zeros((1, 1, 1, 1), np.uint8))
     _means: Array = PrivateAttr(default_factory=lambda: np.zeros((1, 1), np.float32))

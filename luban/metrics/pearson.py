@@ -14,6 +14,7 @@ class Pearson(Metric):
     """Pearson's correlation, -1 to 1; 0 where either side is constant."""
 
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (predicted, true)."""

@@ -14,6 +14,7 @@ class Perplexity(Metric):
     """exp(nats per token); comparable only between models that share a tokenizer."""
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (nats, tokens) of one window."""

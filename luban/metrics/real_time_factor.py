@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +15,15 @@ class RealTimeFactor(Metric):
     """Seconds that recognising takes over seconds heard; below 1 it keeps pace with a speaker.
 
     A clock never gives a number twice. So it is measured once, when training ends, and kept with
-    the model: what is told here is that measurement, as a training's seconds are.
+    the model: what is told here is that measurement, as a training's seconds are, and it has no
+    interval.
     """
 
     factor: float = Field(default=0.0, ge=0, description="What was measured.")
     how: str = Field(default="", description="On how much, for the note.")
     higher_is_better: ClassVar[bool] = False
+    sampled: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return the factor; a baseline, which has no score, does not listen."""

@@ -18,6 +18,7 @@ class Recognition(Metric):
 
     by: str = Field(default="", description="Who judges, for the name in reports.")
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ class ReconstructionError(Metric):
     """Root mean square difference of all pixels, which are 0 to 255."""
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 255.0)
     unit: ClassVar[str] = "of 255"
 
     def row(self, prediction: Any, target: Any) -> Row:

@@ -17,6 +17,7 @@ class Repetition(Metric):
     n: int = Field(default=4, ge=1)
     window: int = Field(default=128, ge=1)
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (repeated n-grams, n-grams) of one text."""

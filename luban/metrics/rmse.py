@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ class Rmse(Metric):
     """Root of the mean squared error, in the unit of the values themselves."""
 
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (predicted, true)."""

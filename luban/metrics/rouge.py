@@ -26,6 +26,7 @@ class Rouge(Metric):
     type: Literal["rouge1", "rouge2", "rougeL"] = "rouge1"
     tokenize: Literal["words", "characters"] = "words"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def label(self) -> str:

@@ -15,6 +15,7 @@ class Spearman(Metric):
     """Spearman's rank correlation, -1 to 1: Pearson's of the ranks, equal values sharing one."""
 
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return (predicted, true)."""

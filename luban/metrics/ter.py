@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ class Ter(Metric):
 
     tokenize: Literal["tercom", "zh"] = "tercom"
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "%"
 
     def row(self, prediction: Any, target: Any) -> Row:

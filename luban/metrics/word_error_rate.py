@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ class WordErrorRate(Metric):
         default="", description="What was done to both texts before, for the note."
     )
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def row(self, prediction: Any, target: Any) -> Row:
         """Return the edits of each kind, and the words of the reference."""

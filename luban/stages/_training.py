@@ -268,8 +268,8 @@ class Training:
         values: dict[str, float] = {}
         for name, claim in found.items():
             values[f"validation/{name}"] = float(claim.value)
-            values[f"validation/{name}/low"] = float(claim.low or 0.0)
-            values[f"validation/{name}/high"] = float(claim.high or 0.0)
+            ends = {"low": claim.low, "high": claim.high}
+            values |= {f"validation/{name}/{end}": v for end, v in ends.items() if v is not None}
         self._log(step, values, trackers)
         shown = ", ".join(f"{name} {claim}" for name, claim in found.items())
         self.run.say(f"step {step:,}: validation {shown}")

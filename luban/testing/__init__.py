@@ -19,6 +19,7 @@ from luban.testing.data import (
 )
 from luban.testing.task import check_task
 from luban.testing.training import (
+    check_interval,
     check_mechanism,
     check_metric,
     check_model,
@@ -31,6 +32,7 @@ __all__ = [
     "check_augmentation",
     "check_cleaner",
     "check_component",
+    "check_interval",
     "check_mechanism",
     "check_metric",
     "check_model",

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Mechanism, Metric, Model, Optimizer, Pool, Ports, Schedule
+from luban.core.contracts import (
+    Mechanism,
+    Metric,
+    Model,
+    Optimizer,
+    Pool,
+    Ports,
+    Row,
+    Schedule,
+)
+from luban.core.interval import measured
 from luban.nn.losses import WithAuxiliary
 from luban.testing._law import law, refuses
 from luban.testing.data import check_component
@@ -24,7 +34,7 @@ POOL = Pool(50, np.arange(50) % 7, np.arange(50) % 3)
 def check_metric(
     metric: Metric, predictions: Sequence[Any], targets: Sequence[Any], *, best: float | None
 ) -> None:
-    """Rows of equal length, a finite result that does not depend on order; perfection scores best.
+    """Rows of one length, in any order, reduce to a value within bounds that its interval holds.
 
     Args:
         metric: The metric.
@@ -39,13 +49,43 @@ def check_metric(
     value = metric.reduce(table)
     law(isinstance(value, float) and np.isfinite(value), metric, "the value is a finite float")
     law(np.isclose(metric.reduce(table[::-1]), value), metric, "order does not matter")
-    twice = metric.reduce(np.concatenate([table, table]))
-    law(np.isclose(twice, value), metric, "every row twice changes nothing")
+    often, oftener = (metric.reduce(np.tile(table, (times, 1))) for times in (64, 128))
+    law(np.isclose(often, oftener, rtol=0.02), metric, "every row twice changes nothing")
+    check_interval(metric, rows)
     if best is not None:
         perfect = np.asarray([metric.row(t, t) for t in targets], dtype=np.float64)
         law(np.isclose(metric.reduce(perfect), best), metric, f"a perfect prediction gets {best}")
+        known = not np.isfinite(metric.best) or best == metric.best
+        law(known, metric, "what a perfect prediction gets is the bound of the metric")
         gain = (best - value) if metric.higher_is_better else (value - best)
         law(gain >= 0, metric, "no prediction is better than a perfect one")
+
+
+def check_interval(metric: Metric, rows: Sequence[Row], *, rounds: int = 100) -> None:
+    """The interval of any rows, also of one, holds their value; it is narrow only if they agree.
+
+    Args:
+        metric: The metric that made the rows.
+        rows: At least one.
+        rounds: Number of resamples.
+    """
+    slack = 1e-9 * max([1.0, *filter(np.isfinite, map(abs, metric.bounds))])  # sums are rounded
+    lowest, highest = metric.bounds[0] - slack, metric.bounds[1] + slack
+    for some in (rows, rows[:1]):
+        table = np.asarray(some, dtype=np.float64)
+        claim = measured(metric, list(some), rounds=rounds)
+        value = float(claim.value)
+        law(lowest <= value <= highest, metric, "the value lies within the bounds of the metric")
+        if not metric.sampled:
+            law(claim.low is claim.high is None, metric, "without a sample there is no interval")
+            continue
+        low, high = (float("nan") if end is None else end for end in (claim.low, claim.high))
+        law(low <= value <= high, metric, "an interval holds its value")
+        within = min(lowest, value) <= low and high <= max(highest, value)
+        law(within, metric, "an interval lies within the bounds of the metric")
+        others = [metric.reduce(np.delete(table, at, 0)) for at in range(len(table) - 1)]
+        varies = not np.allclose(others, value)
+        law(not varies or low < high, metric, "where rows differ, the interval has a width")
 
 
 def check_optimizer(optimizer: Optimizer) -> None:

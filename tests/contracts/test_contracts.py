@@ -33,6 +33,7 @@ from luban.testing import (
     check_augmentation,
     check_cleaner,
     check_component,
+    check_interval,
     check_mechanism,
     check_metric,
     check_model,
@@ -189,6 +190,18 @@ def test_metrics(kind: str, name: str, fields: Any, samples: Path) -> None:
     )
     said, targets, best = predictions.MEASURED[name]
     check_metric(metric, said, targets, best=best)
+
+
+@cases("size", [1, 2, 7, 40])
+@cases(("kind", "name", "fields"), variants("metrics"))
+def test_intervals_of_metrics(kind: str, name: str, fields: Any, size: int, samples: Path) -> None:
+    """Of predictions drawn by chance, for one target or another."""
+    metric: Metric = make(Metric, name, fields, samples)
+    said, targets, _ = predictions.MEASURED[name]
+    pairs = np.random.default_rng(size).integers(0, len(said), (size, 2))
+    if name == "masked-accuracy":  # what was right is a part of what the same target hides
+        pairs[:, 1] = pairs[:, 0]
+    check_interval(metric, [metric.row(said[p], targets[t]) for p, t in pairs])
 
 
 @cases(("kind", "name", "fields"), variants("optimizers"))

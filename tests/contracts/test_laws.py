@@ -213,7 +213,21 @@ class Upside(Error):
     higher_is_better = True
 
 
+class Bounded(Error):
+    """Says that no error exceeds 1/2."""
+
+    bounds = (0.0, 0.5)
+
+
+class Claimed(Error):
+    """Says that the best error is 0.1."""
+
+    bounds = (0.1, 9.0)
+
+
 def test_metrics() -> None:
+    breaks("within the bounds", check_metric, Bounded(), [1.0, 2.0], [1.0, 4.0], best=0.0)
+    breaks("is the bound", check_metric, Claimed(), [1.0, 2.0], [2.0, 4.0], best=0.0)
     check_metric(Error(), [1.0, 2.0], [1.0, 4.0], best=0.0)
     breaks("every row twice", check_metric, Total(), [1.0, 2.0], [1.0, 4.0], best=0.0)
     breaks("order does not matter", check_metric, Last(), [1.0, 2.0], [1.0, 4.0], best=0.0)

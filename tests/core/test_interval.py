@@ -78,3 +78,40 @@ def test_one_row_has_an_interval_of_no_width_and_says_n_is_1() -> None:
     claim = measured(Mean(), [(4.0,)])
     assert (claim.value, claim.low, claim.high, claim.n) == (4.0, 4.0, 4.0, 1)
     assert claim.unit == "things"
+
+
+class Extreme(Mean):
+    """The largest number: resampling can only lower it."""
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        return float(rows.max())
+
+
+class Spread(Mean):
+    """The square of the mean: resampling adds the variance of a mean."""
+
+    bounds = (0.0, np.inf)
+
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        return float(rows.mean() ** 2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 60])
+@pytest.mark.parametrize("metric", [Extreme(), Spread()])
+def test_biased_statistics_lie_in_their_own_intervals(metric: Metric, size: int) -> None:
+    for seed in range(20):
+        values = np.random.default_rng([seed, size]).normal(size=size)
+        claim = measured(metric, rows_of(values), rounds=100)
+        assert claim.low is not None
+        assert claim.high is not None
+        assert metric.bounds[0] <= claim.low <= float(claim.value) <= claim.high
+        assert (claim.low < claim.high) == (size > 1)
+
+
+def test_what_rows_do_not_sample_has_no_interval() -> None:
+    class Once(Mean):
+        sampled = False
+
+    claim = measured(Once(), [(4.0,)] * 3)
+    assert (claim.value, claim.low, claim.high, claim.n) == (4.0, None, None, None)
+    assert str(claim) == "4 things"

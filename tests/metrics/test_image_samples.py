@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from luban.core.interval import measured
 from luban.metrics.frechet_distance import FrechetDistance
 from luban.metrics.nearest_distance import NearestDistance, block_means, nearest
 from luban.metrics.recognition import Recognition
@@ -17,7 +18,7 @@ RNG = np.random.default_rng(0)
 def test_frechet_distance_is_that_of_the_closed_form() -> None:
     real = RNG.normal(size=(300, 5)) @ RNG.normal(size=(5, 5)) + 1
     made = RNG.normal(size=(200, 5)) @ RNG.normal(size=(5, 5))
-    a, b = (np.cov(features, rowvar=False, bias=True) for features in (made, real))
+    a, b = (np.cov(features, rowvar=False) for features in (made, real))
     wanted = np.sum((made.mean(0) - real.mean(0)) ** 2)
     wanted += np.trace(a + b - 2 * sqrtm(a @ b).real)
     metric = FrechetDistance(of="x").against(real)
@@ -26,6 +27,35 @@ def test_frechet_distance_is_that_of_the_closed_form() -> None:
     assert metric.row({"features": np.array([1, 2], np.float32)}, None) == (1.0, 2.0)
     assert metric.label == "frechet-distance (features of x)"
     assert "200" in metric.note(made)
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_fewer_images_than_features_give_the_closed_form_too(size: int) -> None:
+    real, made = RNG.normal(size=(100, 12)), RNG.normal(size=(size, 12)) + 1
+    b = np.cov(real, rowvar=False)
+    a = np.cov(made, rowvar=False) if size > 1 else np.zeros((12, 12))
+    wanted = np.sum((made.mean(0) - real.mean(0)) ** 2)
+    wanted += np.trace(a + b) - 2 * np.sqrt(np.linalg.eigvals(a @ b).real.clip(0)).sum()
+    assert FrechetDistance().against(real).reduce(made) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(("size", "shift"), [(12, 0.0), (12, 0.5), (60, 0.0), (60, 0.5)])
+def test_the_interval_covers_the_distance_expected_of_as_many_images(
+    size: int, shift: float
+) -> None:
+    """Drawing images twice adds to the distance: no percentile of such draws would cover it."""
+    rng = np.random.default_rng(size)
+    metric = FrechetDistance().against(rng.normal(size=(4000, 8)))
+
+    def drawn() -> np.ndarray:
+        return rng.normal(size=(size, 8)) * 0.9 + shift
+
+    expected = np.mean([metric.reduce(drawn()) for _ in range(400)])
+    claims = [measured(metric, [tuple(row) for row in drawn()]) for _ in range(100)]
+    ends = [(c.low or 0.0, float(c.value), c.high or 0.0) for c in claims]
+    assert all(low <= value < high for low, value, high in ends)
+    held = np.mean([low <= expected <= high for low, _, high in ends])
+    assert 0.88 <= held <= 1.0
 
 
 def test_frechet_distance_bears_features_that_never_vary() -> None:
