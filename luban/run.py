@@ -5,6 +5,7 @@ recipe.yaml          resolved: all defaults filled in
 manifest.json        digests of data, recipe, code and environment
 metrics.jsonl        one line per logged step
 log.txt
+digests.json         digests of all these files, as they were written
 task/                what the task learned (labels, vocabulary)
 checkpoint-<step>/   weights, optimizer, position; ``last_checkpoint`` names the newest
 model/               Hugging Face layout
@@ -27,8 +28,9 @@ from typing import Any, Protocol, Self
 import luban
 from luban.core.component import Settings, digest_of
 from luban.core.contracts import Stage, Task
+from luban.core.digests import Digests
 from luban.core.errors import RunError
-from luban.core.files import disk_error, write_atomic, write_json
+from luban.core.files import disk_error, sweep, write_atomic, write_json
 from luban.core.report import Report
 from luban.recipe import Recipe
 
@@ -85,6 +87,9 @@ class Run:
         if (self.path / "recipe.yaml").exists() and any(self.path.glob("checkpoint-*")):
             _refuse_change(Recipe.read(self.path / "recipe.yaml"), self.recipe, self.path)
         self.write_text("recipe.yaml", self.recipe.to_yaml())
+        if digests := self.digests():
+            digests.record("recipe.yaml")
+            digests.write()
 
     @classmethod
     def open(cls, path: Path, console: Console | None = None, *, main: bool = True) -> Self:
@@ -182,7 +187,15 @@ class Run:
                     where=self.path,
                     fix="wait for it, or choose another name=NAME.",
                 ) from None
-            yield
+            for folder in (self.path, self.path / "figures", self.path / "export"):
+                for name in sweep(folder):
+                    self.say(f"removed {name}, which a stopped command had left behind")
+            try:
+                yield
+            finally:
+                if digests := self.digests():
+                    digests.record_log()
+                    digests.write()
 
     # Stages and their reports
 
@@ -249,12 +262,63 @@ class Run:
             return list(stage.needs)
         return [name for name in self.reports() if name != stage.name]
 
+    def digests(self) -> Digests | None:
+        """Return the digests of the files of this run; None for one made before they were kept.
+
+        Raises:
+            RunError: if they were kept and cannot be read, or are gone.
+        """
+        found = Digests.read(self.path)
+        if found is None and (self.path / "manifest.json").is_file():
+            if self.read_json("manifest.json").get("digests"):
+                raise RunError(
+                    "the digests of this run's files are gone.",
+                    where=self.path / "digests.json",
+                    fix="bring the file back from a copy of the run; nothing else vouches for it.",
+                )
+            return None
+        if found is None and not any(self.path.glob("reports/*.json")):
+            found = Digests(self.path)  # a run that begins
+            if (self.path / "recipe.yaml").is_file():
+                found.record("recipe.yaml")
+        return found
+
     def is_fresh(self, stage: Stage) -> bool:
-        """Return whether a stage's report exists and none of its inputs has changed since."""
+        """Return whether a stage's report and files are there and none of its inputs changed.
+
+        Raises:
+            RunError: if what the stage said was edited since.
+        """
         try:
-            return self.report(stage.name).inputs == self.inputs(stage)
+            if self.report(stage.name).inputs != self.inputs(stage):
+                return False
         except RunError:
             return False
+        digests = self.digests()
+        lost = digests.lost(stage.name) if digests else []
+        for name in lost:
+            self._refuse_edited(name, stage.name)
+        if lost:
+            self.say(f"{stage.name}: no longer as it was written, so made again: {', '.join(lost)}")
+        return not lost
+
+    def _refuse_edited(self, name: str, stage: str) -> None:
+        """Refuse to go on from evidence that was edited; what is missing or cut is made again.
+
+        Raises:
+            RunError: naming the file.
+        """
+        if not name.endswith(".json") or name.count("/") > name.startswith("reports/"):
+            return
+        try:
+            self.read_json(name)
+        except RunError:
+            return
+        raise RunError(
+            f"this file was edited since {stage} wrote it.",
+            where=self.path / name,
+            fix=f"bring the old one back, or measure again: luban {stage} {self.path} --force.",
+        )
 
     def perform(self, stage: Stage) -> Report | None:
         """Let a stage do its work, measure it and write its report.
@@ -263,6 +327,12 @@ class Run:
         """
         for need in stage.needs:
             self.report(need)
+        digests = self.digests() if self.main else None
+        if digests:
+            for need in self._basis(stage):
+                for name in digests.lost(need):
+                    self._refuse_edited(name, need)
+            before = digests.begin(stage.name)
         if self.main or stage.distributed:
             stage.perform(self)
         if not self.main:
@@ -271,6 +341,8 @@ class Run:
         command = f"luban verify {self.path} --stage {stage.name}"
         report = Report(**{**_fields(measured), "inputs": self.inputs(stage), "command": command})
         self.write_json(f"reports/{stage.name}.json", report.to_dict())
+        if digests:
+            digests.end(stage.name, before)
         return report
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +29,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # for ``sweep``: its writer lives
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -55,27 +59,46 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        yield aside
-        for file in aside.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        sync_folder(aside)
-        if path.is_dir():
-            old = aside.with_suffix(".old")
-            shutil.rmtree(old, ignore_errors=True)  # of a process of this number that was killed
-            path.rename(old)
-            aside.rename(path)
-            shutil.rmtree(old)
-        else:
-            aside.replace(path)
-        sync_folder(path.parent)
+        with _held(aside):
+            yield aside
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            sync_folder(aside)
+            _put_in_place(aside, path)
+            sync_folder(path.parent)
     except OSError as error:
         if isinstance(error, LubanError):
             raise
         raise disk_error(error, path) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove what killed processes left aside in a folder; return the names.
+
+    A folder that was moved away to make room for a new one, which then never came, is moved back.
+    What a living process is still filling stays: it holds a lock on it.
+    """
+    swept = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not (leftover := _ASIDE.fullmatch(path.name)) or path.is_symlink():
+            continue
+        try:
+            with _held(path, wait=False):
+                target = path.with_name(leftover["name"])
+                if leftover["kind"] == "old" and not target.exists():
+                    path.rename(target)
+                elif path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            continue
+        swept.append(path.name)
+    return swept
 
 
 def sync_folder(folder: Path) -> None:
@@ -91,6 +114,55 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal, without loading it whole."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+#: How files and folders are called until they are whole, or once they are replaced.
+_ASIDE = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>tmp|old)")
+_AT_CWD, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+
+
+@contextmanager
+def _held(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a file or folder that is being written aside.
+
+    Raises:
+        BlockingIOError: if another process holds it and ``wait`` is not set.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    """Make a folder appear as ``path`` in one step; one that was there is removed.
+
+    Where the system cannot exchange two folders, there is a moment without either; ``sweep`` then
+    brings the old one back.
+    """
+    if not path.is_dir():
+        aside.replace(path)
+        return
+    if _exchange(aside, path):
+        shutil.rmtree(aside)
+        return
+    old = aside.with_suffix(".old")
+    shutil.rmtree(old, ignore_errors=True)  # of a process of this number that was killed
+    path.rename(old)
+    aside.rename(path)
+    shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names of one folder in one step; False where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(renameat2(_AT_CWD, names[0], _AT_CWD, names[1], _EXCHANGE) == 0)
 
 
 def disk_error(error: OSError, path: Path) -> CapacityError | RunError:

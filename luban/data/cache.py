@@ -10,7 +10,7 @@ from pathlib import Path
 from luban.core.component import digest_of
 from luban.core.contracts import Task
 from luban.core.errors import DataError, RunError
-from luban.core.files import sha256_of
+from luban.core.files import sha256_of, sweep
 from luban.data import store
 from luban.data.dataset import Data
 from luban.data.store import Progress, Store
@@ -21,8 +21,23 @@ def cache_root() -> Path:
     return Path(os.environ.get("LUBAN_CACHE") or "~/.cache/luban").expanduser()
 
 
-def encoded(task: Task, data: Data, split: str, progress: Progress | None = None) -> Store:
+def encoded(
+    task: Task,
+    data: Data,
+    split: str,
+    progress: Progress | None = None,
+    *,
+    thorough: bool = False,
+) -> Store:
     """Return the store of a split, built now unless one with this very content is there.
+
+    Args:
+        task: It has learned.
+        data: Where the records come from.
+        split: Which of them.
+        progress: Told how far the encoding is.
+        thorough: Compare every byte of a store that is there with its digest, and refuse one that
+            is damaged instead of building it again.
 
     Raises:
         DataError: if the split is empty, a record cannot be encoded or a file changes meanwhile.
@@ -32,9 +47,12 @@ def encoded(task: Task, data: Data, split: str, progress: Progress | None = None
     folder = cache_root() / "stores" / key
     if folder.exists():
         try:
-            return Store(folder)
+            return Store(folder, thorough=thorough)
         except DataError:
+            if thorough:
+                raise
             _remove(folder)
+    sweep(folder.parent)
     try:
         built = store.build(task, data.entries(split), folder, progress, key)
     except RunError:

@@ -2,7 +2,9 @@
 
 A store is a folder: for each field ``<field>.npy`` (all examples joined end to end) and
 ``<field>.offsets.npy`` (where each example starts; absent for scalars), ``_rows.npy`` (where
-each example came from), and ``meta.json``, without which nothing is read.
+each example came from), and ``meta.json``, without which nothing is read. It holds the SHA-256
+of every other file. They are compared when a store is opened, unless ``checked.json`` says that
+this was done and that no file was written since.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import numpy as np
 
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnfitError
-from luban.core.files import folder_atomic, write_json
+from luban.core.files import folder_atomic, sha256_of, write_json
 from luban.data.apart import usable
+from luban.data.integrity import damaged_file, digest_of_meta, remember
 from luban.data.parallel import encode_files
 from luban.data.records import size_of
 
@@ -32,7 +35,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 #: Where a record lies and what is wrong with it; the same without what is its own.
 _Apart: TypeAlias = tuple[str, str]
 
-FORMAT = 2
+FORMAT = 3
 _BATCH_RECORDS = 4096
 #: Characters per encoding job: enough pieces for every core, bounded memory on any machine.
 _BATCH_CHARACTERS = min(max(4, 2 * (cpu_count() or 1)), 32) << 18
@@ -41,22 +44,27 @@ _BATCH_CHARACTERS = min(max(4, 2 * (cpu_count() or 1)), 32) << 18
 class Store:
     """The encoded examples of one split (``core.contracts.Examples``), never loaded whole.
 
+    Args:
+        folder: What ``build`` wrote.
+        thorough: Compare all digests, also where that was done before.
+
     Raises:
-        DataError: if the folder is not a whole store of this format.
+        DataError: if the folder is not a whole store of this format; it names the file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, thorough: bool = False) -> None:
         self.folder = folder
+        damaged = "meta.json"
         try:
             self.meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            sizes = {name: (folder / name).stat().st_size for name in self.meta["sizes"]}
-            whole = self.meta["format"] == FORMAT and sizes == self.meta["sizes"]
-        except (OSError, ValueError, KeyError):
-            whole = False
-        if not whole:
+            if self.meta["format"] == FORMAT and self.meta["self"] == digest_of_meta(self.meta):
+                damaged = damaged_file(folder, self.meta["digests"], thorough=thorough)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        if damaged:
             raise DataError(
                 "this is not a whole store of encoded examples.",
-                where=folder,
+                where=folder / damaged,
                 fix="delete the folder and prepare again.",
             )
 
@@ -296,10 +304,11 @@ class _Writer:
             "fields": {name: name not in self._offsets for name in self._fields},
             "totals": totals,
             "apart": list(apart),
-            "sizes": {path.name: path.stat().st_size for path in self._folder.glob("*.npy")},
+            "digests": {path.name: sha256_of(path) for path in sorted(self._folder.glob("*.npy"))},
             "prefixes": list(self._prefixes),
         }
-        write_json(self._folder / "meta.json", meta)
+        write_json(self._folder / "meta.json", {**meta, "self": digest_of_meta(meta)})
+        remember(self._folder, meta["digests"])
 
     def _start(self, example: Example) -> None:
         for name, array in example.items():

@@ -30,6 +30,7 @@ from luban.engine.precision import Precision
 from luban.engine.world import World
 from luban.run import Run
 from luban.stages._figures import draw_loss
+from luban.stages._log import log_beginning, log_digest
 from luban.stages._prepared import identity, open_store
 from luban.stages._rows import Measuring, model_rows
 from luban.trained import save_model
@@ -215,6 +216,8 @@ class Training:
         spent = self.state.memo.get("energy", {"joules": 0.0})["joules"]
         self.state.memo["energy"] = {"joules": spent + joules, "method": energy.method}
         self.meter = EnergyMeter()
+        if self.run.main:  # a resumed training checks that its log is still whole
+            self.state.memo["log"] = log_digest(self.run.path / "metrics.jsonl")
         self.checkpoints.save(self.state)
 
     def _share_statistics(self) -> None:
@@ -346,7 +349,14 @@ class Training:
             tracker.log(step, values)
 
     def _keep_metrics_up_to(self, step: int) -> None:
-        """Drop lines of steps that will be done again."""
+        """Drop lines of steps that will be done again.
+
+        Raises:
+            RunError: if the lines before them are not those that were logged.
+        """
+        if self.run.main and (recorded := self.state.memo.get("log")):
+            self.run.write_bytes("metrics.jsonl", log_beginning(self.run, recorded))
+            return
         kept = [line for line in self.run.metrics() if line["step"] <= step]
         self.run.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 

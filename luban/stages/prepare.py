@@ -81,6 +81,7 @@ class Prepare(Stage):
                 "source": dict(data.source.facts()),
                 "files": [str(path) for path in data.source.files()],
                 "environment": environment(),
+                "digests": True,  # the run keeps digests of its files: see core.digests
             },
         )
 

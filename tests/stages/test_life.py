@@ -26,11 +26,12 @@ FILES = _LISTED.split()
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file of a run with its time stamp and content, but for the log."""
+    """Every file of a run with its time stamp and content, but for what every command writes."""
+    always = [folder / name for name in ("log.txt", "recipe.yaml", "digests.json")]
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("log.txt", "recipe.yaml")
+        if path.is_file() and path not in always
     }
 
 

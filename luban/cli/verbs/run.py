@@ -30,7 +30,7 @@ def perform(args: argparse.Namespace) -> int:
         run.keep_recipe()
         for stage in _plan(run, args.stage):
             last = stage.name == args.stage
-            if run.is_fresh(stage) and not args.force:
+            if not args.force and run.is_fresh(stage):
                 run.say(f"{stage.name}: nothing has changed; kept.")
             else:
                 run.say(f"{stage.name}: begins")
