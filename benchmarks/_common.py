@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from luban.core.environment import environment
 from luban.core.files import write_json
-from luban.run import environment
 
 OUT = Path(__file__).parent / "out"
 

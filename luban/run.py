@@ -18,14 +18,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import luban
 from luban.core.component import Settings, digest_of
 from luban.core.contracts import Stage, Task
 from luban.core.digests import Digests
@@ -352,7 +350,7 @@ def logged(path: Path) -> list[dict[str, Any]]:
     Each is a table with a ``step``; where there is no such file, there are none.
     """
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
             line = json.loads(text)
         except ValueError:
@@ -360,25 +358,6 @@ def logged(path: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)
     return lines
-
-
-def environment() -> dict[str, str]:
-    """Return what a result may depend on beside data and recipe: versions and the machine."""
-    import platform
-    from importlib.metadata import version
-
-    import torch
-
-    libraries = ("torch", "numpy", "tokenizers", "safetensors", "pydantic")
-    return {
-        "luban": luban.__version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in libraries},
-        "system": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-    }
 
 
 def changes(old: Any, new: Any, path: str = "") -> list[str]:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from luban.core.component import digest_of
 from luban.core.errors import RunError
 from luban.core.files import sha256_of, write_json
 
@@ -76,6 +77,8 @@ class Digests:
             unfinished = {str(k): float(v) for k, v in data["unfinished"].items()}
             if data["format"] != _FORMAT:
                 raise ValueError(f"format {data['format']}")
+            if data["self"] != _digest_of_itself(data):
+                raise ValueError("not as luban wrote it")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -91,7 +94,7 @@ class Digests:
         """Write ``digests.json``, atomically."""
         files = {name: asdict(self.files[name]) for name in sorted(self.files)}
         data = {"format": _FORMAT, "files": files, "unfinished": self.unfinished}
-        write_json(self.folder / NAME, data)
+        write_json(self.folder / NAME, {**data, "self": _digest_of_itself(data)})
 
     def begin(self, stage: str) -> Mapping[str, Signature]:
         """Note that a stage begins; return what ``end`` needs to see what it wrote.
@@ -225,6 +228,10 @@ def sealed_damage(folder: Path) -> dict[str, str]:
         elif sha256_of(folder / name) != digest:
             damage[name] = "does not match its digest"
     return damage
+
+
+def _digest_of_itself(data: Mapping[str, Any]) -> str:
+    return digest_of({key: value for key, value in data.items() if key != "self"})
 
 
 def _is_sealed(name: str) -> bool:

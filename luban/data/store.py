@@ -297,6 +297,7 @@ class _Writer:
             )
         for file in (self._rows, *self._fields.values(), *self._offsets.values()):
             file.finish()
+        digests = {path.name: sha256_of(path) for path in sorted(self._folder.glob("*.npy"))}
         meta = {
             "format": FORMAT,
             "key": key,
@@ -304,11 +305,11 @@ class _Writer:
             "fields": {name: name not in self._offsets for name in self._fields},
             "totals": totals,
             "apart": list(apart),
-            "digests": {path.name: sha256_of(path) for path in sorted(self._folder.glob("*.npy"))},
+            "digests": digests,
             "prefixes": list(self._prefixes),
         }
         write_json(self._folder / "meta.json", {**meta, "self": digest_of_meta(meta)})
-        remember(self._folder, meta["digests"])
+        remember(self._folder, digests)
 
     def _start(self, example: Example) -> None:
         for name, array in example.items():

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from luban.core.digests import sealed_damage
 from luban.core.errors import CheckpointError, LubanError, RunError
 from luban.core.files import disk_error, folder_atomic, sha256_of, write_atomic, write_json
 from luban.engine.fit import State
@@ -102,6 +104,8 @@ class Checkpoints:
                 warnings.append(f"{path.name} is damaged ({damage}); going on without it.")
                 continue
             self._read(path, state)
+            if self.world.is_main:  # it may point to one that is damaged, or be gone
+                write_atomic(self.folder / "last_checkpoint", path.name + "\n")
             return Loaded(path, tuple(warnings))
         if warnings:
             raise CheckpointError(
@@ -116,7 +120,7 @@ class Checkpoints:
         found = [
             path
             for path in self.folder.glob("checkpoint-*")
-            if path.is_dir() and path.name.removeprefix("checkpoint-").isdigit()
+            if path.is_dir() and re.fullmatch(r"checkpoint-[0-9]+", path.name)
         ]
         return sorted(found, key=_step_of)
 
@@ -331,12 +335,7 @@ def _same_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path)
 
 def _find_damage(path: Path) -> str:
     try:
-        digests = json.loads((path / "digests.json").read_text(encoding="utf-8"))
-        if {p.name for p in path.iterdir()} - {"digests.json"} != set(digests):
-            return "files are missing or left over"
-        for name, digest in digests.items():
-            if sha256_of(path / name) != digest:
-                return f"{name} does not match its digest"
-    except (OSError, ValueError, AttributeError) as error:
+        damage = sealed_damage(path)
+    except OSError as error:
         return f"{type(error).__name__}: {error}"
-    return ""
+    return "; ".join(f"{name} {what}" for name, what in damage.items())

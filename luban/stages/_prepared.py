@@ -35,7 +35,10 @@ def refuse_other_data(run: Run, found: Mapping[str, Any]) -> None:
     """
     if not any(run.path.glob("checkpoint-*")) or not (run.path / "prepared.json").exists():
         return
-    old, new = run.read_json("prepared.json", "splits")["splits"], found["splits"]
+    try:
+        old, new = run.read_json("prepared.json", "splits")["splits"], found["splits"]
+    except RunError:  # damaged: checkpoints too know the data they belong to, and refuse others
+        return
     changed = [
         split
         for split in sorted(old.keys() | new.keys())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +31,7 @@ from luban.stages._figures import draw_loss
 from luban.stages._log import log_beginning, log_digest
 from luban.stages._prepared import identity, open_store
 from luban.stages._rows import Measuring, model_rows
+from luban.stages._stopping import stop_signal
 from luban.trained import save_model
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class Training:
         self._resume()
         batches = self.loader.batches(self.state.step)
         steps = fit(self.state, batches, self.plan, self.world)
-        with _stop_signal() as stopped, self._trackers() as trackers:
+        with stop_signal() as stopped, self._trackers() as trackers:
             while not self._out_of_patience() and (step := next(steps, None)) is not None:
                 self._after(step, trackers)
                 if self.world.any_true(stopped.is_set()):
@@ -392,19 +391,3 @@ def _swap(state: State) -> None:
         held = current[name].clone()
         current[name].copy_(average)
         average.copy_(held)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM into a flag, so that a step is finished and saved first."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, lambda *_: stopped.set()) for kind in kinds}
-    try:
-        yield stopped
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

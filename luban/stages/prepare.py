@@ -10,6 +10,7 @@ from pydantic import Field
 
 from luban.core.component import digest_of
 from luban.core.contracts import Stage
+from luban.core.environment import environment
 from luban.core.errors import DataError
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
@@ -18,7 +19,7 @@ from luban.data.cache import encoded
 from luban.data.dataset import Survey
 from luban.data.overlap import check_overlap, overlap
 from luban.data.store import Store
-from luban.run import Run, environment
+from luban.run import Run
 from luban.stages._prepared import describe, open_store, refuse_other_data
 
 _SHOWN = 10  #: records set apart that are named
