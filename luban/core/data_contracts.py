@@ -176,11 +176,14 @@ class Supervision:
         count: Positions that carry a loss.
         ends: Whether the end of the answer is supervised (None: the notion does not apply).
         truncated: Whether part of the answer was cut off.
+        adjusted: How many parts of the answer were changed so that a prediction can give them, by
+            what was done (``entities widened to whole words``); the keys are always the same.
     """
 
     count: int
     ends: bool | None = None
     truncated: bool = False
+    adjusted: Mapping[str, int] = field(default_factory=dict)
 
 
 class Examples(Protocol):

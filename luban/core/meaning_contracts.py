@@ -111,6 +111,15 @@ class Task(Component, ABC):
     def target(self, example: Example) -> Any:
         """Return what a perfect prediction would be compared with."""
 
+    def reachable(self, example: Example) -> Any:
+        """Return the best that ``predict`` could give for an encoded example.
+
+        It is made of the labels that training sees, the way ``predict`` makes its answer of the
+        outputs of a model: what encoding cut off, rounded or could not express is missing.
+        ``prepare`` scores it against ``target``. None: the task gives no such answer.
+        """
+        return None
+
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
         """Return the metrics of this task, of what ``predict`` returns; the first leads."""
@@ -313,6 +322,14 @@ class Metric(Component, ABC):
     @abstractmethod
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the metric of rows (N, K), N >= 1, float64."""
+
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether rows hold nothing to find, so that even perfect ones do not get the best.
+
+        Args:
+            rows: Rows (N, K), N >= 1.
+        """
+        return False
 
     def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
         """Draw rows (N, K) on matplotlib axes for the card; False: there is nothing to see."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from luban.core.contracts import Task
 from luban.core.errors import DataError
 from luban.data.store import Store
 
 _SHOWN = 10
+
+#: What was examined in this process: stores do not change.
+_examined: dict[Path, Audit] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +26,34 @@ class Audit:
         supervised: Positions that carry a loss, over all of them.
         empty: Examples with nothing to learn from.
         truncated: Examples whose answer was cut off.
+        changed: Examples whose answer was changed so that a prediction can give it.
         ends: Examples whose end is supervised (None: the notion does not apply to any).
         empty_rows: Where the first ten empty examples came from.
         truncated_rows: Where the first ten truncated examples came from.
+        adjusted: What was changed in answers, and how often.
+        adjusted_rows: Where the first ten examples came from in which it was changed.
     """
 
     examples: int
     supervised: int
     empty: int
     truncated: int
+    changed: int
     ends: int | None
     empty_rows: tuple[str, ...]
     truncated_rows: tuple[str, ...]
+    adjusted: Mapping[str, int]
+    adjusted_rows: Mapping[str, tuple[str, ...]]
 
 
-def audit(task: Task, store: Store, *, max_empty: float = 0.0, max_truncated: float = 0.1) -> Audit:
+def audit(
+    task: Task,
+    store: Store,
+    *,
+    max_empty: float = 0.0,
+    max_truncated: float = 0.1,
+    max_adjusted: float = 0.1,
+) -> Audit:
     """Ask the task what each stored example teaches, and refuse data that teach too little.
 
     Args:
@@ -42,14 +61,29 @@ def audit(task: Task, store: Store, *, max_empty: float = 0.0, max_truncated: fl
         store: The examples of one split.
         max_empty: Share of examples that may teach nothing.
         max_truncated: Share of examples whose answer may be cut off.
+        max_adjusted: Share of examples whose answer may have been changed.
 
     Raises:
         DataError: beyond a bound, or if no example at all supervises its end though the task
             has ends; it names the first ten rows.
     """
+    found = examined(task, store)
+    _check(found, max_empty, max_truncated, max_adjusted)
+    return found
+
+
+def examined(task: Task, store: Store) -> Audit:
+    """Return what each stored example teaches; computed once for each store."""
+    if store.folder not in _examined:
+        _examined[store.folder] = _examine(task, store)
+    return _examined[store.folder]
+
+
+def _examine(task: Task, store: Store) -> Audit:
     supervised, ends, ended = 0, 0, 0
-    empty: list[int] = []
-    truncated: list[int] = []
+    empty, truncated, changed = list[int](), list[int](), list[int]()
+    adjusted: Counter[str] = Counter()
+    rows: dict[str, list[int]] = {}
     for index in range(len(store)):
         found = task.supervision(store[index])
         supervised += found.count
@@ -57,27 +91,34 @@ def audit(task: Task, store: Store, *, max_empty: float = 0.0, max_truncated: fl
             empty.append(index)
         if found.truncated:
             truncated.append(index)
+        if any(found.adjusted.values()):
+            changed.append(index)
+        for act, times in found.adjusted.items():
+            adjusted[act] += times
+            if times:
+                rows.setdefault(act, []).append(index)
         if found.ends is not None:
             ends += 1
             ended += found.ends
-    result = Audit(
+    return Audit(
         examples=len(store),
         supervised=supervised,
         empty=len(empty),
         truncated=len(truncated),
+        changed=len(changed),
         ends=ended if ends else None,
         empty_rows=_rows(store, empty),
         truncated_rows=_rows(store, truncated),
+        adjusted=adjusted,
+        adjusted_rows={act: _rows(store, found) for act, found in rows.items()},
     )
-    _check(result, max_empty, max_truncated)
-    return result
 
 
 def _rows(store: Store, indices: list[int]) -> tuple[str, ...]:
     return tuple(store.where(index) for index in indices[:_SHOWN])
 
 
-def _check(found: Audit, max_empty: float, max_truncated: float) -> None:
+def _check(found: Audit, max_empty: float, max_truncated: float, max_adjusted: float) -> None:
     if found.empty > max_empty * found.examples:
         raise DataError(
             f"{found.empty:,} of {found.examples:,} rows carry nothing to learn from.",
@@ -92,6 +133,16 @@ def _check(found: Audit, max_empty: float, max_truncated: float) -> None:
             where=", ".join(found.truncated_rows),
             expected=f"at most a share of {max_truncated:g}",
             fix="allow longer examples, or drop long rows with the cleaner `length`.",
+        )
+    if found.changed > max_adjusted * found.examples:
+        acts = {act: times for act, times in found.adjusted.items() if times}
+        raise DataError(
+            f"the answers of {found.changed:,} of {found.examples:,} rows had to be changed.",
+            where=", ".join(found.adjusted_rows[max(acts, key=lambda act: acts[act])]),
+            expected=f"at most a share of {max_adjusted:g} (prepare.max_adjusted)",
+            got="; ".join(f"{times:,} {act}" for act, times in acts.items()),
+            fix="mend the annotations, or raise the bound; entities within words can be learned "
+            "with task.units=characters.",
         )
     if found.ends == 0:
         raise DataError(

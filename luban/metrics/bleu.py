@@ -26,6 +26,10 @@ class Bleu(Metric):
         """Return BLEU of the summed counts."""
         return _sacrebleu.corpus_score(_scorer(self.tokenize), rows)
 
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether no text has four words."""
+        return not rows[:, -1].any()
+
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
         return _sacrebleu.signature(_scorer(self.tokenize), rows)

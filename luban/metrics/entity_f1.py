@@ -43,6 +43,10 @@ class EntityF1(Metric):
         share, whole = parts[self.score]
         return share / whole if whole else 0.0
 
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether no entity is expected."""
+        return not rows[:, 2].any()
+
     def _entities(self, answer: Any) -> set[tuple[str, int, int]]:
         return {
             (entity["type"], entity["start"], entity["end"])

@@ -41,6 +41,11 @@ class F1(Metric):
         occurs = total > 0
         return float((2 * hits[occurs] / total[occurs]).mean()) if occurs.any() else 0.0
 
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether no class occurs among the targets."""
+        hits, _, missed = counts(rows, len(self.classes))
+        return not (hits + missed).any()
+
     def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
         """Draw the confusion matrix, which this is made of (once: for the average over classes)."""
         return self.average == "macro" and draw_confusion(axes, rows, self.classes)

@@ -67,6 +67,10 @@ class MeanAveragePrecision(Metric):
         curves = self._curves(rows, OVERLAPS[:1] if self.overlap == "50" else OVERLAPS)
         return float(np.mean([curve.mean() for curve in curves.values()])) if curves else 0.0
 
+    def undefined(self, rows: Array) -> bool:
+        """Return whether no class asked for occurs."""
+        return not self._curves(rows, OVERLAPS[:1])
+
     def draw(self, axes: Any, rows: Array) -> bool:
         """Draw precision over recall of each class, at an IoU of .5."""
         if self.only is not None or self.overlap != "50":

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from luban.core.component import digest_of
 from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
+from luban.data.audit import examined
 from luban.data.cache import cache_key, encoded, learned_digest
 from luban.data.dataset import Data
+from luban.data.reach import Reach, reach
 from luban.data.store import Store
 from luban.run import Run
+
+#: What was measured in this process: stores do not change.
+_reached: dict[tuple[Path, int], Reach | None] = {}
 
 
 def describe(task: Task, data: Data, stores: Mapping[str, Store]) -> dict[str, Any]:
@@ -79,6 +85,27 @@ def open_store(run: Run, split: str) -> Store:
         where=run.path,
         fix=f"luban prepare {run.path}, or bring the old files back.",
     )
+
+
+def reach_of(run: Run, task: Task, store: Store) -> Reach | None:
+    """Return the best score on a split that predictions can reach; computed once for each store."""
+    key = (store.folder, run.recipe.seed)
+    if key not in _reached:
+        _reached[key] = reach(task, store, run.recipe.seed)
+    return _reached[key]
+
+
+def doubts(run: Run, task: Task, split: str, store: Store) -> list[str]:
+    """Return what the user should know of the labels of a split: changed, or out of reach."""
+    found = examined(task, store)
+    lines = [
+        f"{split}: {found.adjusted[act]:,} {act}: first in {', '.join(rows)}"
+        for act, rows in found.adjusted_rows.items()
+    ]
+    reached = reach_of(run, task, store)
+    if reached is not None and reached.low:
+        lines.append(reached.told(split, store.where))
+    return [f"{line}." for line in lines]
 
 
 def held_out_split(run: Run) -> str:

@@ -20,8 +20,9 @@ from luban.data.dataset import Survey
 from luban.data.overlap import check_overlap, overlap
 from luban.data.store import Store
 from luban.run import Run
-from luban.stages._prepared import describe, open_store, refuse_other_data
+from luban.stages._prepared import describe, doubts, open_store, reach_of, refuse_other_data
 
+_REACHABLE = "the labels as they were encoded, scored as predictions"
 _SHOWN = 10  #: records set apart that are named
 
 
@@ -33,6 +34,15 @@ class Prepare(Stage):
     )
     max_truncated: float = Field(
         default=0.1, ge=0, le=1, description="Share of rows with a cut answer that is bearable."
+    )
+    max_adjusted: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description=(
+            "Share of rows that is bearable whose answer was changed so that a prediction can give "
+            "it: entities widened to whole words, say."
+        ),
     )
     max_unreadable: float = Field(
         default=0.1,
@@ -71,6 +81,9 @@ class Prepare(Stage):
         self._check_apart(stores)
         prepared = describe(task, data, stores)
         refuse_other_data(run, prepared)
+        for split, store in stores.items():
+            for doubt in doubts(run, task, split, store):
+                run.say(f"prepare: {doubt}")
         with folder_atomic(run.path / "task") as aside:
             task.save(aside)
         run.write_json("prepared.json", prepared)
@@ -130,10 +143,18 @@ class Prepare(Stage):
         data, task = run.recipe.data, run.task()
         claims: dict[str, Claim] = {"data (sha256)": Claim(data.files_digest())}
         details: dict[str, object] = {}
+        limits: list[str] = []
         stores = {split: open_store(run, split) for split in data.available_splits()}
         reasons = sorted({reason for store in stores.values() for reason in store.reasons})
         for split, store in stores.items():
-            found = audit(task, store, max_empty=self.max_empty, max_truncated=self.max_truncated)
+            found = audit(
+                task,
+                store,
+                max_empty=self.max_empty,
+                max_truncated=self.max_truncated,
+                max_adjusted=self.max_adjusted,
+            )
+            limits += doubts(run, task, split, store)
             for reason in reasons:
                 claims[f"{split}/set apart: {reason}"] = Claim(store.reasons[reason])
             if store.apart:
@@ -142,7 +163,12 @@ class Prepare(Stage):
                 f"{split}/examples": Claim(len(store)),
                 **{f"{split}/{unit}": Claim(n) for unit, n in store.meta["totals"].items()},
                 f"{split}/supervised positions": Claim(found.supervised),
+                **{f"{split}/{act}": Claim(times) for act, times in found.adjusted.items()},
             }
+            if reached := reach_of(run, task, store):
+                claims[f"{split}/reachable {reached.metric}"] = Claim(
+                    reached.value, reached.unit, n=reached.examples, note=_REACHABLE
+                )
         ports = task.ports()
         claims["vocabulary or classes"] = Claim(ports.outputs, note="learned from train only")
         survey = data.survey()
@@ -165,6 +191,7 @@ class Prepare(Stage):
                 share = times / max(1, part.records)
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
+        details["limits"] = limits
         return Report("prepare", claims, details=details)
 
 

@@ -163,6 +163,12 @@ class Classifier(Task, ABC):
         """Return ``{"label": …}`` or ``{"labels": […]}``."""
         return self._labels.target(example["label"])
 
+    def reachable(self, example: Example) -> Any:
+        """Return the labels of the example, each entirely sure."""
+        label = example["label"]
+        sure = label if self._labels.several else np.arange(len(self._labels.names)) == label
+        return self.bare_labels.said(np.asarray(sure, np.float64))
+
     def mistake(self, prediction: Any, target: Any) -> float:
         """Return the score of a wrong label; of several, the worst score on the wrong side."""
         if "labels" not in target:

@@ -191,6 +191,24 @@ def answer_texts(array: Array) -> list[str]:
     return [str(text) for text in json.loads(as_text(array))]
 
 
+def answer_at(text: str, spans: Any, first: int, last: int) -> dict[str, Any]:
+    """Return what stands at tokens first to last of a text, without blanks at its ends.
+
+    Args:
+        text: The context.
+        spans: The characters of each of its tokens, (N, 2).
+        first: The first token.
+        last: The last one.
+
+    Returns:
+        ``answer``, and ``start`` and ``end`` in characters.
+    """
+    start, end = int(spans[first, 0]), int(spans[last, 1])
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    answer = text[start:end].rstrip()
+    return {"answer": answer, "start": start, "end": start + len(answer)}
+
+
 def most_alike(example: Example) -> Any:
     """Return the sentence that shares most distinct tokens with the question; the first of them."""
     text, ids, spans = as_text(example["text"]), example["context_ids"], example["spans"]

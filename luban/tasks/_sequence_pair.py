@@ -231,6 +231,10 @@ class SequencePair(Task, ABC):
         parts = example["references"].tobytes().split(_BETWEEN)
         return {"references": [part.decode() for part in parts], "tokens": len(example["labels"])}
 
+    def reachable(self, example: Example) -> Any:
+        """Return what is learned of the answer: as far as it was kept, as its tokens tell it."""
+        return {"text": self._writer.decode(example["labels"].tolist()[: self._longest]).strip()}
+
     def validate_batch(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return each answer's negative log-likelihood: searching takes too long for a look."""
         return [{"nats": nats} for nats in self.loss(model, batch).sums.double().tolist()]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from luban.core.batch import Batch
 from luban.core.contracts import Example, Examples, Record
 from luban.core.errors import DataError
 from luban.data.records import own_fields, unusable
+from luban.data.rows import as_text
 from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, mended, parsed
 from luban.data.words import Span, joined, words_of
 
@@ -30,8 +33,12 @@ class Words:
     given: bool
 
 
-def words_in(record: Record) -> Words:
+def words_in(record: Record, *, characters: bool = False) -> Words:
     """Return the words of a record that has ``tokens`` or ``text``.
+
+    Args:
+        record: The row.
+        characters: Whether each character of ``text`` is a word of its own.
 
     Raises:
         DataError: if it has neither, or no word.
@@ -40,7 +47,7 @@ def words_in(record: Record) -> Words:
     if isinstance(tokens, list | tuple) and all(isinstance(token, str) for token in tokens):
         words = Words(*joined(tokens), given=True)
     elif tokens is None and isinstance(text, str):
-        words = Words(text, words_of(text), given=False)
+        words = Words(text, words_of(text, characters=characters), given=False)
     else:
         got = f"fields: {', '.join(own_fields(record))}" if text is None is tokens else tokens
         raise DataError(
@@ -77,18 +84,58 @@ def gold_in(record: Record, words: Words, scheme: Scheme, *, mend: bool) -> list
     return entities_of(tags, scheme)
 
 
-def in_words(entities: Sequence[Entity], words: Words) -> list[Entity]:
-    """Return entities in words: an entity takes every word that it touches and no other has."""
+#: How the field ``tags`` names schemes: the spellings of BIOES are read alike.
+SPELLED: dict[str, Scheme] = {
+    "bio": "bio",
+    "iob1": "iob1",
+    "bioes": "bioes",
+    "bmes": "bioes",
+    "bilou": "bioes",
+}
+#: What may happen to an entity in characters so that it begins and ends where words do.
+FITTINGS = (
+    "entities without the blanks at their edges",
+    "entities widened to whole words",
+    "entities cut or dropped that share a word with another",
+)
+
+
+def on_words(entities: Sequence[Entity], words: Words) -> tuple[list[Entity], list[int]]:
+    """Return entities in words, and how many had to change for that, by ``FITTINGS``.
+
+    An entity in characters takes every word that it touches and no entity before it has.
+
+    Args:
+        entities: In words where words were given, else in characters; in order, apart.
+        words: What they stand in.
+    """
+    changed = [0] * len(FITTINGS)
+    if words.given:
+        return list(entities), changed
+    starts, ends = ([span[side] for span in words.spans] for side in (0, 1))
+    found: list[Entity] = []
+    free = 0
+    for kind, start, end in entities:
+        first, last = bisect_right(ends, start), bisect_left(starts, end)
+        shares, first = first < free, max(first, free)
+        if first < last:
+            found.append((kind, first, last))
+            free = last
+        if shares:
+            changed[2] += 1
+        elif (starts[first], ends[last - 1]) != (start, end):
+            bare = words.text[start:end]
+            left = len(bare) - len(bare.lstrip())
+            trimmed = (starts[first], ends[last - 1]) == (start + left, start + len(bare.rstrip()))
+            changed[0 if trimmed else 1] += 1
+    return found, changed
+
+
+def in_characters(entities: Sequence[Entity], words: Words) -> list[Entity]:
+    """Return entities in words as predictions tell them: in words where these were given."""
     if words.given:
         return list(entities)
-    found: list[Entity] = []
-    at = 0
-    for kind, start, end in entities:
-        touched = [i for i, (a, b) in enumerate(words.spans) if i >= at and a < end and b > start]
-        if touched:
-            at = touched[-1] + 1
-            found.append((kind, touched[0], at))
-    return found
+    return [(k, words.spans[a][0], words.spans[b - 1][1]) for k, a, b in entities]
 
 
 class SchemeFinder:
@@ -155,6 +202,15 @@ def tags_in(record: Record, words: Words) -> list[str]:
         except ValueError as error:
             raise malformed(record, tags, place, str(error)) from None
     return list(tags)
+
+
+def sides_of(batch: Batch) -> Iterator[dict[str, Any]]:
+    """Yield what the prediction of each example is made of, beside the model's output."""
+    table = {name: batch.targets[name].tolist() for name in ("words", "given", "bytes", "spans")}
+    texts = batch.targets["text"].cpu().numpy()
+    for row, size in enumerate(table["bytes"]):
+        one = {name: column[row] for name, column in table.items()}
+        yield {**one, "text": as_text(texts[row, :size])}
 
 
 def malformed(record: Record, tags: Sequence[str], place: int, why: str) -> DataError:

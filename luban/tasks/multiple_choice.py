@@ -188,6 +188,11 @@ class MultipleChoice(TokenizedTask):
         """Return the place of the right choice."""
         return {"choice": int(example["gold"])}
 
+    def reachable(self, example: Example) -> Any:
+        """Return the right choice; the first of those that became the same tokens."""
+        rows = [(row.tolist(), asked) for row, asked in _sequences(example)]
+        return {"choice": rows.index(rows[int(example["gold"])])}
+
     def metrics(self) -> tuple[Metric, ...]:
         """Return the accuracy of likelihoods, as they are and per byte."""
         return (ChoiceAccuracy(), ChoiceAccuracy(normalised=True))

@@ -232,6 +232,16 @@ class ObjectDetection(ImageTask):
         """Return ``{"objects": [{"label", "box"}, …], "width", "height"}``."""
         return self._target(example["boxes"], example["labels"], example["size"].tolist())
 
+    def reachable(self, example: Example) -> Any:
+        """Return the boxes of the example, entirely sure, as far as ``predict`` would tell them.
+
+        What overlaps another box of its class too much is left out, and so is what is too many.
+        """
+        boxes, labels = (torch.from_numpy(np.array(example[name])) for name in _GOALS[:2])
+        sure = torch.zeros(len(labels), len(self._names))
+        sure[torch.arange(len(labels)), labels] = 1.0
+        return self._best(boxes, sure, example["size"].tolist())
+
     def metrics(self) -> tuple[Metric, ...]:
         """Return mAP at an overlap of .5 first, then from .5 to .95, then that of each class."""
         made = MeanAveragePrecision(classes=self._names, max_detections=self.max_detections)

@@ -36,6 +36,7 @@ from luban.tasks._learned import read_learned
 from luban.tasks._questions import (
     Cutter,
     WindowView,
+    answer_at,
     answer_texts,
     answers_in,
     most_alike,
@@ -284,12 +285,8 @@ class QuestionAnswering(TokenizedTask):
         answers = []
         for row, (a, b, score, none) in enumerate(zip(*(s.tolist() for s in sides), strict=True)):
             text = as_text(batch.targets["text"][row, : batch.targets["bytes"][row]].cpu().numpy())
-            spans = batch.targets["spans"][row]
-            start, end = int(spans[a, 0]), int(spans[b, 1])
-            start += len(text[start:end]) - len(text[start:end].lstrip())
-            answer = text[start:end].rstrip()
-            place = {"start": start, "end": start + len(answer)}
-            answers.append({"answer": answer, **place, "score": score, "no_answer": none})
+            place = answer_at(text, batch.targets["spans"][row], a, b)
+            answers.append({**place, "score": score, "no_answer": none})
         return answers
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
@@ -305,6 +302,27 @@ class QuestionAnswering(TokenizedTask):
         task = self.model_copy()
         task._threshold = _best_threshold(np.array(rows).reshape(-1, 3))
         return task
+
+    def reachable(self, example: Example) -> Any:
+        """Return the best of the answers that are learned: whole tokens, as far as one window goes.
+
+        Where there is none it is empty if training data had such questions, else it cannot be.
+        """
+        places = example["places"].tolist()
+        if not places and self._unanswerable:
+            return {"answer": "", "start": None, "end": None}
+        text, windows = as_text(example["text"]), self._cutter.windows(example)
+        metric, target = self.metrics()[0], self.target(example)
+
+        def told(first: int, last: int) -> dict[str, Any]:
+            for window in windows:
+                offset, begins = int(window["offset"]), window["begins"]
+                if offset <= first < offset + len(begins) and begins[first - offset]:
+                    last = min(last, offset + len(begins) - 1, first + self.max_answer_length - 1)
+            return answer_at(text, example["spans"], first, last)
+
+        found = [told(first, last) for first, last in places or [(0, 0)]]
+        return max(found, key=lambda answer: metric.row(answer, target))
 
     def target(self, example: Example) -> Any:
         """Return ``{"answers": [...]}``, empty if there is none."""

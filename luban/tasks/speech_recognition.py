@@ -240,6 +240,10 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         seconds = len(example["samples"]) / self.sampling_rate
         return {"text": as_text(example["text"]), "seconds": seconds}
 
+    def reachable(self, example: Example) -> Any:
+        """Return the transcript as its tokens tell it: characters without a token are missing."""
+        return {"text": self.tokenizer.decode(example["labels"].tolist())}
+
     def metrics(self) -> tuple[Metric, ...]:
         """Return word and character error rate, and how fast it was."""
         how = changes(lowercase=self.lowercase, strip_punctuation=self.strip_punctuation)

@@ -26,7 +26,7 @@ from luban.core.contracts import (
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.core.registry import nearest
-from luban.data.rows import SPECIALS, as_bytes, as_text, encoder_inputs, ids_type, padded
+from luban.data.rows import SPECIALS, as_bytes, encoder_inputs, ids_type, padded
 from luban.data.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
 from luban.data.words import encode_words
 from luban.metrics.entity_f1 import EntityF1
@@ -35,11 +35,15 @@ from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._guessing_spans import guess_tagged
 from luban.tasks._learned import read_learned
 from luban.tasks._tagged import (
+    FITTINGS,
+    SPELLED,
     FrequentTags,
     SchemeFinder,
     Words,
     gold_in,
-    in_words,
+    in_characters,
+    on_words,
+    sides_of,
     tags_in,
     words_in,
 )
@@ -73,6 +77,13 @@ class TokenClassification(TokenizedTask):
             "what never ends ends where it stops."
         ),
     )
+    units: Literal["words", "characters"] = Field(
+        default="words",
+        description=(
+            "What is tagged in a `text`, where entities can begin and end: words, or each "
+            "character (for entities within words, as in Korean)."
+        ),
+    )
     crf: bool = Field(
         default=False, description="Let the model learn which tags follow each other (a CRF)."
     )
@@ -101,7 +112,7 @@ class TokenClassification(TokenizedTask):
 
         def read() -> Iterator[str]:
             for record in records:
-                words = words_in(record)
+                words = self._words(record)
                 if words.given:
                     tags = tags_in(record, words)
                     finder.see(record, tags)
@@ -115,9 +126,7 @@ class TokenClassification(TokenizedTask):
         for _ in texts:  # a tokenizer that learns nothing need not have read them
             pass
         task = self.model_copy(update={"tokenizer": tokenizer})
-        task._written = (
-            finder.found(mend=self._mend) if self.tags == "auto" else _SPELLED[self.tags]
-        )
+        task._written = finder.found(mend=self._mend) if self.tags == "auto" else SPELLED[self.tags]
         task._types = tuple(sorted(types))
         if not types:
             raise DataError(
@@ -138,6 +147,9 @@ class TokenClassification(TokenizedTask):
         types, task._written = read_learned(folder / _FILE, "types", "tags")
         task._types = tuple(types)
         return task
+
+    def _words(self, record: Record) -> Words:
+        return words_in(record, characters=self.units == "characters")
 
     @property
     def _mend(self) -> bool:
@@ -187,11 +199,11 @@ class TokenClassification(TokenizedTask):
 
     def encode_input(self, record: Record) -> Example:
         """Return ``input_ids``, the position of each word, and the text with its words."""
-        return self._encoded([words_in(record)])[0]
+        return self._encoded([self._words(record)])[0]
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode many records, their words on all cores."""
-        rows = [words_in(record) for record in records]
+        rows = [self._words(record) for record in records]
         return [
             {**example, **self._gold(record, words, len(example["firsts"]))}
             for record, words, example in zip(records, rows, self._encoded(rows), strict=True)
@@ -229,19 +241,29 @@ class TokenClassification(TokenizedTask):
                     expected=f"one of {', '.join(self._types)}",
                     fix=nearest(kind, list(self._types)) or "move some such rows into training.",
                 )
-        tags = tags_of(in_words(entities, words), len(words.spans), self.scheme)
+        fitted, changed = on_words(entities, words)
+        tags = tags_of(fitted, len(words.spans), self.scheme)
+        told = in_characters(fitted, words)
         numbers = {label: number for number, label in enumerate(self.labels)}
         return {
             "labels": np.array([numbers[tag] for tag in tags[:kept]], np.int32),
             "entities": np.array(
-                [(self._types.index(kind), start, end) for kind, start, end in entities], np.int32
+                [(self._types.index(kind), start, end) for kind, start, end in told], np.int32
             ).reshape(-1, 3),
+            "changed": np.array(changed, np.uint16),
         }
 
     def supervision(self, example: Example) -> Supervision:
-        """Every word that was kept is supervised, by its first sub-token."""
+        """Every word that was kept is supervised, by its first sub-token.
+
+        Entities in characters are adjusted to whole words, which are all that is predicted.
+        """
         kept = len(example["firsts"])
-        return Supervision(count=kept, truncated=kept < len(example["spans"]))
+        return Supervision(
+            count=kept,
+            truncated=kept < len(example["spans"]),
+            adjusted=dict(zip(FITTINGS, example["changed"].tolist(), strict=True)),
+        )
 
     def lengths(self, store: Examples) -> Array:
         """Return the tokens of each example."""
@@ -297,7 +319,7 @@ class TokenClassification(TokenizedTask):
             best, chances = viterbi(logs, mask, *penalties), logs.exp()
         return [
             self._said(numbers, chance, side)
-            for numbers, chance, side in zip(best, chances.cpu(), _sides(batch), strict=True)
+            for numbers, chance, side in zip(best, chances.cpu(), sides_of(batch), strict=True)
         ]
 
     def _said(self, numbers: list[int], chances_WC: Tensor, side: Mapping[str, Any]) -> Any:
@@ -319,6 +341,12 @@ class TokenClassification(TokenizedTask):
             )
         answer = {"entities": found, "tags": [*tags, *["O"] * cut]}
         return {**answer, "truncated": True} if cut else answer
+
+    def reachable(self, example: Example) -> Any:
+        """Return what the tags that are learned say: no entity beyond ``max_length``."""
+        (side,) = sides_of(self.collate([example]))
+        numbers = example["labels"].tolist()
+        return self._said(numbers, torch.zeros(len(numbers), len(self.labels)), side)
 
     def target(self, example: Example) -> Any:
         """Return the entities of an example, those beyond ``max_length`` too."""
@@ -344,20 +372,10 @@ class TokenClassification(TokenizedTask):
 
         def tagged(example: Example) -> Any:
             numbers = frequent(example)
-            (side,) = _sides(self.collate([example]))
+            (side,) = sides_of(self.collate([example]))
             return self._said(numbers, torch.zeros(len(numbers), len(self.labels)), side)
 
         return {"most-frequent-tag": tagged}
-
-
-#: How the field ``tags`` names schemes: the spellings of BIOES are read alike.
-_SPELLED: dict[str, Scheme] = {
-    "bio": "bio",
-    "iob1": "iob1",
-    "bioes": "bioes",
-    "bmes": "bioes",
-    "bilou": "bioes",
-}
 
 
 def _emissions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -367,15 +385,6 @@ def _emissions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     index = firsts.unsqueeze(2).expand(-1, -1, logits.shape[2])
     emissions = logits.gather(1, index)
     return emissions.to(torch.promote_types(emissions.dtype, torch.float32)), firsts > 0
-
-
-def _sides(batch: Batch) -> Iterator[dict[str, Any]]:
-    """Yield what the prediction of each example is made of, beside the model's output."""
-    table = {name: batch.targets[name].tolist() for name in ("words", "given", "bytes", "spans")}
-    texts = batch.targets["text"].cpu().numpy()
-    for row, size in enumerate(table["bytes"]):
-        one = {name: column[row] for name, column in table.items()}
-        yield {**one, "text": as_text(texts[row, :size])}
 
 
 def _id(tokenizer: Tokenizer, role: str) -> int:

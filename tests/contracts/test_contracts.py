@@ -28,6 +28,8 @@ from luban.core.contracts import (
     Task,
     Tokenizer,
 )
+from luban.data.held import Held
+from luban.data.reach import reach
 from luban.testing import (
     check_adapter,
     check_augmentation,
@@ -227,3 +229,38 @@ def test_stages(kind: str, name: str, fields: Any, samples: Path) -> None:
 @cases(("kind", "name", "fields"), [case for kind in sorted(PLAIN) for case in variants(kind)])
 def test_other_components(kind: str, name: str, fields: Any, samples: Path) -> None:
     check_component(make(KINDS[kind], name, fields, samples))
+
+
+#: Tasks whose predictions are likelihoods, or numbers that are learned as they are.
+UNREACHABLE = {
+    "fill-mask",
+    "image-generation",
+    "instruction-tuning",
+    "text-generation",
+    "text-regression",
+}
+#: Lengths within which every record of ``records.RECORDS`` is whole.
+_ROOM = {
+    "max_length": 128,
+    "max_source_length": 128,
+    "max_target_length": 128,
+    "max_new_tokens": 128,
+    "max_answer_length": 64,
+    "context": 128,
+}
+
+
+@cases(("kind", "name", "fields"), variants("tasks"))
+def test_the_labels_of_clean_records_can_be_reached(
+    kind: str, name: str, fields: Any, samples: Path
+) -> None:
+    known = type(make(Task, name, fields, samples)).model_fields
+    room: dict[str, Any] = {key: value for key, value in _ROOM.items() if key in known}
+    if name == "summarization":  # some of them are Chinese
+        room["tokenize"] = "characters"
+    task = make(Task, name, {**fields, **room}, samples).learn(records.RECORDS[name])
+    found = reach(task, Held(task.encode_batch(records.RECORDS[name])), 0)
+    assert (found is None) == (name in UNREACHABLE), "a task with answers has a best one"
+    if found is not None:
+        assert found.value == pytest.approx(found.best)
+        assert not found.short

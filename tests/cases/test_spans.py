@@ -1,0 +1,173 @@
+"""Entities in characters: what is learned, scored and told stands at the same places."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.life import Said, done, luban
+
+_NAMES = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald"]
+_TRAIN = {"max_steps": 2, "batch_size": 4, "precision": "fp32", "compile": "off", "save_steps": 2}
+_BERT = {
+    "name": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
+
+
+def people(count: int = 200) -> list[dict[str, Any]]:
+    """Texts with one entity each, which stands at whole words."""
+    rows = []
+    for row in range(count):
+        name = _NAMES[row % len(_NAMES)]
+        text = f"In {1700 + row}, {name} waits."
+        start = text.index(name)
+        span = {"start": start, "end": start + len(name), "type": "person"}
+        rows.append({"text": text, "entities": [span]})
+    return rows
+
+
+def prepared(folder: Path, rows: list[dict[str, Any]], *arguments: str, **task: Any) -> Said:
+    """Write rows and a recipe; prepare them."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = {
+        "name": "spans",
+        "data": {
+            "source": {"name": "jsonl", "path": "rows.jsonl"},
+            "split": {"validation": 0.2, "test": 0.2},
+        },
+        "task": {"name": "token-classification", "tokenizer": "char", **task},
+        "model": _BERT,
+        "train": _TRAIN,
+        "evaluate": {"bootstrap_rounds": 100},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return luban("prepare", "recipe.yaml", *arguments)
+
+
+def claims(folder: Path) -> dict[str, Any]:
+    """The values that ``prepare`` reports."""
+    report = json.loads((folder / "runs/spans/reports/prepare.json").read_text())
+    return {name: claim["value"] for name, claim in report["claims"].items()}
+
+
+def in_all(found: dict[str, Any], act: str) -> int:
+    return sum(value for name, value in found.items() if name.endswith(f"/{act}"))
+
+
+TRIMMED = "entities without the blanks at their edges"
+WIDENED = "entities widened to whole words"
+SHARED = "entities cut or dropped that share a word with another"
+
+
+def _blank(row: dict[str, Any]) -> None:
+    row["entities"][0]["end"] += 1
+    row["entities"][0]["start"] -= 1
+
+
+def _inside(row: dict[str, Any]) -> None:
+    row["entities"][0]["end"] -= 1
+
+
+def _two(row: dict[str, Any]) -> None:
+    span = row["entities"][0]
+    middle = span["start"] + 1
+    row["entities"] = [{**span, "end": middle}, {**span, "start": middle}]
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (_blank, {TRIMMED: 3, WIDENED: 0, SHARED: 0}),
+        (_inside, {TRIMMED: 0, WIDENED: 3, SHARED: 0}),
+        (_two, {TRIMMED: 0, WIDENED: 3, SHARED: 3}),
+    ],
+    ids=["N1 blanks at the edges", "N2 inside a word", "two in a word"],
+)
+def test_entities_off_the_words_are_moved_counted_and_named(
+    here: Path, change: Any, counts: dict[str, int]
+) -> None:
+    rows = people()
+    for row in (3, 17, 31):
+        change(rows[row])
+    said = prepared(here, rows)
+    assert said.code == 0, said.err
+    found = claims(here)
+    assert {act: in_all(found, act) for act in counts} == counts
+    reached = [value for name, value in found.items() if name.endswith("reachable entity-f1")]
+    assert reached == [1.0] * 3, "what is scored is what a prediction can say"
+    for act, times in counts.items():
+        assert (act in said.err) == bool(times)
+    assert "rows.jsonl:4" in said.err, "the rows are named"
+
+
+def test_too_many_are_refused_and_characters_are_the_way_out(here: Path) -> None:
+    rows = people()
+    for row in rows[::2]:
+        _inside(row)
+    said = prepared(here, rows)
+    assert said.code == 2
+    assert "prepare.max_adjusted" in said.err
+    assert "task.units=characters" in said.err
+    assert prepared(here, rows, "prepare.max_adjusted=1").code == 0
+    said = prepared(here, rows, "name=characters", units="characters")
+    assert said.code == 0, said.err
+    report = json.loads((here / "runs/characters/reports/prepare.json").read_text())
+    values = {name: claim["value"] for name, claim in report["claims"].items()}
+    assert in_all(values, WIDENED) == 0
+    assert values["test/reachable entity-f1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "entity"),
+    [
+        ("李白生于碎叶", "李白"),
+        ("वह हिन्दी बोलता है", "हिन्दी"),
+        ("ผมไปกรุงเทพมหานครครับ", "กรุงเทพมหานคร"),
+        ("می‌خواهم به تهران بروم", "تهران"),
+        ("Renée e\u0301tait là", "e\u0301tait"),
+    ],
+    ids=["Chinese", "Hindi", "Thai", "Persian", "accents apart"],
+)
+def test_words_are_words_in_every_script(here: Path, text: str, entity: str) -> None:
+    start = text.index(entity)
+    span = {"start": start, "end": start + len(entity), "type": "x"}
+    said = prepared(here, [{"text": f"{row} {text}", "entities": [
+        {**span, "start": start + len(str(row)) + 1, "end": start + len(entity) + len(str(row)) + 1}
+    ]} for row in range(60)])  # fmt: skip
+    assert said.code == 0, said.err
+    found = claims(here)
+    assert in_all(found, WIDENED) == 0
+    assert found["test/reachable entity-f1"] == 1.0
+
+
+def test_a_whole_life_says_what_was_moved(here: Path) -> None:
+    rows = people()
+    for row in rows[:3]:
+        _inside(row)
+    prepared(here, rows)
+    done("run", "recipe.yaml")
+    card = (here / "runs/spans/README.md").read_text()
+    assert WIDENED in card
+    assert "reachable entity-f1" in card
+    assert "rows.jsonl:" in card.split("## Limits")[1]
+    done("verify", "runs/spans")
+
+
+def test_what_no_prediction_can_reach_is_a_warning(here: Path) -> None:
+    rows = people()
+    for row in rows[::4]:
+        row["text"] = "well " * 20 + row["text"]
+        span = row["entities"][0]
+        row["entities"] = [{**span, "start": span["start"] + 100, "end": span["end"] + 100}]
+    said = prepared(here, rows, "prepare.max_truncated=1", max_length=64)
+    assert said.code == 0, said.err
+    assert claims(here)["train/reachable entity-f1"] < 0.9
+    assert "no prediction can reach more than" in said.err
