@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -137,6 +137,23 @@ class Cutter:
             first, shown = int(window["offset"]), len(window["begins"])
             window["begins"][:] = best[first : first + shown] == number
         return windows
+
+    def reachable(
+        self, example: Example, places: Iterable[tuple[int, int]], longest: int
+    ) -> list[tuple[int, int]]:
+        """Return spans of context tokens as far as the window goes in which they are judged.
+
+        Args:
+            example: Question and whole context.
+            places: First and last token of each span.
+            longest: Most tokens of a span.
+        """
+        ends: dict[int, int] = {}
+        for window in self.windows(example):
+            first = int(window["offset"])
+            last = first + len(window["begins"]) - 1
+            ends |= {first + int(at): last for at in np.flatnonzero(window["begins"])}
+        return [(a, min(b, ends[a], a + longest - 1)) for a, b in places]
 
     def window(self, example: Example, number: int) -> Example:
         """Return one window: ``input_ids``, ``token_type_ids``, and where it lies.

@@ -311,17 +311,9 @@ class QuestionAnswering(TokenizedTask):
         places = example["places"].tolist()
         if not places and self._unanswerable:
             return {"answer": "", "start": None, "end": None}
-        text, windows = as_text(example["text"]), self._cutter.windows(example)
-        metric, target = self.metrics()[0], self.target(example)
-
-        def told(first: int, last: int) -> dict[str, Any]:
-            for window in windows:
-                offset, begins = int(window["offset"]), window["begins"]
-                if offset <= first < offset + len(begins) and begins[first - offset]:
-                    last = min(last, offset + len(begins) - 1, first + self.max_answer_length - 1)
-            return answer_at(text, example["spans"], first, last)
-
-        found = [told(first, last) for first, last in places or [(0, 0)]]
+        text, metric, target = as_text(example["text"]), self.metrics()[0], self.target(example)
+        spans = self._cutter.reachable(example, places or [(0, 0)], self.max_answer_length)
+        found = [answer_at(text, example["spans"], first, last) for first, last in spans]
         return max(found, key=lambda answer: metric.row(answer, target))
 
     def target(self, example: Example) -> Any:
