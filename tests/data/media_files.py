@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Record, Source
+from luban.core.contracts import Record, SetApart, Source
+from luban.core.errors import UnfitError
 from luban.data.images import to_png
 from luban.data.media import Media, media_in
 
@@ -72,3 +73,8 @@ def content(record: Record, field: str = "image") -> bytes:
 
 
 FORMS = ["folder", "tar", "tar.gz", "tar.xz", "zip", "zip-stored"]
+
+
+def apart(found: Source, split: str = "train") -> list[UnfitError]:
+    """Return what is wrong with the records that a source sets apart."""
+    return [entry.error for entry in found.read(split) if isinstance(entry, SetApart)]

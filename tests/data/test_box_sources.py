@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from luban.core.errors import DataError, LubanError
-from tests.data.media_files import content, packed, png, rows, source, write, zipped
+from luban.core.errors import LubanError
+from tests.data.media_files import apart, content, packed, png, rows, source, write, zipped
 
 BOXES = [
     {"label": "cat", "box": [1.0, 0.0, 3.0, 4.0]},
@@ -39,8 +39,7 @@ VOC: dict[str, bytes | str] = {
 YOLO: dict[str, bytes | str] = {
     "data.yaml": "names: {0: cat, 1: dog}\n",
     "images/train/a.png": png(1),
-    "labels/train/a.txt": f"0 {2 / 6} 0.5 {2 / 6} 1\n1 0 0.25 1 0.25 1 0.5 0 0.5\n"
-    "0 0.5 0.5 0 0.1\n",
+    "labels/train/a.txt": f"0 {2 / 6} 0.5 {2 / 6} 1\n1 0.5 0.375 1 0.25\n0 0.5 0.5 0 0.1\n",
     "images/val/b.png": png(2),
 }
 
@@ -104,9 +103,9 @@ def test_voc_without_sets_and_difficult_objects(tmp_path: Path) -> None:
     ],
 )
 def test_bad_voc(change: dict[str, str], said: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=said) as caught:
-        rows(source("voc", str(write(tmp_path, {**VOC, **change}))))
-    assert ".xml" in str(caught.value)
+    (error,) = apart(source("voc", str(write(tmp_path, {**VOC, **change}))))
+    assert said in error.what
+    assert ".xml" in str(error)
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
@@ -124,14 +123,14 @@ def test_yolo(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["0 0.5 0.5 0.1", "2 0.5 0.5 0.1 0.1", "0 a b c d", "0.5 0 0 1 1"])
 def test_bad_yolo(line: str, tmp_path: Path) -> None:
     write(tmp_path, {**YOLO, "labels/train/a.txt": f"\n{line}\n"})
-    with pytest.raises(DataError) as caught:
-        rows(source("yolo", str(tmp_path)))
-    assert "a.txt:2" in str(caught.value)
+    (error,) = apart(source("yolo", str(tmp_path)))
+    assert "a.txt:2" in str(error)
 
 
-def test_damaged_images_are_left_to_the_task(tmp_path: Path) -> None:
+def test_damaged_images_are_set_apart(tmp_path: Path) -> None:
     write(tmp_path, {**YOLO, "images/train/a.png": b"damaged"})
-    assert rows(source("yolo", str(tmp_path)))[0]["objects"] == []
+    (error,) = apart(source("yolo", str(tmp_path)))
+    assert "damaged" in error.what
 
 
 def test_coco(tmp_path: Path) -> None:
@@ -154,17 +153,32 @@ def test_coco(tmp_path: Path) -> None:
     [
         ("{", "not JSON"),
         ("[]", "no images"),
-        (coco(categories=[]), "no such category"),
         (coco(annotations=[{"image_id": 5}]), "not listed"),
-        (coco(annotations=[{"image_id": 1, "category_id": 7, "bbox": [1, 2]}]), "no box"),
-        (coco(images=[{"id": 1}]), "no file_name"),
-        (coco(images=[{"id": 1, "file_name": "aa.png"}]), "no such file"),
     ],
 )
 def test_bad_coco(text: str, said: str, tmp_path: Path) -> None:
     write(tmp_path, {"x.json": text, "a.png": png(), "b.png": png()})
     with pytest.raises(LubanError, match=said):
         rows(source("coco", str(tmp_path / "x.json")))
+
+
+NOTE = {"image_id": 1, "category_id": 7}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"categories": []}, "no such category"),
+        ({"annotations": [{**NOTE, "bbox": [1, 2]}]}, "no box"),
+        ({"images": [{"id": 1}, {"id": 2, "file_name": "b.png"}]}, "no file_name"),
+        ({"images": [{"id": 1, "file_name": "aa.png"}]}, "no such file"),
+    ],
+)
+def test_images_that_coco_cannot_tell(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    write(tmp_path, {"x.json": coco(**changes), "a.png": png(), "b.png": png()})
+    (error,) = apart(source("coco", str(tmp_path / "x.json")))
+    assert said in error.what
+    assert "x.json: image 1" in str(error)
 
 
 def test_images_are_shown_as_they_lie(tmp_path: Path) -> None:

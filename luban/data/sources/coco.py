@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.files import open_text
+from luban.data.apart import tried
 from luban.data.members import Tree
-from luban.data.sources._boxes import Dropped, box_of, numbers, told_size
+from luban.data.sources._boxes import Dropped, box_of, told_size
+from luban.data.sources._coco_table import Image, coco_images
 from luban.data.sources._files import FileSource
 
 
 class Coco(FileSource):
     """COCO files, plain or gzip: a record has ``image`` and ``objects``, empty where it has none.
 
-    A file is parsed whole. Groups (``iscrowd``) and boxes without area are dropped and counted.
+    A file is parsed whole. Groups (``iscrowd``) and boxes without area are dropped and counted. An
+    image without its file, or with a box of no category, is set apart.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
@@ -36,10 +35,10 @@ class Coco(FileSource):
     )
 
     def read(self, split: str) -> Iterator[Record]:
-        """Yield the images of a split.
+        """Yield the images of a split; set apart: one that is not there, or wrongly described.
 
         Raises:
-            DataError: if a file is not COCO's, or an image is not there.
+            DataError: if a file is not COCO's, or an id stands twice in it.
         """
         for path in self._files(split):
             yield from self._records(path, self._tree(split, path), Dropped())
@@ -50,12 +49,13 @@ class Coco(FileSource):
         yield from self._records(path, self._tree(split, path), Dropped())
 
     def files(self) -> tuple[Path, ...]:
-        """Return the JSON files and the files of the images."""
+        """Return the JSON files and the files of the images, as far as they are there."""
         found: dict[Path, None] = {}
         for split in self.splits():
             for path in self._files(split):
-                names = [_name(row, path) for row in self._contents(path)["images"]]
-                found |= dict.fromkeys((path, *self._tree(split, path).files(names)))
+                tree = self._tree(split, path)
+                names = [image.name for image in coco_images(path) if image.name in tree]
+                found |= dict.fromkeys((path, *tree.files(names)))
         return tuple(found)
 
     def facts(self) -> Mapping[str, str]:
@@ -68,88 +68,36 @@ class Coco(FileSource):
         return dropped.facts()
 
     @cached_property
-    def _kept(self) -> dict[Any, Any]:
-        """What was already parsed or looked through."""
+    def _trees(self) -> dict[Path, Tree]:
+        """Folders and archives that were looked through."""
         return {}
 
     def _tree(self, split: str, path: Path) -> Tree:
         given = self.images.get(split, "") if isinstance(self.images, dict) else self.images
         root = Path(given).expanduser() if given else path.parent
-        if root not in self._kept:
-            self._kept[root] = Tree(root)
-        tree: Tree = self._kept[root]
-        return tree
-
-    def _contents(self, path: Path) -> dict[str, Any]:
-        if path in self._kept:
-            contents: dict[str, Any] = self._kept[path]
-            return contents
-        with open_text(path) as file:
-            try:
-                data = parse_json(file.read(), path)
-            except DataError:
-                raise
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"this file is not JSON ({error}).",
-                    where=path,
-                    expected="COCO annotations: JSON in UTF-8",
-                    fix="write it again, or fetch it again if it was cut off.",
-                ) from None
-        for part in ("images", "annotations", "categories"):
-            rows = data.get(part) if isinstance(data, dict) else None
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise DataError(
-                    f"this COCO file has no {part}.",
-                    where=path,
-                    expected="tables in images, annotations and categories",
-                )
-        self._kept[path] = data
-        return dict(data)
+        if root not in self._trees:
+            self._trees[root] = Tree(root)
+        return self._trees[root]
 
     def _records(self, path: Path, tree: Tree, dropped: Dropped) -> Iterator[Record]:
-        data = self._contents(path)
-        names = {row.get("id"): str(row.get("name")) for row in data["categories"]}
-        boxes: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for row in data["annotations"]:
-            boxes[row.get("image_id")].append(row)
-        for number, row in enumerate(data["images"], 1):
-            image = tree[_name(row, f"{path}: image {number}")]
-            size = numbers([row.get("width") or 0, row.get("height") or 0], image.where)
-            objects = []
-            for note in boxes.pop(row.get("id"), ()):
-                where = f"{path}: annotation {note.get('id')}"
-                if note.get("iscrowd"):
-                    dropped.add("around a crowd", where)
-                    continue
-                if note.get("category_id") not in names:
-                    raise DataError(
-                        "there is no such category.", where=where, got=note.get("category_id")
-                    )
-                if box := box_of(_corners(note, where), (size[0], size[1]), where, dropped):
-                    objects.append({"label": names[note["category_id"]], "box": box})
-            fields = {"objects": objects, **told_size(size)}
-            yield {"image": image.media(), **fields, "_where": f"{image.where}:1"}
-        if boxes:
-            raise DataError(
-                "boxes belong to an image that is not listed.",
-                where=path,
-                got=f"image_id {next(iter(boxes))!r}",
-            )
+        for number, image in enumerate(coco_images(path), 1):
+            where = f"{path}: image {number}"
+            yield tried(partial(_record, image, path, tree, dropped), where)
 
 
-def _name(row: Mapping[str, Any], where: object) -> str:
-    name = row.get("file_name")
-    if not isinstance(name, str):
-        raise DataError("an image has no file_name.", where=where, got=dict(row))
-    return name
-
-
-def _corners(note: Mapping[str, Any], where: str) -> tuple[float, float, float, float]:
-    box = note.get("bbox")
-    if not isinstance(box, list) or len(box) != 4:
-        raise DataError(
-            "this annotation has no box.", where=where, expected="[x, y, width, height]", got=box
-        )
-    x, y, width, height = numbers(box, where)
-    return x, y, x + width, y + height
+def _record(image: Image, path: Path, tree: Tree, dropped: Dropped) -> Record:
+    if image.wrong is not None:
+        raise image.wrong
+    file, objects = tree[image.name], []
+    for note in image.notes:
+        where = f"{path}: annotation {note.id}"
+        if note.crowd:
+            dropped.add("around a crowd", where)
+        elif box := box_of(note.corners, image.size, where, dropped):
+            objects.append({"label": note.label, "box": box})
+    return {
+        "image": file.media(),
+        "objects": objects,
+        **told_size(image.size),
+        "_where": f"{file.where}:1",
+    }

@@ -2,140 +2,227 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from pydantic import Field
 
-from luban.core.contracts import Record, Source
+from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.members import Tree
+from luban.data.members import IMAGES
 from luban.data.sources._boxes import (
     Annotated,
     Dropped,
+    Pairs,
+    PairSource,
     box_of,
-    image_named,
     in_order,
+    lone,
     numbers,
+    refuse_twice,
     told_size,
 )
 from luban.data.sources._files import SPLIT_NAMES
+from luban.data.sources._xml import only, parse_xml
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_FLAGS = ("-1", "0", "1")  #: what may follow a name in an image set: whether it shows a class
+_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
 
 
-class Voc(Source):
+class Voc(PairSource):
     """A folder, .tar or .zip of Pascal VOC: a record has ``image`` and ``objects``.
 
     ``Annotations/*.xml`` lie beside ``JPEGImages``, or each beside its image. The splits are those
     of ``ImageSets/Main`` (train, val and test; trainval if there is no train), else folders called
     train, val and test. Boxes are taken as they are written (no pixel is subtracted) and cut at
-    the edges of the image; those without area are dropped and counted.
+    the edges of the image; those without area are dropped and counted. An entry of an image set
+    without a description, and a description without an image, are set apart.
     """
 
-    path: str = Field(description="The folder or archive.")
     difficult: bool = Field(
         default=True, description="Whether objects marked as difficult to see are kept."
     )
 
-    def splits(self) -> tuple[str, ...]:
-        """Return the splits that image sets or folders tell."""
-        return tuple(self._pairs)
-
-    def read(self, split: str) -> Iterator[Record]:
-        """Yield the images of a split.
-
-        Raises:
-            DataError: if a description is damaged or has no image.
-        """
-        for pair in self._pairs[split]:
-            yield self._record(pair, Dropped())
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files of all splits."""
-        pairs = [pair for found in self._pairs.values() for pair in found]
-        names = [name for pair in pairs for name in (pair.image, pair.notes)]
-        return self._tree.files(dict.fromkeys([*names, *self._sets]))
-
-    def facts(self) -> Mapping[str, str]:
-        """Return which boxes were dropped, if any were."""
-        dropped = Dropped()
-        for pairs in self._pairs.values():
-            for pair in pairs:
-                self._record(pair, dropped)
-        return dropped.facts()
-
     @cached_property
-    def _tree(self) -> Tree:
-        return Tree(Path(self.path).expanduser())
-
-    @cached_property
-    def _sets(self) -> list[str]:
-        """The files of ``ImageSets/Main`` that name splits."""
-        named = {
-            PurePosixPath(name).stem: name
-            for name in self._tree
-            if PurePosixPath(name).parts[-3:-1] == ("ImageSets", "Main") and name.endswith(".txt")
-        }
-        wanted = (*(("train", "val") if "train" in named else ("trainval",)), "test")
-        return [named[name] for name in wanted if name in named]
-
-    @cached_property
-    def _pairs(self) -> dict[str, list[Annotated]]:
-        notes = {PurePosixPath(n).stem: n for n in self._tree if n.lower().endswith(".xml")}
-        if not notes:
+    def _descriptions(self) -> list[str]:
+        found = sorted(name for name in self._tree if name.lower().endswith(".xml"))
+        if not found:
             raise DataError(
                 "there are no Pascal VOC descriptions here.",
                 where=self.path,
                 expected="Annotations/*.xml beside JPEGImages/",
             )
-        found: dict[str, list[Annotated]] = {}
-        for path in self._sets:
-            stem = PurePosixPath(path).stem.replace("trainval", "train")
-            lines = self._tree[path].text().splitlines()
-            stems = [line.split()[0] for line in lines if line.strip()]
-            found[SPLIT_NAMES[stem]] = [self._pair(notes[s]) for s in stems if s in notes]
-        if found:
+        return found
+
+    @cached_property
+    def _sets(self) -> list[tuple[str, str]]:
+        """The split and the name of each file of ``ImageSets/Main`` that is read."""
+        named: dict[str, dict[str, str]] = defaultdict(dict)
+        for name in sorted(self._tree):
+            path = PurePosixPath(name)
+            folders = tuple(part.lower() for part in path.parts[-3:-1])
+            if folders == ("imagesets", "main") and path.suffix.lower() == ".txt":
+                named[_base(name)][path.stem.lower()] = name
+        found = []
+        for sets in named.values():
+            wanted = (*(("train", "val") if "train" in sets else ("trainval",)), "test")
+            found += [
+                (SPLIT_NAMES[stem.removeprefix("trainval") or "train"], sets[stem])
+                for stem in wanted
+                if stem in sets
+            ]
+        return found
+
+    @cached_property
+    def _pairs(self) -> Pairs:
+        found: Pairs = defaultdict(list)
+        for split, name in self._sets:
+            found[split] += self._listed(name)
+        if any(found.values()):
             return in_order({split: pairs for split, pairs in found.items() if pairs})
-        for name in sorted(n for n in self._tree if n.lower().endswith(".xml")):
+        for name in self._descriptions:
             folders = [part.lower() for part in PurePosixPath(name).parts[:-1]]
             split = next((SPLIT_NAMES[f] for f in folders if f in SPLIT_NAMES), "train")
-            found.setdefault(split, []).append(self._pair(name))
+            found[split].append(self._pair(name))
         return in_order(found)
 
-    def _pair(self, notes: str) -> Annotated:
-        path = PurePosixPath(notes)
-        beside = [path.parent.parent / folder for folder in ("JPEGImages", "images", "Images")]
-        image = image_named(self._tree, *(str(at / path.stem) for at in (*beside, path.parent)))
+    def _listed(self, name: str) -> Iterator[Annotated | SetApart]:
+        """Yield what an image set names.
+
+        Raises:
+            DataError: if it names an image twice.
+        """
+        file, seen = self._tree[name], dict[Any, str]()
+        for number, line in enumerate(file.text().splitlines(), 1):
+            if not (entry := line.strip()):
+                continue
+            where = f"{file.where}:{number}"
+            notes = lone(self._described(_base(name), entry), f"what {entry!r} names", where)
+            if not notes:
+                yield SetApart(
+                    DataError("this entry has no description.", expected="its .xml", got=entry),
+                    where,
+                )
+                continue
+            refuse_twice(seen, notes, f"the entry {entry!r}", f"line {number}", file.where)
+            yield self._pair(notes)
+
+    def _described(self, base: str, entry: str) -> list[str]:
+        """Return the descriptions that an entry of an image set names.
+
+        It is a name, which may hold blanks and have a suffix, perhaps with a flag after it.
+        """
+        first, _, last = entry.rpartition(" ")
+        for text in (entry, first.rstrip()) if last in _FLAGS and first else (entry,):
+            path = PurePosixPath(text)
+            bare = path.with_suffix("") if path.suffix.lower() in (*IMAGES, ".xml") else path
+            for key in dict.fromkeys((str(path), str(bare), bare.name)):
+                if found := self._by_name.get((base, key), []):
+                    return found
+        return []
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[str]]:
+        """The descriptions below a folder that has image sets, by name and by path."""
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for base in {_base(name) for _, name in self._sets}:
+            depth = len(PurePosixPath(base).parts)
+            for name in self._descriptions:
+                path = PurePosixPath(name)
+                if path.is_relative_to(base) or not base:
+                    inside = PurePosixPath(*path.parts[depth + 1 :]).with_suffix("")
+                    for key in {path.stem, str(inside)}:
+                        found[base, key].append(name)
+        return found
+
+    def _pair(self, notes: str) -> Annotated | SetApart:
+        where = f"{self._tree.root}/{notes}"
+        try:
+            image = lone(self._shown(PurePosixPath(notes)), "the image that this describes", where)
+        except DataError as error:
+            return SetApart(error, where)
         if not image:
-            raise DataError(
-                "there is no image that this describes.",
-                where=f"{self.path}/{notes}",
-                expected=f"{path.stem}.jpg in JPEGImages or beside it",
-            )
+            expected = f"{PurePosixPath(notes).stem}.jpg in JPEGImages or beside it"
+            lost = DataError("there is no image that this describes.", expected=expected)
+            return SetApart(lost, where)
         return Annotated(image, notes)
+
+    def _shown(self, notes: PurePosixPath) -> list[str]:
+        """Return the images of the same name that lie as a description lies."""
+        images = [PurePosixPath(name) for name in self._by_stem.get(notes.stem, ())]
+        apart = {image: _apart(image.parent, notes.parent) for image in images}
+        groups = (
+            [image for image in images if {*apart[image]} & {*_FOLDERS}],
+            [image for image in images if image.parent == notes.parent],
+            [image for image in images if apart[image]],
+            [image for image in images if image.is_relative_to(notes.parent.parent)],
+        )
+        return [str(image) for image in next(filter(None, groups), [])]
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in self._images():
+            path = PurePosixPath(name)
+            found[path.stem].append(name)
+            found[path.name].append(name)
+        return found
 
     def _record(self, pair: Annotated, dropped: Dropped) -> Record:
         notes, image = self._tree[pair.notes], self._tree[pair.image]
-        try:
-            root = ElementTree.fromstring(notes.media().read())
-        except ElementTree.ParseError as error:
-            raise DataError(f"this XML is damaged ({error}).", where=notes.where) from None
-        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        root = parse_xml(notes)
+        size = [_text(root, f"size/{side}", notes.where) or "0" for side in ("width", "height")]
+        width, height = numbers(size, notes.where)
         objects: list[dict[str, Any]] = []
         for item in root.iterfind("object"):
-            label = (item.findtext("name") or "").strip()
+            label = _text(item, "name", notes.where)
             if not label:
                 raise DataError("an object has no name.", where=notes.where)
-            if not self.difficult and item.findtext("difficult", "0").strip() == "1":
+            if not self.difficult and _text(item, "difficult", notes.where) == "1":
                 dropped.add("difficult to see", notes.where)
                 continue
-            texts = [item.findtext(f"bndbox/{corner}", "") for corner in _CORNERS]
+            texts = [_text(item, f"bndbox/{corner}", notes.where) for corner in _CORNERS]
             x1, y1, x2, y2 = numbers(texts, notes.where)
             if box := box_of((x1, y1, x2, y2), (width, height), notes.where, dropped):
                 objects.append({"label": label, "box": box})
         fields = {"objects": objects, **told_size((width, height))}
         return {"image": image.media(), **fields, "_where": f"{image.where}:1"}
+
+    def _others(self) -> Sequence[str]:
+        return [name for _, name in self._sets]
+
+    def _left_out(self) -> Mapping[str, Sequence[str]]:
+        folders = {PurePosixPath(name).parent for name in self._used}
+        images = [name for name in self._images() if PurePosixPath(name).parent in folders]
+        return {
+            "images of which no record is made": [n for n in images if n not in self._used],
+            "descriptions of which no record is made": [
+                name for name in self._descriptions if name not in self._used
+            ],
+        }
+
+
+def _base(image_set: str) -> str:
+    """Return the folder that has ``ImageSets/Main``; empty: the top."""
+    return "/".join(PurePosixPath(image_set).parts[:-3])
+
+
+def _apart(one: PurePosixPath, other: PurePosixPath) -> tuple[str, ...]:
+    """Return the one part, in lower case, in which two folders differ; else nothing."""
+    if len(one.parts) != len(other.parts):
+        return ()
+    pairs = [(a, b) for a, b in zip(one.parts, other.parts, strict=True) if a != b]
+    return (pairs[0][0].lower(),) if len(pairs) == 1 else ()
+
+
+def _text(parent: Element, path: str, where: str) -> str:
+    folder, _, _ = path.rpartition("/")
+    if folder:
+        only(parent, folder, where)
+    found = only(parent, path, where)
+    return (found.text or "").strip() if found is not None else ""

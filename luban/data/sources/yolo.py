@@ -2,152 +2,199 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
-from luban.core.contracts import Record, Source
-from luban.core.errors import DataError, UnreadableError
+from luban.core.contracts import Record, SetApart
+from luban.core.errors import DataError
 from luban.data.images import size_of
-from luban.data.media import Media
-from luban.data.members import IMAGES, Tree
-from luban.data.sources._boxes import Annotated, Dropped, box_of, in_order, numbers
+from luban.data.sources._boxes import (
+    Annotated,
+    Dropped,
+    Pairs,
+    PairSource,
+    box_of,
+    in_order,
+    numbers,
+)
 from luban.data.sources._files import SPLIT_NAMES
+from luban.data.sources._yolo_tables import Listed, Tables
 
-_NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
+_SLACK = 0.01  #: share of the image by which numbers may jut out, by rounding
+_FORMS = {
+    "boxes": "a class, then x y width height",
+    "outlines": "a class, then x y of at least three points",
+    "poses": "a class, then x y width height, then x y (visible) of each point",
+}
 
 
-class Yolo(Source):
+class Yolo(PairSource):
     """A folder, .tar or .zip of YOLO: a record has ``image`` and ``objects``.
 
     ``images/…/a.jpg`` goes with ``labels/…/a.txt`` (or lies beside it); an image without one
-    shows no object. Folders called train, val and test are the splits. A line with more than
-    five numbers is an outline: its box is taken. Boxes without area are dropped and counted.
+    shows no object. The splits are the places that ``data.yaml`` names, if they are there, else
+    folders called train, val and test. Of an outline or a pose the box is taken. Boxes without area
+    are dropped and counted; an image with a line of another form is set apart, and so are labels
+    without an image.
     """
 
-    path: str = Field(description="The folder or archive.")
     names: tuple[str, ...] = Field(
         default=(),
         description="Names of the classes from 0 on; empty: those of data.yaml or classes.txt.",
     )
-
-    def splits(self) -> tuple[str, ...]:
-        """Return the splits that folders are called."""
-        return tuple(self._pairs)
-
-    def read(self, split: str) -> Iterator[Record]:
-        """Yield the images of a split.
-
-        Raises:
-            DataError: if a line is not YOLO's or its class has no name.
-        """
-        for pair in self._pairs[split]:
-            yield self._record(pair, Dropped())
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files of all splits."""
-        pairs = [pair for found in self._pairs.values() for pair in found]
-        names = [name for pair in pairs for name in (pair.image, pair.notes) if name]
-        return self._tree.files(dict.fromkeys([*names, *self._naming]))
-
-    def facts(self) -> Mapping[str, str]:
-        """Return which boxes were dropped, if any were."""
-        dropped = Dropped()
-        for pairs in self._pairs.values():
-            for pair in pairs:
-                self._record(pair, dropped)
-        return dropped.facts()
+    lines: Literal["boxes", "outlines", "poses"] | None = Field(
+        default=None,
+        description=(
+            "What a line holds after its class: `boxes` (4 numbers), `outlines` (points; so has a "
+            "box that is turned) or `poses` (a box, then points). None: `poses` if data.yaml has "
+            "`kpt_shape`, else `boxes`."
+        ),
+    )
 
     @cached_property
-    def _tree(self) -> Tree:
-        return Tree(Path(self.path).expanduser())
+    def _tables(self) -> Tables:
+        return Tables(self._tree, self.names)
 
     @cached_property
-    def _naming(self) -> list[str]:
-        """The file that names the classes, if there is one."""
-        found = [n for name in _NAMES for n in self._tree if PurePosixPath(n).name == name]
-        return [] if self.names else found[:1]
+    def _kind(self) -> str:
+        return self.lines or ("poses" if self._tables.points else "boxes")
 
     @cached_property
-    def _classes(self) -> dict[int, str]:
-        if self.names:
-            return dict(enumerate(self.names))
-        if not self._naming:
-            raise DataError(
-                "nothing names the classes.",
-                where=self.path,
-                expected=", ".join(_NAMES),
-                fix="set data.source.names: [first, second, …].",
-            )
-        file = self._tree[self._naming[0]]
-        names: Any = [line.strip() for line in file.text().splitlines() if line.strip()]
-        if file.name.endswith(".yaml"):
-            try:
-                table = yaml.safe_load(file.text())
-            except yaml.YAMLError as error:
-                raise DataError(f"this file is not YAML ({error}).", where=file.where) from None
-            names = table.get("names") if isinstance(table, dict) else None
-        if isinstance(names, list):
-            names = dict(enumerate(names))
-        if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
-            raise DataError("this file does not name the classes.", where=file.where, got=names)
-        return {key: str(name) for key, name in names.items()}
-
-    @cached_property
-    def _pairs(self) -> dict[str, list[Annotated]]:
-        found: dict[str, list[Annotated]] = {}
-        for name in sorted(self._tree):
-            path = PurePosixPath(name)
-            if path.suffix.lower() not in IMAGES:
-                continue
-            folders = [part.lower() for part in path.parts[:-1]]
-            split = next((SPLIT_NAMES[part] for part in folders if part in SPLIT_NAMES), "train")
-            notes = next((n for n in _beside(path) if n in self._tree), "")
-            found.setdefault(split, []).append(Annotated(name, notes))
-        if not any(pair.notes for pairs in found.values() for pair in pairs):
+    def _pairs(self) -> Pairs:
+        found: Pairs = defaultdict(list)
+        owners: dict[str, list[str]] = defaultdict(list)
+        for name in self._images():
+            if notes := next((n for n in _beside(PurePosixPath(name)) if n in self._tree), ""):
+                owners[notes].append(name)
+        if not owners:
             raise DataError(
                 "there are no YOLO labels here.",
                 where=self.path,
                 expected="labels/…/NAME.txt for images/…/NAME.jpg",
             )
+        _ = self._tables.classes  # what is wrong with them is wrong with every record
+        labels = {name: notes for notes, names in owners.items() for name in names}
+        for split, placed in self._placed():
+            if isinstance(placed, SetApart):
+                found[split].append(placed)
+                continue
+            notes = labels.get(placed, "")
+            if notes and len(owners[notes]) > 1:
+                same = " and ".join(owners[notes])
+                error = DataError("several images have these labels.", expected="one", got=same)
+                found[split].append(SetApart(error, f"{self._tree[notes].where}: {placed}"))
+            else:
+                found[split].append(Annotated(placed, notes))
+        for notes in self._orphans(owners):
+            error = DataError("these labels have no image.", expected="an image of this name")
+            found[_split(notes)].append(SetApart(error, self._tree[notes].where))
         return in_order(found)
+
+    def _placed(self) -> Iterator[tuple[str, str | SetApart]]:
+        """Yield the split and the name of each image, or what is set apart in its place."""
+        if self._listed is None:
+            yield from ((_split(name), name) for name in self._images())
+            return
+        for split, names in self._listed.images.items():
+            yield from ((split, name) for name in names)
+
+    @cached_property
+    def _listed(self) -> Listed | None:
+        return self._tables.listed(self._images())
+
+    def _orphans(self, used: Mapping[str, Any]) -> list[str]:
+        """Return label files, told by their folder, that no image goes with."""
+        folders = {PurePosixPath(name).parent for name in used}
+        own = {*self._tables.files, *(self._listed.files if self._listed else ())}
+        found = []
+        for name in sorted(self._tree):
+            path = PurePosixPath(name)
+            inside = "labels" in (part.lower() for part in path.parts[:-1])
+            if path.suffix.lower() == ".txt" and (inside or path.parent in folders):
+                is_label = inside or _is_label(self._tree[name].media().read())
+                if name not in used and name not in own and is_label:
+                    found.append(name)
+        return found
 
     def _record(self, pair: Annotated, dropped: Dropped) -> Record:
         image = self._tree[pair.image]
         media = image.media()
-        objects = self._objects(pair, media, dropped) if pair.notes else []
+        objects: list[dict[str, Any]] = []
+        if pair.notes:
+            notes, size = self._tree[pair.notes], size_of(media)
+            for number, line in enumerate(notes.text().splitlines(), 1):
+                if cells := line.split():
+                    where = f"{notes.where}:{number}"
+                    label, shares = self._object(cells, where)
+                    x1, y1, x2, y2 = shares
+                    corners = (x1 * size[1], y1 * size[0], x2 * size[1], y2 * size[0])
+                    if box := box_of(corners, (size[1], size[0]), where, dropped):
+                        objects.append({"label": label, "box": box})
         return {"image": media, "objects": objects, "_where": f"{image.where}:1"}
 
-    def _objects(self, pair: Annotated, media: Media, dropped: Dropped) -> list[dict[str, Any]]:
-        notes = self._tree[pair.notes]
-        lines = [(n, line.split()) for n, line in enumerate(notes.text().splitlines(), 1)]
-        try:
-            height, width = size_of(media)
-        except UnreadableError:
-            return []  # Preparing sets such an image apart, by name.
-        found = []
-        for number, cells in lines:
-            where = f"{notes.where}:{number}"
-            if not cells:
-                continue
-            values = numbers(cells, where)
-            label = self._classes.get(int(values[0])) if values[0].is_integer() else None
-            if label is None or len(values) < 5 or len(values) % 2 == 0:
-                raise DataError(
-                    "this line is not YOLO's.",
-                    where=where,
-                    expected=f"a class of {len(self._classes)}, then x y width height (shares)",
-                    got=" ".join(cells),
-                )
-            x1, y1, x2, y2 = _corners(values[1:])
-            corners = (x1 * width, y1 * height, x2 * width, y2 * height)
-            if box := box_of(corners, (width, height), where, dropped):
-                found.append({"label": label, "box": box})
-        return found
+    def _object(self, cells: Sequence[str], where: str) -> tuple[str, tuple[float, ...]]:
+        """Return the class of a line, and x1, y1, x2, y2 in shares.
+
+        Raises:
+            DataError: if it is not of the declared form.
+        """
+        first, *values = numbers(cells, where)
+        classes = self._tables.classes
+        label = classes.get(int(first)) if first.is_integer() else None
+        if label is None:
+            raise DataError(
+                "there is no class of this number.",
+                where=where,
+                expected=f"one of the {len(classes)} from {min(classes, default=0)} on",
+                got=cells[0],
+            )
+        if not self._fits(len(values)):
+            other = [kind for kind in _FORMS if self.replace(lines=kind)._fits(len(values))]
+            raise DataError(
+                f"this line does not hold what data.source.lines says: {self._kind}.",
+                where=where,
+                expected=_FORMS[self._kind],
+                got=" ".join(cells),
+                fix=" or ".join(f"set data.source.lines: {kind}" for kind in other)
+                + " if these are such." * bool(other),
+            )
+        box = values if self._kind == "outlines" else values[:4]
+        if not all(-_SLACK <= value <= 1 + _SLACK for value in box):
+            raise DataError(
+                "these numbers are no shares of the image.",
+                where=where,
+                expected="0 to 1",
+                got=" ".join(cells),
+                fix="divide pixels by the width and height of the image.",
+            )
+        return label, _corners(box, outline=self._kind == "outlines")
+
+    def _fits(self, count: int) -> bool:
+        """Return whether a line has as many numbers after its class as its form wants."""
+        if self._kind == "boxes":
+            return count == 4
+        if self._kind == "outlines":
+            return count >= 6 and count % 2 == 0
+        if points := self._tables.points:
+            return count == 4 + points
+        return count > 4 and 0 in ((count - 4) % 2, (count - 4) % 3)
+
+    def _others(self) -> Sequence[str]:
+        return [*self._tables.files, *(self._listed.files if self._listed else ())]
+
+    def _left_out(self) -> Mapping[str, Sequence[str]]:
+        if self._listed is None:
+            return {}
+        used = {name for names in self._listed.images.values() for name in names}
+        return {
+            "images in no split of data.yaml": [n for n in self._images() if n not in used],
+            "splits of data.yaml that are not here": self._listed.missing,
+        }
 
 
 def _beside(path: PurePosixPath) -> Iterator[str]:
@@ -159,8 +206,20 @@ def _beside(path: PurePosixPath) -> Iterator[str]:
     yield "/".join(parts)
 
 
-def _corners(values: list[float]) -> tuple[float, float, float, float]:
-    if len(values) == 4:
-        x, y, width, height = values
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+def _split(name: str) -> str:
+    folders = [part.lower() for part in PurePosixPath(name).parts[:-1]]
+    return next((SPLIT_NAMES[part] for part in folders if part in SPLIT_NAMES), "train")
+
+
+def _is_label(data: bytes) -> bool:
+    """Return whether a text file that lies beside images has lines of a class and numbers."""
+    rows = [line.split() for line in data.splitlines() if line.strip()]
+    plain = all(cell.replace(b".", b"", 1).isdigit() for row in rows for cell in row)
+    return plain and all(len(row) > 4 for row in rows) and bool(rows)
+
+
+def _corners(values: Sequence[float], *, outline: bool) -> tuple[float, ...]:
+    if outline:
+        return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    x, y, width, height = values
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
