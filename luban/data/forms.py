@@ -6,17 +6,17 @@ import codecs
 import csv
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from glob import escape, glob
-from os.path import commonprefix
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from luban.core.errors import DataError
-from luban.data.files import bare_suffix, expand, open_bytes
+from luban.data.files import bare_suffix, open_bytes
 
 _HEAD = 1 << 20
+_ALL = 1 << 26  #: bytes by which an encoding is told: all of most files
 FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -29,35 +29,8 @@ FORMATS = {
     ".text": "text",
     ".md": "text",
 }
-_PLAIN = (".txt", ".text")
-_SPLITS = {
-    "train": re.compile("train"),
-    "validation": re.compile(r"(?<![a-z])(dev|val|valid|validation)(?![a-z])"),
-    "test": re.compile(r"(?<![a-z])test"),
-}
-_SIDE = re.compile(r"(?:(?P<stem>.+)[._-])?(?P<side>[a-z]{2}|src|tgt|trg|source|target)")
-_SIDES = {"src": "source", "tgt": "target", "trg": "target"}
 _TAG = re.compile(r"O|[BIESMLU][-_]\S+")
 _LABELLED = re.compile(r"(?:__label__(?P<word>\S+)|(?P<digit>\d{1,2}))[ \t]+\S.*")
-
-
-def layout(path: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """Return the source that a file, folder or glob is for, without its details, and the files.
-
-    Raises:
-        DataError: if there is no such file, or nothing readable in it.
-    """
-    for find in (_parallel, _labelled, _given):
-        if found := find(Path(path).expanduser()):
-            return found
-    files = expand(path, tuple(FORMATS))
-    forms: Counter[str] = Counter()
-    for file in files:
-        forms[form_of(file)] += file.stat().st_size
-    form = forms.most_common(1)[0][0]
-    if Path(path).is_dir() and form in FORMATS.values():
-        files = expand(path, tuple(suffix for suffix, name in FORMATS.items() if name == form))
-    return {"name": form, "path": path}, files
 
 
 def form_of(path: Path) -> str:
@@ -80,15 +53,23 @@ def form_of(path: Path) -> str:
     lines = first_lines(path, encoding_of(path))
     if conll_columns(lines):
         return "conll"
+    if has_blocks(lines):
+        raise DataError(
+            "these are columns with a word a line, but none holds tags of entities.",
+            where=path,
+            expected="a column of tags such as O, B-PER and I-PER",
+            got=next(line for line in lines if line.strip() and not line.startswith("#")),
+            fix="write such tags; parts of speech (CoNLL-U) are no entities.",
+        )
     if bare_suffix(path) != ".md" and is_table(lines):
         return "csv"
     return "lines" if is_labelled(lines) else "text"
 
 
-def head(path: Path) -> bytes:
-    """Return the first MiB of a file, unpacked."""
+def head(path: Path, size: int = _HEAD) -> bytes:
+    """Return the first bytes of a file, a MiB unless told otherwise, unpacked."""
     with open_bytes(path) as file:
-        return file.read(_HEAD)
+        return file.read(size)
 
 
 def first_lines(path: Path, encoding: str) -> list[str]:
@@ -98,19 +79,23 @@ def first_lines(path: Path, encoding: str) -> list[str]:
     return [line.removesuffix("\r") for line in (lines[:-1] if len(data) == _HEAD else lines)]
 
 
-def encoding_of(path: Path) -> str:
-    """Return the encoding of a file, by its first MiB.
+def encoding_of(path: Path, *, ascii_too: bool = False) -> str:
+    """Return the encoding of a file, by its first 64 MiB.
+
+    Args:
+        path: The file.
+        ascii_too: Whether ``ascii`` is told from ``utf-8``.
 
     Raises:
         DataError: if it is no text.
     """
-    data = head(path)
+    data = head(path, _ALL)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if b"\0" in data:
+    if b"\0" in data[:_HEAD]:
         raise DataError("this is not a text file.", where=path, expected=", ".join(FORMATS))
     # In Chinese encodings most high bytes have another beside them; in European ones few have.
-    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    runs = [len(run[0]) for run in islice(re.finditer(rb"[\x80-\xff]+", data), 100_000)]
     lonely = runs.count(1) > 0.7 * sum(runs)
     for encoding in ("utf-8", *(("cp1252",) if lonely else ("gb18030", "big5")), "latin-1"):
         try:
@@ -118,6 +103,8 @@ def encoding_of(path: Path) -> str:
             codecs.getincrementaldecoder(encoding)().decode(data)
         except UnicodeDecodeError:
             continue
+        if encoding == "utf-8" and data.isascii():
+            return "ascii" if ascii_too else "utf-8"
         return (
             "latin-1" if encoding == "cp1252" and not re.search(rb"[\x80-\x9f]", data) else encoding
         )
@@ -141,6 +128,17 @@ def conll_columns(lines: Sequence[str]) -> dict[str, int]:
             found = {"tokens": 1} if numbered else {}
             return found | {"tags": column if column < width - 1 else -1}
     return {}
+
+
+def has_blocks(lines: Sequence[str]) -> bool:
+    """Return whether lines are rows of three columns or more, in blocks that blank lines divide."""
+    rows = [line for line in lines if not line.startswith("#")]
+    widths = Counter(line.count("\t") + 1 for line in rows if line.strip())
+    blank = sum(not line.strip() for line in rows[:-1])
+    if not widths or not blank:
+        return False
+    width, times = widths.most_common(1)[0]
+    return width >= 3 and times >= 0.95 * widths.total() and blank >= times / 200
 
 
 def is_table(lines: Sequence[str], mark: str = "\t") -> bool:
@@ -196,111 +194,9 @@ def array_in(data: Any, path: tuple[str, ...] = ()) -> str:
     return ""
 
 
-def by_split(folder: Path, files: Sequence[Path]) -> dict[str, str | list[str]] | None:
-    """Return split to what names its files in a folder; None if their names do not tell it."""
-    splits: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        splits[split_of(file.name.lower())].append(file)
-    if "" in splits or "train" not in splits or len(splits) < 2:
-        return None
-    return {split: _all_of(folder, splits[split]) for split in _SPLITS if split in splits}
-
-
-def _all_of(folder: Path, files: Sequence[Path]) -> str | list[str]:
-    """Return what names these files of a folder, and no other: a path, a glob or all of them."""
-    every = [str(file) for file in files]
-    shared = commonprefix([file.name for file in files])  # noqa: RUF071 -- of names, not paths
-    pattern = str(folder / f"{escape(shared)}*{files[0].suffix}")
-    return every[0] if len(every) == 1 else pattern if sorted(glob(pattern)) == every else every
-
-
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
     except ValueError:
         return False
     return True
-
-
-def _parallel(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
-    """Find files whose names differ in two languages: train.en beside train.de."""
-    stems: dict[str, dict[str, Path]] = defaultdict(dict)
-    for file in _inside(path.parent if path.is_file() else path):
-        name = file.name.lower().removesuffix(".gz").removesuffix(".txt")
-        found = _SIDE.fullmatch(name)
-        if found and bare_suffix(file) not in (".md", ".pq"):
-            side = _SIDES.get(found["side"], found["side"])
-            stems[found["stem"] or ""][side] = file
-    if path.is_file():
-        stems = {stem: sides for stem, sides in stems.items() if path in sides.values()}
-    pairs = {stem: sides for stem, sides in stems.items() if len(sides) == 2}
-    languages = {tuple(sorted(sides)) for sides in pairs.values()}
-    if len(languages) != 1 or len(pairs) != len(stems):
-        return None
-    order = sorted(next(iter(languages)), key=lambda side: (side != "source", side != "en", side))
-    splits: dict[str, dict[str, str]] = {}
-    for stem, sides in sorted(pairs.items()):
-        splits.setdefault(split_of(stem), {side: str(sides[side]) for side in order})
-    if "train" in splits and len(splits) > 1 and "" not in splits:
-        tables = {split: splits[split] for split in _SPLITS if split in splits}
-        files = [Path(file) for table in tables.values() for file in table.values()]
-        return {"name": "parallel", "path": tables}, tuple(files)
-    every = {side: [str(sides[side]) for _, sides in sorted(pairs.items())] for side in order}
-    flat = {side: files[0] if len(files) == 1 else files for side, files in every.items()}
-    return {"name": "parallel", "path": flat}, tuple(
-        Path(file) for files in every.values() for file in files
-    )
-
-
-def _labelled(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
-    """Find a folder of folders of texts, or one such for each split."""
-    if not path.is_dir() or _inside(path):
-        return None
-    splits = {s: f for f in _folders(path) if (s := split_of(f.name.lower())) and _is_labels(f)}
-    if "train" in splits and len(splits) > 1:
-        where: Any = {split: str(splits[split]) for split in _SPLITS if split in splits}
-    elif _is_labels(path):
-        where = str(path)
-    else:
-        return None
-    roots = where.values() if isinstance(where, dict) else [where]
-    return {"name": "folders", "path": where}, tuple(
-        file for root in roots for file in expand(root, _PLAIN)
-    )
-
-
-def _given(path: Path) -> tuple[dict[str, Any], tuple[Path, ...]] | None:
-    """Find a folder whose files are called by splits, one or several for each, all of one form.
-
-    It may lie in folders that hold nothing else, as in a set fetched from Hugging Face.
-    """
-    while path.is_dir() and not _inside(path) and len(_folders(path)) == 1:
-        path = _folders(path)[0]
-    files = _inside(path) if path.is_dir() else []
-    table = by_split(path, files)
-    forms = {form_of(file) for file in files} if table else set()
-    return ({"name": forms.pop(), "path": table}, tuple(files)) if len(forms) == 1 else None
-
-
-def _inside(folder: Path) -> list[Path]:
-    """Return the files right in a folder, but for hidden ones and what is about the data."""
-    about = ("readme", "license", "licence", "copying", "changelog", ".")
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [file for file in files if file.is_file() and not file.name.lower().startswith(about)]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")]
-
-
-def _is_labels(folder: Path) -> bool:
-    """Return whether a folder holds two folders or more, and in these several texts."""
-    folders = [] if _inside(folder) else _folders(folder)
-    texts = [sum(bare_suffix(file) in _PLAIN for file in _inside(f)) for f in folders]
-    return len(texts) >= 2 and min(texts) >= 1 and sum(texts) > len(texts)
-
-
-def split_of(name: str) -> str:
-    """Return the split that a lower-case name tells; empty: none, or several."""
-    found = [split for split, pattern in _SPLITS.items() if pattern.search(name)]
-    return found[0] if len(found) == 1 else ""

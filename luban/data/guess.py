@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,12 +13,14 @@ from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, UnfitError
 from luban.data import forms
 from luban.data.apart import usable
-from luban.data.files import bare_suffix, open_text
+from luban.data.folder_forms import layout, two_sides
 from luban.data.media import Media, holds_media, media_size
-from luban.data.media_forms import media_layout
+from luban.data.media_forms import media_layout, refuse_untold
 from luban.data.named_media import named_in, tables_in
+from luban.data.one_set import encoding_of_all
 from luban.data.records import own_fields, text_of
 from luban.data.scripts import script_shares
+from luban.data.table_forms import arguments_of
 
 _COUNT_ALL = 1 << 26  #: bytes up to which records and characters are counted, not estimated
 _SAMPLE_RECORDS = 20_000
@@ -27,7 +28,6 @@ _SAMPLE_CHARACTERS = 4_000_000
 _NAMED = 200  #: rows by which the folder of the files is told
 _SAMPLE_MEDIA = 2_000
 _SAMPLE_BYTES = 1 << 26  #: of images and recordings that are held, not just named
-_HEADER = re.compile(r"[^\W\d](?:[\w \-/.()]*[\w)])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +48,72 @@ class Found:
     sample: list[Record] = field(repr=False)
 
 
-def guess(path: str) -> Found:
+def guess(path: str, told: Mapping[str, Any] | None = None) -> Found:
     """Return how to read a file, folder or glob, and what is in it.
 
+    Args:
+        path: The file, folder or glob.
+        told: Arguments of the source that are known, such as ``{"encoding": "gb18030"}``.
+
     Raises:
-        DataError: if there is no such file, or nothing readable in it.
+        DataError: if there is no such file, nothing readable in it, or more than one set.
     """
-    if media := media_layout(Path(path).expanduser()):
-        place = Path(path).expanduser()
-        rows = _rows_that_name(place) if media[0]["name"] == "files" and place.is_dir() else None
-        return _of_media(rows or media[0], media[1])
-    if rows := _rows_that_name(Path(path).expanduser()):
-        return _of_media(rows, Source.from_dict(rows).files())
-    source, files = forms.layout(path)
+    told = told or {}
+    if found := _media_at(Path(path).expanduser(), told):
+        return found
+    source, files, left = layout(path)
+    if source["name"] == "parallel":
+        source, told = two_sides(source, told)
+        files = Source.from_dict(source).files()
     facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
     facts["bytes"] = sum(map(_unpacked, files))
     if source["name"] != "parquet":
-        facts["encoding"] = forms.encoding_of(files[0])
+        facts["encoding"] = told.get("encoding") or encoding_of_all(files, Path(path))
         facts["newlines"] = "CRLF" if b"\r\n" in forms.head(files[0]) else "LF"
         if facts["encoding"] != "utf-8":
             source["encoding"] = facts["encoding"]
-    source |= _arguments(source["name"], files[0], facts.get("encoding", "utf-8"))
+    encoding = facts.get("encoding", "utf-8")
+    if "pattern" not in source:
+        source |= arguments_of(source["name"], files[0], encoding, strict="columns" not in told)
+    source |= told
     if any(map(holds_media, next(_records(source), {}).values())):
         return _of_media(source, files)
     counts, sample = _look(source, facts["bytes"])
     if source["name"] != "text" and sample:
         facts["fields"] = list(own_fields(sample[0]))
     facts |= counts
+    if left:
+        facts["left out"] = _shown(left)
     if not facts["characters"]:
         raise DataError("there is no text in it.", where=path, got=f"{facts['bytes']:,} bytes")
     return Found(source, facts, sample)
+
+
+def _media_at(place: Path, told: Mapping[str, Any]) -> Found | None:
+    """Return what is known of a path that holds images or recordings, or a table that names them.
+
+    Raises:
+        DataError: if it is not clear what tells of them.
+    """
+    media = media_layout(place)
+    if media is None:
+        rows = _rows_that_name(place)
+        return _of_media({**rows, **told}, Source.from_dict(rows).files()) if rows else None
+    source, files = media
+    if source["name"] == "files" and place.is_dir():
+        if rows := _rows_that_name(place):
+            return _of_media({**rows, **told}, files)
+        refuse_untold(place, {**source, **told})
+    return _of_media({**source, **told}, files)
+
+
+def _shown(left: Mapping[str, str]) -> str:
+    """Return which files are left out, and why."""
+    names: dict[str, list[str]] = {}
+    for name, why in left.items():
+        names.setdefault(why, []).append(name)
+    shown = ((", ".join(some[:3]) + " …" * (len(some) > 3), why) for why, some in names.items())
+    return "; ".join(f"{some} ({why})" for some, why in shown)
 
 
 def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
@@ -109,11 +145,12 @@ def _rows_that_name(path: Path) -> dict[str, Any] | None:
     encoding = "utf-8" if source["name"] == "parquet" else forms.encoding_of(first)
     if encoding != "utf-8":
         source["encoding"] = encoding
-    source |= _arguments(source["name"], first, encoding)
+    source |= arguments_of(source["name"], first, encoding)
     rows = list(islice(_records(source), _NAMED))
     if path.is_dir() and first.name.startswith("metadata.") and rows and "file_name" in rows[0]:
         return None  # the source of files reads it
-    found = named_in(rows, first.parent)
+    far = path.is_dir() and first.parent != path
+    found = named_in(rows, first.parent, far=far)
     if not found:
         return None
     alike = {"": first}
@@ -138,48 +175,6 @@ def _held(record: Record) -> int:
         for value in record.values()
         if holds_media(value) and not (isinstance(value, Media) and isinstance(value.source, Path))
     )
-
-
-def _arguments(form: str, path: Path, encoding: str) -> dict[str, Any]:
-    """Return the other fields of a source, by one of its files."""
-    if form == "json":
-        with open_text(path, encoding) as file:
-            try:
-                where = forms.array_in(json.load(file))
-            except json.JSONDecodeError:
-                return {}  # reading it says what is wrong
-        return {"records": where} if where else {}
-    if form in ("jsonl", "parquet", "squad", "parallel", "folders"):
-        return {}
-    lines = forms.first_lines(path, encoding)
-    if form == "conll":
-        return {k: v for k, v in forms.conll_columns(lines).items() if v != -1}
-    if form == "csv":
-        return _table(path, encoding, lines)
-    if form == "lines":
-        mark = "__label__" if any(line.startswith("__label__") for line in lines) else ""
-        return {"pattern": mark + r"(?P<label>\S+)\s+(?P<text>.*)"}
-    return {"document": "line"} if forms.is_list(lines) else {}
-
-
-def _table(path: Path, encoding: str, lines: list[str]) -> dict[str, Any]:
-    """Return delimiter, quoting and, if the first row is data, made-up names of columns."""
-    found: dict[str, Any] = {}
-    commas = bool(lines) and all(map(_HEADER.fullmatch, lines[0].split(",")))
-    bars = forms.is_table(lines, "|") and not commas
-    mark = "\t" if forms.is_table(lines) else "|" if bars else ""
-    if mark:
-        if bare_suffix(path) != ".tsv":
-            found["delimiter"] = mark
-        if not forms.has_quotes(lines, mark):
-            found["quoting"] = False
-    reader = Source.from_dict({"name": "csv", "path": str(path), "encoding": encoding, **found})
-    header = list(own_fields(next(usable(reader.read("train")), {})))
-    if bars and lines:
-        header = lines[0].split(mark)  # equal names are two columns, if they are no names
-    if not all(len(name) <= 64 and _HEADER.fullmatch(name.strip()) for name in header):
-        found["columns"] = [f"column{number}" for number in range(1, len(header) + 1)]
-    return found
 
 
 def _look(source: Mapping[str, Any], size: int) -> tuple[dict[str, Any], list[Record]]:

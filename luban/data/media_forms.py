@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from glob import glob
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from luban.core.errors import DataError
+from luban.data.file_names import by_split
 from luban.data.files import open_text
-from luban.data.forms import by_split
+from luban.data.foreign import refuse_foreign
+from luban.data.media_notes import refuse_strays, refuse_two_readings, refuse_unread
 from luban.data.members import SOUNDS, Member, field_of, is_archive, members
 
 Layout = tuple[dict[str, Any], tuple[Path, ...]]
@@ -31,7 +33,10 @@ def media_layout(path: Path) -> Layout | None:
 
     None if it holds none: then the data are text.
     """
+    refuse_foreign(path)
     if not path.exists():
+        if layout := _idx(path):
+            return layout
         found = tuple(Path(file) for file in sorted(glob(str(path), recursive=True)))
         media = found and all(field_of(f.name) or is_archive(f) for f in found)
         return ({"name": "files", "path": str(path)}, found) if media else None
@@ -59,22 +64,53 @@ def pattern_of(names: Sequence[str]) -> str:
             holes = [f"{{part{place + 1}}}" for place in range(width)]
             holes[classes[0]] = "{label}"
             return separator.join(holes) + suffixes.pop()
-    return ""
+    return _numbered(stems, suffixes)
+
+
+def _numbered(stems: Sequence[str], suffixes: set[str]) -> str:
+    """Return a pattern of labels of one word and of several: ``Abyssinian_1``, ``pug_dog_1``."""
+    found = [re.fullmatch(r"(.+?)([_\-. ])\d+", stem) for stem in stems]
+    kinds = {match[1] for match in found if match}
+    marks = {match[2] for match in found if match}
+    if not all(found) or len(marks) != 1 or len(suffixes) != 1:
+        return ""
+    fits = 2 <= len(kinds) <= len(stems) // _CLASSES
+    return f"{{label}}{marks.pop()}{{number}}{suffixes.copy().pop()}" if fits else ""
 
 
 def _idx(path: Path) -> Layout | None:
-    """Find the pairs of IDX files in a folder."""
-    tables: dict[str, dict[str, str]] = {}
-    for file in sorted(path.iterdir()) if path.is_dir() else ():
+    """Find the pairs of IDX files in a folder or of a glob.
+
+    Raises:
+        DataError: if there are several sets of them.
+    """
+    if path.is_file():
+        return None
+    files = sorted(path.iterdir()) if path.is_dir() else list(map(Path, sorted(glob(str(path)))))
+    found: dict[str, dict[str, list[Path]]] = {}
+    for file in files:
         if match := _IDX.fullmatch(file.name.lower()):
             field = "image" if match["sides"] == "3" else "label"
-            tables.setdefault(_split(match["stem"]), {})[field] = str(file)
-    tables = {split: tables[split] for split in _SPLITS if "image" in tables.get(split, {})}
-    if "train" not in tables:
+            table = found.setdefault(_split(match["stem"]), {})
+            table.setdefault(field, []).append(file)
+    found = {split: found[split] for split in _SPLITS if "image" in found.get(split, {})}
+    several = [p for table in found.values() for p in table["image"] if len(table["image"]) > 1]
+    if several:
+        names = [file.name for file in several]
+        shown = re.split(r"[-_.](?:train|test|images)", names[0])[0]
+        raise DataError(
+            "there are several sets here.",
+            where=path,
+            expected="one file of images, and one of labels, for each split",
+            got=", ".join(names),
+            fix=f"name one of them, as in: luban init '{several[0].parent}/{shown}*'.",
+        )
+    if not found:
         return None
-    tables = {split: dict(sorted(side.items())) for split, side in tables.items()}
-    files = tuple(Path(file) for side in tables.values() for file in side.values())
-    return {"name": "idx", "path": tables if len(tables) > 1 else tables["train"]}, files
+    tables = {s: {f: str(v[0]) for f, v in sorted(t.items())} for s, t in found.items()}
+    listed = tuple(Path(file) for side in tables.values() for file in side.values())
+    alone = len(tables) == 1 or "train" not in tables
+    return {"name": "idx", "path": next(iter(tables.values())) if alone else tables}, listed
 
 
 def _arrays(path: Path) -> Layout | None:
@@ -151,17 +187,60 @@ def _loose(path: Path) -> Layout | None:
         return None
     stems = {str(PurePosixPath(name).with_suffix("")) for name in media}
     notes = [PurePosixPath(name) for name in names if not field_of(name)]
-    form = "files"
-    if any(note.suffix == ".xml" and "Annotations" in note.parts for note in notes) or any(
-        note.suffix == ".xml" and str(note.with_suffix("")) in stems for note in notes
-    ):
-        form = "voc"
-    elif any(note.suffix == ".txt" and "labels" in note.parts[:-1] for note in notes):
-        form = "yolo"
+    xml = [note for note in notes if note.suffix.lower() == ".xml"]
+    bare = {PurePosixPath(stem).name for stem in stems}
+    form = _form_of(notes, xml, stems)
     source: dict[str, Any] = {"name": form, "path": str(path)}
-    if form == "files" and (pattern := _pattern(media, notes)):
+    pattern = _pattern(media, notes) if form == "files" else ""
+    if form == "files" and any(note.stem in bare for note in xml):
+        raise _boxes_or_names(path, xml, media)
+    if pattern:
         source["pattern"] = pattern
     return source, (path,) if path.is_file() else tuple(f for f in path.rglob("*") if f.is_file())
+
+
+def _form_of(
+    notes: Sequence[PurePosixPath], xml: Sequence[PurePosixPath], stems: Collection[str]
+) -> str:
+    """Return the source that reads images with what lies beside them."""
+    named = any(note.parent.name.lower() == "annotations" for note in xml)
+    if named or any(str(note.with_suffix("")) in stems for note in xml):
+        return "voc"
+    if any(note.suffix == ".txt" and "labels" in note.parts[:-1] for note in notes):
+        return "yolo"
+    return "files"
+
+
+def refuse_untold(folder: Path, source: Mapping[str, Any]) -> None:
+    """Refuse a folder of images or recordings of which more is told than its source reads.
+
+    Raises:
+        DataError: as ``media_notes`` do.
+    """
+    names = list(islice(_names(folder), _LOOKED))
+    media = [name for name in names if field_of(name)]
+    if source["name"] != "files" or not media or _archives(folder):
+        return
+    refuse_strays(folder, media)
+    refuse_unread(folder, media)
+    if "pattern" not in source and not any(name.lower().endswith(".txt") for name in names):
+        refuse_two_readings(folder, media)
+
+
+def _boxes_or_names(path: Path, notes: Sequence[PurePosixPath], media: Sequence[str]) -> DataError:
+    """Return the error for descriptions (XML) that lie far from their images."""
+    folder = path / PurePosixPath(media[0]).parent
+    pattern = pattern_of([PurePosixPath(name).name for name in media])
+    images = f"luban init {folder}" + (f" pattern='{pattern}'" if pattern else "")
+    return DataError(
+        "there are images, and descriptions of them (XML) in a place where no source looks.",
+        where=path / str(notes[0]),
+        expected="one of\n    --task object-detection: Annotations/*.xml beside JPEGImages/\n"
+        "    --task image-classification: labels by folders, or by a pattern of the names",
+        got=f"{len(media):,} images, {len(notes):,} descriptions",
+        fix=f"for labels by names: {images}, with pattern={{label}}_{{number}}.jpg where it is; "
+        "for boxes: move the descriptions to Annotations and the images to JPEGImages.",
+    )
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from luban.core.contracts import Record
+from luban.core.errors import DataError
 from luban.data import forms
+from luban.data.file_names import split_of
 from luban.data.files import bare_suffix
 from luban.data.members import IMAGES, SOUNDS, field_of
 from luban.data.records import own_fields
@@ -29,14 +32,20 @@ def tables_in(path: Path) -> dict[str, Path]:
     tables = [file for file in sorted(path.iterdir()) if file.is_file() and _is_table(file)]
     if len(tables) == 1:
         return {"": tables[0]}
+    if not tables:
+        below = [
+            f for folder in sorted(path.iterdir()) if folder.is_dir() for f in folder.iterdir()
+        ]
+        lower = [file for file in sorted(below) if file.is_file() and _is_table(file)]
+        return {"": lower[0]} if len(lower) == 1 else {}
     found: dict[str, list[Path]] = {}
     for table in tables:
-        found.setdefault(forms.split_of(table.name.lower()), []).append(table)
+        found.setdefault(split_of(table.name.lower()), []).append(table)
     clear = "train" in found and all(len(found.get(split, "1")) == 1 for split in SPLITS)
     return {split: found[split][0] for split in SPLITS if split in found} if clear else {}
 
 
-def named_in(rows: Sequence[Record], folder: Path) -> dict[str, Any]:
+def named_in(rows: Sequence[Record], folder: Path, *, far: bool = False) -> dict[str, Any]:
     """Return ``fields`` and ``media`` of a source whose rows name files; empty if they do not.
 
     Args:
@@ -44,21 +53,44 @@ def named_in(rows: Sequence[Record], folder: Path) -> dict[str, Any]:
         folder: Where the table lies; files may lie in it, or in a folder in it. Names that begin
             at the root of the file system may lead anywhere. They may lack their suffix, as those
             of LJSpeech do.
+        far: Whether files lie in the folder above, or in one beside the table's, as in ESC-50.
     """
     near = [folder, *(f for f in sorted(folder.iterdir()) if f.is_dir())]
+    if far:
+        near = [folder.parent, *(f for f in sorted(folder.parent.iterdir()) if f.is_dir())]
     for name in own_fields(rows[0]) if rows else ():
         values = [row.get(name) for row in rows]
-        names = [value for value in values if isinstance(value, str) and len(value) <= _LONGEST]
+        names = [
+            value for value in values if isinstance(value, str) and len(value.encode()) <= _LONGEST
+        ]
         if len(names) < len(values):
             continue
         for suffix in ("",) if field_of(names[0]) else (*SOUNDS, *IMAGES):
             files = [f"{value}{suffix}" for value in names]
             if (root := _root(files, near)) is not None:
+                _refuse_boxes(rows)
                 field = str(field_of(files[0]))
                 column = f"{{{name}}}{suffix}" if suffix else name
                 place = "" if root == folder else str(root)
                 return {"fields": {field: column}, "media": {field: place}}
     return {}
+
+
+def _refuse_boxes(rows: Sequence[Record]) -> None:
+    """Refuse a table of boxes: a row is no image, and there may be several for one.
+
+    Raises:
+        DataError: if its columns are edges of boxes.
+    """
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()) for name in own_fields(rows[0])}
+    if {"xmin", "ymin"} <= plain or {"x1", "y1", "x2", "y2"} <= plain or "bbox" in plain:
+        raise DataError(
+            "this table has a row for each box, not for each image.",
+            where=str(rows[0].get("_where", "")).rpartition(":")[0],
+            expected="COCO, Pascal VOC or YOLO",
+            got=", ".join(own_fields(rows[0])),
+            fix="write the boxes in one of these forms.",
+        )
 
 
 def _root(names: Sequence[str], near: Sequence[Path]) -> Path | None:

@@ -100,18 +100,26 @@ def guess_conversations(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of instruction tuning: conversations, or questions beside answers."""
     fields = set(own_fields(sample[0])) if sample else set()
     renamed: dict[str, str] = {}
+    if fields & {"chosen", "rejected"}:
+        return None  # preferences: which of two answers is better
     for name in ("messages", "conversations", "conversation"):
         if name in fields and _all_messages(sample, name):
             renamed = {} if name == "messages" else {"messages": name}
             return _guess(0.95, renamed, f"{name!r} holds turns of a conversation")
     for asked, said, confidence in (
         ("prompt", "completion", 0.9),
-        ("instruction", "output", 0.9),
+        ("instruction", "output", 0.95),
         ("prompt", "response", 0.85),
-        ("instruction", "response", 0.85),
+        ("instruction", "response", 0.95),
         ("question", "answer", 0.7),
     ):
-        if {asked, said} <= fields and "context" not in fields and _all_texts(sample, asked, said):
+        if {asked, said} <= fields and _all_texts(sample, asked, said):
+            if "context" in fields and asked != "instruction":
+                continue  # a question about a text
+            if "context" in fields:
+                prompt = "{instruction}\n\n{context}"
+                why = f"{said!r} answers {asked!r} about 'context'"
+                return _guess(0.97, {"prompt": prompt, "completion": said}, why)
             known = (asked, said) in (("prompt", "completion"), ("instruction", "output"))
             renamed = {} if known else {"prompt": asked, "completion": said}
             return _guess(confidence, renamed, f"{said!r} answers {asked!r}")

@@ -13,7 +13,7 @@ from luban.core.errors import DataError
 from luban.data.images import decode
 from luban.data.media import Array, holds_media, media_in
 from luban.data.records import NO, YES
-from luban.tasks._guessing import LABELS, classes_in, columns_of, last_of
+from luban.tasks._guessing import LABELS, bare, classes_in, columns_of, counted
 from luban.tasks._objects import objects_of
 
 _TRIED = 8  #: values of a field that must be images
@@ -41,6 +41,7 @@ def guess_classes(sample: Sequence[Record]) -> Guess | None:
         model={"name": "cnn"} if small else {"name": "resnet"},
         train=_train(len(sample), *((64, 2000, 0.003) if small else (32, 1500, 0.001))),
         why=f"{told.what} beside the image {image!r}",
+        labels=_seen_labels(fields, told),
     )
 
 
@@ -49,9 +50,10 @@ def guess_objects(sample: Sequence[Record]) -> Guess | None:
     if not sample or not all(holds_media(record.get("image")) for record in sample):
         return None
     try:
-        found = [len(objects_of(record)[0]) for record in sample]
+        found = [objects_of(record)[0] for record in sample]
     except DataError:
         return None
+    each = sum(map(len, found)) / len(found)
     return Guess(
         confidence=0.95,
         task={
@@ -60,7 +62,8 @@ def guess_objects(sample: Sequence[Record]) -> Guess | None:
         },
         model={"name": "fcos"},
         train={**_train(len(sample), 8, 2000, 0.002), "max_grad_norm": 5.0, "ema_decay": 0.99},
-        why=f"images with {sum(found) / len(found):.1f} boxes each",
+        why=f"images with {each:.1f} boxes each",
+        labels=counted(found),
     )
 
 
@@ -86,6 +89,17 @@ def guess_makers(sample: Sequence[Record]) -> Guess | None:
     )
 
 
+def _seen_labels(fields: dict[str, list[Any]], told: _Label) -> dict[str, int]:
+    """Return how often each label was seen."""
+    if isinstance(told.label, list):
+        yes = {name: sum(map(bool, map(_flag, fields[name]))) for name in told.label}
+        return dict(sorted(yes.items(), key=lambda item: -item[1]))
+    column = fields[told.label]
+    if told.separator:
+        column = [[p.strip() for p in str(v).split(told.separator) if p.strip()] for v in column]
+    return counted(column)
+
+
 class _Label(NamedTuple):
     """Where labels stand: in a column, between separators in it, or in columns of 0 and 1."""
 
@@ -96,7 +110,7 @@ class _Label(NamedTuple):
 
 
 def _label(fields: dict[str, list[Any]]) -> _Label | None:
-    known = [name for name in fields if last_of(name) in LABELS]
+    known = [name for name in fields if bare(name) in LABELS]
     for name in [*known, *(name for name in fields if name not in known)]:
         if separator := _separator(fields[name], name in known):
             kinds = len(_parts(fields[name], separator))

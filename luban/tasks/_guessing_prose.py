@@ -9,10 +9,13 @@ from luban.core.contracts import Guess, Record
 from luban.data.media import holds_media
 from luban.data.records import own_fields
 from luban.data.scripts import script_shares
+from luban.tasks._guessing import classes_in, columns_of, last_of
 
 _TEXTS = ("text", "content", "body", "sentence", "article", "document")
 #: From so many characters on a text is large.
 _LARGE = 2_000_000
+_KINDS = 20  #: values up to which a field may be the label, which a text is read for
+_SHORT = 40  #: characters, on average, of what only tells of a text
 
 
 def guess_prose(sample: Sequence[Record]) -> Guess | None:
@@ -32,9 +35,10 @@ def guess_prose(sample: Sequence[Record]) -> Guess | None:
         tokenizer = {"name": "bpe", "vocab_size": 16_000 if large else 6_000}
     lists = any(isinstance(record.get(text), list) for record in sample)
     alone = all(set(own_fields(record)) == {"text"} for record in sample)
+    main = alone or _is_main(sample, text)
     hidden, layers, heads, batch, steps = (256, 6, 4, 32, 4000) if large else (128, 4, 2, 16, 1500)
     return Guess(
-        confidence=0.5 if alone else 0.2,
+        confidence=0.5 if alone else 0.45 if main else 0.2,
         fields={"text": f"{{{text}}}"} if lists else {"text": text} if text != "text" else {},
         task={"context": 256, "tokenizer": tokenizer},
         model={
@@ -53,6 +57,18 @@ def guess_prose(sample: Sequence[Record]) -> Guess | None:
         },
         why="any text can be continued" if alone else f"{text!r} holds most text",
     )
+
+
+def _is_main(sample: Sequence[Record], text: str) -> bool:
+    """Return whether all other fields only tell of a text: its title, author, date."""
+    if last_of(text) not in (*_TEXTS, "paragraphs", "lines"):
+        return False
+    for name, column in columns_of(sample).items():
+        plain = all(isinstance(value, str | int | float | None) for value in column)
+        long = plain and sum(len(str(value)) for value in column) > _SHORT * len(column)
+        if name != text and (not plain or long or 0 < classes_in(column) <= _KINDS):
+            return False
+    return True
 
 
 def _sizes(sample: Sequence[Record]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from luban.core.contracts import Guess, Record
 from luban.core.errors import LubanError
 from luban.data.audio import form_of, is_recording
 from luban.data.media import Media, media_in
-from luban.tasks._guessing import LABELS, classes_in, columns_of, last_of
+from luban.tasks._guessing import LABELS, by_name, classes_in, columns_of, counted, last_of
 
 _TRIED = 16  #: recordings whose form is looked at
 _UNNAMED = re.compile(r"column\d+")
@@ -27,15 +27,18 @@ def guess_transcripts(sample: Sequence[Record]) -> Guess | None:
     if audio is not None and all(map(_UNNAMED.fullmatch, texts)):
         # Of columns without names, the last one: after the text as it is comes the one as read.
         named = [name for name in texts if not _names(fields[name], fields[audio])][-1:]
-    if audio is None or not named:
+    told = not named and audio is not None and "label" in fields and classes_in(fields["label"])
+    if audio is None or not (named or told):
         return None
+    named = named or ["label"]
     return Guess(
-        confidence=0.95,
+        confidence=0.5 if told else 0.95,
         fields=_renamed({"audio": audio, "text": named[0]}),
         task={**_task(fields[audio]), "augmentations": ["speed-perturbation", "spec-augment"]},
         model={"name": "conformer"},
         train=_train(len(sample), 2000),
-        why=f"the recording {audio!r} stands beside the text {named[0]!r}",
+        why=f"the recording {audio!r} stands beside "
+        + (f"{named[0]!r}, which may be said in it" if told else f"the text {named[0]!r}"),
     )
 
 
@@ -43,19 +46,35 @@ def guess_sounds(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a classifier: a recording beside a field of few distinct values."""
     fields = columns_of(sample)
     audio = _recordings(fields)
-    found = [(name, k) for name, column in fields.items() if (k := classes_in(column))]
-    named = [item for item in found if last_of(item[0]) in LABELS]
+    found = {name: k for name, column in fields.items() if (k := classes_in(column))}
+    named = by_name([*found], LABELS)
     if audio is None or not found:
         return None
-    label, classes = min(named or found, key=lambda item: item[1])
+    label = named or min(found, key=lambda name: found[name])
+    if named and (words := _same(fields, named, [*found])):
+        label = words
     return Guess(
-        confidence=0.9 if named else 0.6,
+        confidence=0.9 if named else 0.35,
         fields=_renamed({"audio": audio, "label": label}),
         task={**_task(fields[audio]), "augmentations": ["speed-perturbation", "spec-augment"]},
         model={"name": "conformer"},
         train=_train(len(sample), 1000),
-        why=f"{label!r} has {classes} values beside the recording {audio!r}",
+        why=f"{label!r} has {found[label]} values beside the recording {audio!r}",
+        labels=counted(fields[label]),
     )
+
+
+def _same(fields: dict[str, list[Any]], label: str, others: Sequence[str]) -> str:
+    """Return the field of labels that names in words what another gives in numbers."""
+    if not all(str(value).isdecimal() for value in fields[label]):
+        return ""
+    for name in others:
+        pairs = {*zip(map(str, fields[label]), map(str, fields[name]), strict=True)}
+        kinds = {len({*map(str, fields[one])}) for one in (label, name)}
+        words = not any(str(value).isdecimal() for value in fields[name])
+        if name != label and words and kinds == {len(pairs)}:
+            return name
+    return ""
 
 
 def _task(column: list[Any]) -> dict[str, Any]:

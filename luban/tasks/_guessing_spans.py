@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
+from luban.data.entity_forms import entities_in
 from luban.data.records import own_fields
 from luban.data.scripts import script_shares
 from luban.data.tagging import parsed
@@ -33,17 +34,25 @@ def guess_tagged(sample: Sequence[Record]) -> Guess | None:
             model=_MODEL,
             why=f"{tags!r} has one tag for each of {tokens!r}",
         )
-    text = _named(rows, ("text", "sentence", "content"), lambda value: isinstance(value, str))
-    spans = _named(rows, ("entities", "spans", "labels", "label"), _is_spans)
-    if text and spans and any(row[spans] for row in rows):
-        return Guess(
-            confidence=0.95,
-            fields=_renamed({"text": text, "entities": spans}),
-            task=_task([row[text] for row in rows], [row[text].split() for row in rows]),
-            model=_MODEL,
-            why=f"{spans!r} marks places in {text!r}",
-        )
+    for text in (name for name in rows[0] if all(isinstance(r.get(name), str) for r in rows)):
+        for spans in (name for name in rows[0] if name != text):
+            found = [entities_in(row.get(spans), row[text]) for row in rows]
+            if any(found) and all(
+                _stand(one, row[text]) for one, row in zip(found, rows, strict=True)
+            ):
+                return Guess(
+                    confidence=0.95,
+                    fields=_renamed({"text": text, "entities": spans}),
+                    task=_task([row[text] for row in rows], [row[text].split() for row in rows]),
+                    model=_MODEL,
+                    why=f"{spans!r} marks places in {text!r}",
+                )
     return None
+
+
+def _stand(entities: list[dict[str, Any]] | None, text: str) -> bool:
+    """Return whether entities are known and stand within a text."""
+    return entities is not None and all(0 <= e["start"] < e["end"] <= len(text) for e in entities)
 
 
 def guess_questions(sample: Sequence[Record]) -> Guess | None:
@@ -97,12 +106,6 @@ def _is_tags(value: Any) -> bool:
         return bool([parsed(item) for item in value])
     except ValueError:
         return False
-
-
-def _is_spans(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(item, Mapping) and {"start", "end"} <= item.keys() for item in value
-    )
 
 
 def _renamed(fields: Mapping[str, str]) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
 from luban.data.records import own_fields
 from luban.data.scripts import script_shares
+from luban.tasks._guessing import UNNAMED, classes_in, columns_of, is_texts, last_of
 
 _SOURCES = ("source", "src", "source_text")
 _TARGETS = ("target", "tgt", "translation", "target_text", "reference")
@@ -35,22 +37,32 @@ _LANGUAGES = {
 }  # fmt: skip
 #: A summary is at most so long, as a share of its document.
 _SHORT = 0.5
+_MOST = 0.95  #: share of the records that must have a field
 
 
 def guess_translation(sample: Sequence[Record]) -> Guess | None:
-    """Return the guess of a translation: a source beside a target, or two languages by name."""
+    """Return the guess of a translation: a source beside a target, or two languages.
+
+    Languages are told by the names of the fields; where columns have no names, by their scripts.
+    """
     sizes = _sizes(sample)
     languages = [name for name in sizes if _language(name)]
     source, target = _named(sizes, _SOURCES), _named(sizes, _TARGETS)
-    if len(languages) == 2:
+    if source and target and source != target:
+        near = 1 / 3 < sizes[target] / max(1.0, sizes[source]) < 3
+        confidence, why = 0.9 if near else 0.35, f"{source!r} is beside {target!r}"
+    elif len(languages) == 2:
         source, target = languages
         confidence, why = 0.95, f"{source!r} and {target!r} are languages"
-    elif source and target and source != target:
-        near = 1 / 3 < sizes[target] / max(1.0, sizes[source]) < 3
-        confidence, why = 0.9 if near else 0.4, f"{source!r} is beside {target!r}"
+    elif len(pair := _unnamed_pair(sample, sizes)) == 2:
+        source, target = pair
+        apart = _is_chinese(sample, source) != _is_chinese(sample, target)
+        confidence = 0.9 if apart else 0.35
+        said = "of two scripts" if apart else "of about one length"
+        why = f"{source!r} and {target!r} are texts {said}"
     else:
         return None
-    if not all(isinstance(record[source], str) for record in sample):
+    if not all(isinstance(record.get(source), str) for record in sample):
         return None
     chinese = _is_chinese(sample, target)
     return Guess(
@@ -63,6 +75,21 @@ def guess_translation(sample: Sequence[Record]) -> Guess | None:
     )
 
 
+def _unnamed_pair(sample: Sequence[Record], sizes: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the two columns that hold texts of about one length, where no column has a name."""
+    columns = columns_of(sample)
+    if not columns or not all(map(UNNAMED.fullmatch, columns)):
+        return ()
+    texts = [name for name in columns if name in sizes and is_texts(columns[name])]
+    texts = [name for name in texts if not any(map(str.isdecimal, map(str, columns[name][:50])))]
+    rest = [name for name in columns if name not in texts]
+    if len(texts) != 2 or any(classes_in(columns[name]) for name in rest):
+        return ()
+    lengths = [sizes[name] for name in texts]
+    scripts = _is_chinese(sample, texts[0]) != _is_chinese(sample, texts[1])
+    return tuple(texts) if scripts or max(lengths) < 2 * min(lengths) else ()
+
+
 def guess_summaries(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a summarisation: a text beside a much shorter one that is named so."""
     sizes = _sizes(sample)
@@ -70,26 +97,29 @@ def guess_summaries(sample: Sequence[Record]) -> Guess | None:
     summary = _named({n: s for n, s in sizes.items() if n != document}, _SUMMARIES)
     if document is None or summary is None:
         return None
-    lines = any(isinstance(record[document], list) for record in sample)
-    if not lines and sizes[summary] > _SHORT * sizes[document]:
+    plain = summary.lower() in ("summary", "highlights", "summaries", "tldr")
+    lines = any(isinstance(record.get(document), list) for record in sample)
+    if not lines and not plain and sizes[summary] > _SHORT * sizes[document]:
         return None
     chinese = _is_chinese(sample, summary)
-    plain = summary.lower() in ("summary", "highlights", "summaries", "tldr")
     return Guess(
         confidence=0.9 if plain else 0.5,
         fields=_renamed({"document": f"{{{document}}}" if lines else document, "summary": summary}),
         task={"tokenizer": {"name": "bpe", "vocab_size": 6000}, "max_source_length": 512}
         | ({"tokenize": "characters"} if chinese else {}),
         model={"name": "seq2seq", "dropout": 0.2},
-        why=f"{summary!r} is short beside {document!r}",
+        why=f"{summary!r} is beside {document!r}, and shorter"
+        if sizes[summary] < sizes[document]
+        else f"{summary!r} is beside {document!r}",
     )
 
 
 def _sizes(sample: Sequence[Record]) -> dict[str, float]:
-    """Return the mean length of each field that is a text, or a list of texts, in every record."""
+    """Return the mean length of each field that is a text or a list of texts, nearly everywhere."""
     rows = [own_fields(record) for record in sample]
-    names = [name for name in rows[0] if all(_plain(row.get(name)) for row in rows)] if rows else []
-    return {name: sum(len(_plain(row[name])) for row in rows) / len(rows) for name in names}
+    times = Counter(name for row in rows for name, value in row.items() if _plain(value))
+    names = [name for name, count in times.items() if count >= _MOST * len(rows)]
+    return {name: sum(len(_plain(row.get(name))) for row in rows) / len(rows) for name in names}
 
 
 def _plain(value: Any) -> str:
@@ -99,17 +129,17 @@ def _plain(value: Any) -> str:
 
 
 def _named(sizes: Mapping[str, float], names: Sequence[str]) -> str | None:
-    known = {name.lower(): name for name in sizes}
+    known = {last_of(name): name for name in sizes}
     return next((known[name] for name in names if name in known), None)
 
 
 def _language(name: str) -> bool:
-    plain = name.lower().split("_")[0].split("-")[0]
+    plain = last_of(name).split("_")[0].split("-")[0]
     return plain in _LANGUAGES or plain in _LANGUAGES.values()
 
 
 def _is_chinese(sample: Sequence[Record], field: str) -> bool:
-    text = "".join(_plain(record[field]) for record in sample)
+    text = "".join(_plain(record.get(field)) for record in sample)
     return script_shares(text).get("cjk", 0) > 0.3
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from luban.core.batch import Batch
 from luban.core.contracts import Example, Examples, Record
 from luban.core.errors import DataError
+from luban.data.entity_forms import entities_in
 from luban.data.records import own_fields, unusable
 from luban.data.rows import as_text
 from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, mended, parsed
@@ -232,10 +232,10 @@ def _word_ids(example: Example) -> Iterator[tuple[int, ...]]:
 
 
 def _spanned(record: Record, words: Words) -> list[Entity]:
-    entities = record.get("entities")
-    if not isinstance(entities, list | tuple) or not all(map(_is_entity, entities)):
+    entities = entities_in(record.get("entities"), words.text)
+    if entities is None:
         raise unusable(record, "entities", ", a list of {start, end, type}, in characters")
-    found = sorted((_type(e), e["start"], e["end"]) for e in entities)
+    found = sorted((e["type"], e["start"], e["end"]) for e in entities)
     found.sort(key=lambda entity: entity[1:])
     _check(found, words, str(record.get("_where", "")))
     return found
@@ -261,16 +261,3 @@ def _check(entities: Iterable[Entity], words: Words, where: str) -> None:
                 fix="keep one of them.",
             )
         last = end
-
-
-def _is_entity(item: Any) -> bool:
-    return (
-        isinstance(item, Mapping)
-        and all(type(item.get(key)) is int for key in ("start", "end"))
-        and isinstance(_type(item), str)
-        and bool(_type(item))
-    )
-
-
-def _type(item: Mapping[str, Any]) -> Any:
-    return item.get("type", item.get("label"))

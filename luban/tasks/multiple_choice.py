@@ -29,6 +29,12 @@ from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._tokenized import TokenizedTask
 
 Array = np.ndarray[Any, Any]
+#: What the fields are called in public sets.
+_NAMES = {
+    "query": ("question", "ctx", "context", "stem", "premise"),
+    "choices": ("endings", "options"),
+    "gold": ("label", "answer", "answer_idx"),
+}
 _FORMS = "query and choices, or context_options and continuation"
 
 
@@ -59,13 +65,20 @@ class MultipleChoice(TokenizedTask):
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
         """Read records that have choices and say which is right."""
+        names = own_fields(sample[0]) if sample else {}
+        fields: dict[str, str] = {}
+        for ours, theirs in _NAMES.items():
+            found = next((name for name in theirs if name in names), "")
+            fields |= {ours: found} if found and ours not in names else {}
         try:
             for record in sample:
-                _gold(record, len(_pairs(record)))
+                named = {ours: record.get(name) for ours, name in fields.items()}
+                _gold({**record, **named}, len(_pairs({**record, **named})))
         except DataError:
             return None
         task = {"tokenizer": {"name": "bpe", "vocab_size": 4096}}
-        return Guess(0.95, {}, task, {"name": "gpt"}, why="'gold' says which choice is right")
+        why = f"{fields.get('gold', 'gold')!r} says which choice is right"
+        return Guess(0.95, fields, task, {"name": "gpt"}, why=why)
 
     def encode(self, record: Record) -> Example:
         """Return what ``encode_input`` does, and the place of the right choice."""

@@ -5,41 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from luban.cli.first_recipe import empty_in, read_as, recipe_for
 from luban.core import registry
-from luban.core.component import Component
-from luban.core.contracts import Guess, Model, Record, Source, Stage, Task
+from luban.core.contracts import Guess, Record, Source, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
-from luban.core.text_formats import dump_yaml
 from luban.data.guess import Found, guess
-from luban.data.media import holds_media
 from luban.data.records import opened, own_fields
+from luban.recipe import override
 
-_WIDTH = 100
-_FEW = 1000  #: records, below which more of them are held out
-#: What a training does unless the task knows better.
-_TRAIN = {
-    "num_train_epochs": 5,
-    "batch_size": 32,
-    "optimizer": {"name": "adamw", "learning_rate": 0.001},
-    "schedule": "linear",
-}
-#: Choices that are worth a word in a first recipe.
-_WORDS = {
-    "max_steps": "or num_train_epochs, max_tokens, max_minutes",
-    "num_train_epochs": "or max_steps, max_tokens, max_minutes",
-}
+#: Below this confidence, or with another guess so near, a task is asked for.
+_SURE, _NEAR = 0.4, 0.04
+_LABELS = 8  #: labels that are shown
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("path", help="a file, folder or glob")
+    parser.add_argument(
+        "options",
+        nargs="*",
+        metavar="key=value",
+        help="what is known of the source: fields.text=body, encoding=latin-1, "
+        "columns=[text, label], pattern={label}_{number}.jpg, …",
+    )
     parser.add_argument("--task", help="the task, if the data leave a choice")
     parser.add_argument("--output", "-o", help="the recipe file; <name of the data>.yaml")
     parser.add_argument("--force", action="store_true", help="overwrite the recipe file")
@@ -47,27 +42,36 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def perform(args: argparse.Namespace) -> int:
     """Look at the data, ask every task about them, write the recipe and say what was found."""
-    found = guess(args.path)
+    told: dict[str, Any] = {}
+    for option in args.options:
+        override(told, option)
+    found = guess(args.path, told)
     guesses = recognised(found)
-    chosen = _chosen(args.task, guesses, found)
-    name = re.sub(r"[^\w.-]+", "-", Path(args.path).name.split(".")[0]).strip("-") or "model"
-    output = Path(args.output or f"{name}.yaml")
+    chosen = _chosen(args.task, guesses, found, sure=bool(told.get("fields")))
+    output = Path(args.output or f"{_name(args.path)}.yaml")
+    name = _name(str(output)) if args.output else _name(args.path)
     if output.exists() and not args.force:
         raise LubanError(
             "there is a file by that name.", where=output, fix="--output FILE, or --force."
         )
+    made = guesses[chosen]
     write_atomic(output, recipe_for(name, found, chosen, guesses))
-    others = {task: made.why for task, made in guesses.items() if task != chosen}
+    problems = _problems(found, made)
     if args.json:
-        source = _renamed(found.source, guesses[chosen].fields)
-        said: dict[str, Any] = {"recipe": str(output), "task": chosen, "why": guesses[chosen].why}
-        said |= {"others": others, "source": source, "facts": found.facts}
+        others = {task: other.why for task, other in guesses.items() if task != chosen}
+        said: dict[str, Any] = {"recipe": str(output), "task": chosen, "why": made.why}
+        said |= {"confidence": made.confidence, "classes": dict(made.labels), "others": others}
+        said |= {"readings": _readings(guesses), "problems": problems}
+        said |= {"source": read_as(found.source, made.fields), "facts": found.facts}
         print(json.dumps(said, ensure_ascii=False))
         return 0
     lines = [f"{key:<12} {_shown(value)}" for key, value in found.facts.items()]
-    lines += [f"{'task':<12} {chosen}: {guesses[chosen].why}"]
-    lines += [f"{'read':<12} {_shown(t)} as {o}" for o, t in guesses[chosen].fields.items()]
-    lines += [f"{'or':<12} --task {task}: {why}" for task, why in others.items()]
+    lines += [f"{'task':<12} {chosen}: {made.why}"]
+    if made.labels:
+        lines += [f"{'labels':<12} {_counted(made.labels)}"]
+    lines += [f"{'read':<12} {_shown(theirs)} as {ours}" for ours, theirs in made.fields.items()]
+    lines += [f"{'note':<12} {problem}" for problem in problems]
+    lines += [f"{'or':<12} --task {t}: {g.why}" for t, g in guesses.items() if t != chosen]
     lines += ["", f"Wrote {output}. Next:", f"  luban validate {output}", f"  luban run {output}"]
     Console(highlight=False, markup=False).print("\n".join(lines), soft_wrap=True)
     return 0
@@ -94,71 +98,19 @@ def _asked(found: Found, sample: list[Record]) -> dict[str, Guess]:
         name: made
         for name in registry.names("tasks")
         if (made := registry.load("tasks", name, Task).recognise(sample))  # type: ignore[type-abstract]
-        and (not made.fields or _renamed(found.source, made.fields) != found.source)
+        and (not made.fields or read_as(found.source, made.fields) != found.source)
     }
     return dict(sorted(guesses.items(), key=lambda item: -item[1].confidence))
 
 
-def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess]) -> str:
-    """Return a recipe of under 30 lines that reads the data as a task wants them."""
-    chosen, facts = guesses[task], found.facts
-    about = f"{'about ' * facts['estimated']}{facts['records']:,} records, "
-    size = "characters" if "characters" in facts else "bytes"
-    about += f"{facts[size]:,} {size} ({facts['format']})"
-    lines = [f"# {about}; luban validate checks this file, luban run does it all."]
-    others = [other for other in guesses if other != task]
-    if others:
-        lines.append(f"# Read so because {chosen.why}; it could also be {', '.join(others)}.")
-    as_they_are = _has_places(found) or any(map(holds_media, found.sample[0].values()))
-    # Of few records a twentieth measures nothing; running text is divided by its length.
-    few = facts["records"] < _FEW and "_document" not in found.sample[0]
-    share = 0.15 if few else 0.05
-    split = f"{{validation: {share}, test: {share}}}"
-    cleaners = "[exact-duplicates]" if as_they_are else "[unicode, exact-duplicates]"
-    lines += [
-        f"name: {name}",
-        'description: ""  # what the model is for: the first section of its card',
-        "seed: 0",
-        "data:",
-        *_source(_renamed(found.source, chosen.fields)),
-        f"  cleaners: {cleaners}",
-        f"  split: {split}  # by: auto; record, file, group or position",
-    ]
-    lines += _section("task", {"name": task, **chosen.task}, Task)
-    lines += _section("model", chosen.model, Model)
-    lines += _section("train", {"name": "train", **(chosen.train or _TRAIN)}, Stage)
-    return "\n".join(lines) + "\n"
+def _chosen(asked: str | None, guesses: Mapping[str, Guess], found: Found, *, sure: bool) -> str:
+    """Return the task: the one that was asked for, else the one that the data clearly are for.
 
-
-def _has_places(found: Found) -> bool:
-    """Return whether records hold tables, such as places in a text: changing it moves them."""
-    return any(
-        isinstance(value, list) and any(isinstance(item, dict) for item in value)
-        for record in found.sample
-        for value in record.values()
-    )
-
-
-def _source(source: Mapping[str, Any]) -> list[str]:
-    """Return the source on one line, or if that is long, on a line for each part.
-
-    A long table takes a line for each of its parts, if it is the only one: a recipe stays short.
+    Raises:
+        LubanError: if there is no such task.
+        DataError: if it cannot read the data; or if none is clear: it tells what was seen, the
+            readings that were considered, and what would settle each.
     """
-    line = f"  source: {_flow(source)}"
-    if len(line) <= _WIDTH:
-        return [line]
-    lines = ["  source:"]
-    tables = sum(isinstance(value, dict) for value in source.values())
-    for key, value in source.items():
-        line = f"    {key}: {_flow(value)}"
-        if isinstance(value, dict) and tables == 1 and len(line) > _WIDTH:
-            lines += [f"    {key}:", *(f"      {k}: {_flow(v)}" for k, v in value.items())]
-        else:
-            lines.append(line)
-    return lines
-
-
-def _chosen(asked: str | None, guesses: Mapping[str, Guess], found: Found) -> str:
     names = registry.names("tasks")
     if asked and asked not in names:
         raise LubanError(
@@ -167,100 +119,90 @@ def _chosen(asked: str | None, guesses: Mapping[str, Guess], found: Found) -> st
             expected=", ".join(names),
             fix=registry.nearest(asked, names),
         )
-    if (asked and asked not in guesses) or not guesses:
-        fields = ", ".join(own_fields(opened(found.sample[0])))
-        raise DataError(
-            f"the task {asked} cannot tell which fields to take."
-            if asked
-            else "no task knows what to make of these data.",
-            where=found.source["path"],
-            expected=f"fields that a task names: see `luban list tasks`; or {', '.join(guesses)}"
-            if guesses
-            else "fields that a task names: see `luban list tasks`",
-            got=f"fields: {fields}",
-            fix="write the recipe by hand and name the fields with data.source.fields.",
-        )
-    return asked or next(iter(guesses))
+    best = next(iter(guesses), "")
+    if asked and asked in guesses:
+        return asked
+    if not asked and guesses:
+        others = [guesses[name].confidence for name in guesses if name != best]
+        near = max(others, default=0.0) > guesses[best].confidence - _NEAR
+        if guesses[best].confidence >= (0.0 if sure else _SURE) and not near:
+            return best
+    raise _unclear(asked, guesses, found)
 
 
-def _renamed(source: Mapping[str, Any], fields: Mapping[str, str | list[str]]) -> dict[str, Any]:
-    """Return the source with the fields that a task wants, if it can rename any."""
-    if not fields:
-        return dict(source)
-    kind = type(Source.from_dict(dict(source)))
-    if "fields" in kind.model_fields:
-        return {**source, "fields": {**source.get("fields", {}), **fields}}
-    path = source["path"]
-    ours = {theirs: name for name, theirs in fields.items() if isinstance(theirs, str)}
-    if not isinstance(path, dict) or not ours.keys() <= _sides(path):
-        return dict(source)
-    return {**source, "path": _named(path, ours)}
-
-
-def _sides(path: Mapping[str, Any]) -> set[str]:
-    """Return the fields that a table of files (or of such tables) names."""
-    tables = [value for value in path.values() if isinstance(value, dict)]
-    return set(path) if not tables else set.union(*map(set, tables))
-
-
-def _named(path: Mapping[str, Any], ours: Mapping[str, str]) -> dict[str, Any]:
-    named = {
-        ours.get(key, key): _named(value, ours) if isinstance(value, dict) else value
-        for key, value in path.items()
-    }
-    order = [name for name in ours.values() if name in named]
-    return {key: named[key] for key in [*order, *(key for key in named if key not in order)]}
-
-
-def _section(title: str, values: Mapping[str, Any], base: type[Component]) -> list[str]:
-    """Return a section line by line, each with a word on what else could stand there."""
-    kind: type[Component] = registry.load(base.kind, values["name"], base)
-    lines = [f"{title}:"]
-    for key, value in values.items():
-        if key == "name" and base is Stage:
-            continue
-        line = f"  {key}: {_flow(value)}"
-        word = _alternatives(kind) if key == "name" else _word(kind, key, value)
-        lines.append(f"{line}  # {word}" if word and len(line) + len(word) < _WIDTH - 4 else line)
-    return lines
-
-
-def _alternatives(kind: type[Component]) -> str:
-    """Return the other models that give whatever this one can give."""
-    if not issubclass(kind, Model):
-        return ""
-    others = {name: registry.load("models", name, Model) for name in registry.names("models")}  # type: ignore[type-abstract]
-    return _or(
-        name
-        for name, other in others.items()
-        if other is not kind
-        and {*kind.produces} <= {*other.produces}
-        and {*kind.accepts} <= {*other.accepts}
+def _unclear(asked: str | None, guesses: Mapping[str, Guess], found: Found) -> DataError:
+    path = found.source["path"]
+    where = path if isinstance(path, str) else _shown(path)
+    seen = [f"{name}: {_example(found.sample, name)}" for name in _fields(found.sample)]
+    lines = [f"--task {name}{_settled(made)}: {made.why}" for name, made in guesses.items()]
+    lines = lines or ["no task reads these fields as they are called"]
+    if asked:
+        what = f"the task {asked} cannot tell which fields to take."
+        fix = f"name them, as in: luban init PATH --task {asked} fields.OURS=THEIRS; "
+    else:
+        what = "it is not clear what these data are for."
+        fix = "say it, as in: luban init PATH --task TASK fields.OURS=THEIRS; "
+    if "pattern" in type(Source.from_dict(dict(found.source))).model_fields:
+        fix = fix.replace("fields.OURS=THEIRS", "pattern={label}_{number}.jpg")
+    what += "\n    ".join([f"\n  saw: {found.facts['records']:,} records with the fields", *seen])
+    return DataError(
+        what,
+        where=where,
+        expected="\n    ".join(["one of", *lines]),
+        fix=fix + "which task reads which fields: luban list tasks.",
     )
 
 
-def _word(kind: type[Component], key: str, value: Any) -> str:
-    """Return what a field is: its description, or the components that could stand there."""
-    if key in _WORDS:
-        return _WORDS[key]
-    described = kind.model_fields[key].description or ""
-    annotation = kind.model_fields[key].annotation
-    if isinstance(annotation, type) and issubclass(annotation, Component):
-        taken = value["name"] if isinstance(value, dict) else value
-        return _or(name for name in registry.names(annotation.kind) if name != taken)
-    first = described.partition(". ")[0].rstrip(".")
-    return first[:1].lower() + first[1:]
+def _settled(made: Guess) -> str:
+    """Return the arguments that name the fields of a reading."""
+    fields = {ours: theirs for ours, theirs in made.fields.items() if isinstance(theirs, str)}
+    return "".join(f" fields.{ours}={theirs}" for ours, theirs in fields.items())
 
 
-def _or(names: Any) -> str:
-    found = list(names)
-    return f"or {', '.join(found)}" if found else ""
+def _fields(sample: Sequence[Record]) -> list[str]:
+    return list(own_fields(opened(sample[0]))) if sample else []
 
 
-def _flow(value: Any) -> str:
-    """Return a value as YAML on one line."""
-    text = dump_yaml(value, default_flow_style=True, width=10_000)
-    return text.strip().removesuffix("...").strip()
+def _example(sample: Sequence[Record], field: str) -> str:
+    value = opened(sample[0]).get(field)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _readings(guesses: Mapping[str, Guess]) -> list[dict[str, Any]]:
+    return [
+        {"task": task, "confidence": made.confidence, "fields": dict(made.fields), "why": made.why}
+        for task, made in guesses.items()
+    ]
+
+
+def _problems(found: Found, made: Guess) -> list[str]:
+    """Return what a user should know of the rows before training on them."""
+    problems = [
+        f"in {times:,} of {len(found.sample):,} records looked at the field {name!r} is empty; "
+        "the recipe drops these"
+        for name, times in empty_in(found.sample, made).items()
+    ]
+    if made.without:
+        shown = ", ".join(map(repr, made.without))
+        problems.append(f"the label {shown} says that there is none; the recipe drops such records")
+    rare = [name for name, times in made.labels.items() if times == 1]
+    if rare and len(found.sample) >= 100:
+        problems.append(f"labels seen once: {', '.join(rare[:_LABELS])}")
+    return problems
+
+
+def _counted(labels: Mapping[str, int]) -> str:
+    shown = [f"{name} {times:,}" for name, times in [*labels.items()][:_LABELS]]
+    more = f" and {len(labels) - _LABELS} more" if len(labels) > _LABELS else ""
+    return f"{len(labels)}: {', '.join(shown)}{more}"
+
+
+def _name(path: str) -> str:
+    """Return the name of a run for data or a recipe of this path."""
+    bare = Path(path).expanduser().name.split(".")[0] or Path(path).absolute().name
+    return re.sub(r"[^\w.-]+", "-", bare).strip("-") or "model"
 
 
 def _shown(value: Any) -> str:

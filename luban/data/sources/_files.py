@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
+from glob import escape
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
@@ -14,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.core.registry import nearest
-from luban.data.files import expand
+from luban.data.files import bare_suffix, expand
 
 Patterns: TypeAlias = str | tuple[str, ...]
 #: What folders and arrays are called that are splits.
@@ -104,7 +105,7 @@ def labelled(patterns: Patterns, suffixes: tuple[str, ...]) -> Iterator[tuple[st
         root = Path(pattern).expanduser()
         if root.is_file():
             raise DataError("this is a file, not a folder of labels.", where=root)
-        for path in expand(pattern, suffixes):
+        for path in _texts(pattern, root, suffixes):
             inside = path.relative_to(root).parts if root.is_dir() else (path.parent.name, path)
             if len(inside) < 2:
                 raise DataError(
@@ -115,3 +116,10 @@ def labelled(patterns: Patterns, suffixes: tuple[str, ...]) -> Iterator[tuple[st
             files[str(inside[0])].append(path)
     turns = ([(label, path) for path in paths] for label, paths in files.items())
     return (pair for pair in chain.from_iterable(zip_longest(*turns)) if pair)
+
+
+def _texts(pattern: str, root: Path, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the files of a folder that end so; where none does, all of them."""
+    if root.is_dir() and not any(bare_suffix(path) in suffixes for path in root.rglob("*")):
+        return expand(f"{escape(str(root))}/**", ())
+    return expand(pattern, suffixes)

@@ -56,6 +56,8 @@ def transcripts(
             continue
         if stem(name) in sounds:
             found[name] = {stem(name): text}
+        elif (place := places.get(PurePosixPath(name).stem)) and text:
+            found[name] = {place: text}  # as in VCTK: the same name in another folder
         elif told := _listed(PurePosixPath(name).parent, text, sounds, places):
             found[name] = told
     return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -25,6 +27,7 @@ class Conll(FileSource):
 
     A line of white space ends a sentence, and so does ``-DOCSTART-``. A line that begins with
     ``#`` where a sentence would begin is a comment, unless it has as many columns as tokens have.
+    A row whose token is empty, as that of a blank in Chinese sets, is left out and counted.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".conll", ".conllu", ".bio", ".bmes", ".iob", ".txt")
@@ -55,6 +58,10 @@ class Conll(FileSource):
         rows: list[list[str]] = []
         first = 1
         for number, line in self._lines(path):
+            if rows and line.startswith("\t") and self._is_empty(line, rows[0]):
+                self._empty[f"{path}:{number}"] += 1
+                continue
+            line = line.strip(" \t")
             cells = self._cells(line)
             if not cells or cells[0] == "-DOCSTART-":
                 if rows:
@@ -72,7 +79,27 @@ class Conll(FileSource):
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
         with open_text(path, self.encoding) as file:
             for number, line in enumerate(file, 1):
-                yield number, line.strip(" \t\n")
+                yield number, line.rstrip(" \t\n").lstrip(" ")
+
+    def facts(self) -> Mapping[str, str]:
+        """Return how many rows have no token, if any has none."""
+        self._empty.clear()
+        for split in self.splits():
+            for _ in self.read(split):
+                pass
+        if not self._empty:
+            return {}
+        return {
+            "rows without a token": f"{len(self._empty):,} ({next(iter(self._empty))} the first)"
+        }
+
+    @cached_property
+    def _empty(self) -> Counter[str]:
+        return Counter()
+
+    def _is_empty(self, line: str, first: list[str]) -> bool:
+        """Return whether a row has an empty first column where the one before has a token."""
+        return len(self._cells(line.strip(" \t"))) == len(first) - 1
 
     def _cells(self, line: str) -> list[str]:
         if not line.strip():
@@ -87,7 +114,7 @@ class Conll(FileSource):
         if self.columns:
             return len(self.columns)
         for _, line in self._lines(path):
-            cells = self._cells(line)
+            cells = self._cells(line.strip(" \t"))
             if cells and not line.startswith("#") and cells[0] != "-DOCSTART-":
                 return len(cells)
         return 0

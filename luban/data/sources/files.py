@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -17,11 +16,10 @@ from luban.core.errors import DataError
 from luban.data.members import IMAGES, SOUNDS, Member, field_of
 from luban.data.records import shape
 from luban.data.sources._files import FileSource, Meanings
+from luban.data.sources._patterns import checked, told_by
 from luban.data.sources._roots import Root, roots_of
 from luban.data.sources._transcripts import stem
 from luban.data.split import SPLITS
-
-_HOLE = re.compile(r"\{(\w+)\}")
 
 
 class Files(FileSource):
@@ -41,7 +39,7 @@ class Files(FileSource):
         default="",
         description=(
             "What the files' names tell: `{label}_{speaker}_{take}.wav`; with a slash in it, the "
-            "names of folders too."
+            "names of folders too. `{number}` and `{take}` are digits."
         ),
     )
     fields: dict[str, str] = Field(
@@ -117,7 +115,7 @@ class Files(FileSource):
             record["text"] = text
         record |= root.beside.get(member.name, {})
         record |= root.rows.get(member.name, {})
-        record |= self._told(member)
+        record |= told_by(self.pattern, member.name, member.where)
         record["_where"] = f"{member.where}:1"
         return shape(record, self.fields, values=self.values) if self._shapes else record
 
@@ -125,43 +123,7 @@ class Files(FileSource):
     def _shapes(self) -> bool:
         return bool(self.fields or self.values)
 
-    @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        pieces = _HOLE.split(self.pattern)
-        return re.compile(
-            "".join(
-                f"(?P<{piece}>[^/]+?)" if number % 2 else re.escape(piece)
-                for number, piece in enumerate(pieces)
-            )
-        )
-
-    def _told(self, member: Member) -> dict[str, str]:
-        """Return the fields that a file's name tells.
-
-        Raises:
-            DataError: if the name does not fit the pattern.
-        """
-        if not self.pattern:
-            return {}
-        parts = PurePosixPath(member.name).parts
-        name = "/".join(parts[-1 - self.pattern.count("/") :])
-        match = self._expression.fullmatch(name)
-        if match is None:
-            raise DataError(
-                "the name of this file does not fit data.source.pattern.",
-                where=member.where,
-                expected=self.pattern,
-                got=name,
-                fix="change the pattern, or name the files with a glob.",
-            )
-        return match.groupdict()
-
     @field_validator("pattern")
     @classmethod
     def _names_fields(cls, pattern: str) -> str:
-        holes = _HOLE.findall(pattern)
-        if pattern and (not holes or len({*holes}) < len(holes)):
-            raise ValueError("name each field once, in braces, as in {label}_{speaker}.wav")
-        if any(hole.startswith("_") or not hole.isidentifier() for hole in holes):
-            raise ValueError("a field's name is a word that does not begin with an underscore")
-        return pattern
+        return checked(pattern)

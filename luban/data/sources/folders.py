@@ -17,7 +17,8 @@ from luban.data.sources._files import FileSource, labelled
 class Folders(FileSource):
     """``path/LABEL/…/*.txt``, plain or gzip: a record has ``text`` and its folder as ``label``.
 
-    The labels take turns, so that the first records show them all.
+    Where no file is called so, all files are taken, as those of 20 Newsgroups. The labels take
+    turns, so that the first records show them all.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
@@ -29,10 +30,17 @@ class Folders(FileSource):
         Raises:
             DataError: if the path is not a folder of folders.
         """
-        patterns = self.path[split] if isinstance(self.path, dict) else self.path
-        for label, path in labelled(patterns, self.suffixes):
+        for label, path in self._labelled(split):
             for record in self.read_file(path):
                 yield {**record, "label": label}
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files of all splits."""
+        return tuple(path for split in self.splits() for _, path in self._labelled(split))
+
+    def _labelled(self, split: str) -> Iterator[tuple[str, Path]]:
+        patterns = self.path[split] if isinstance(self.path, dict) else self.path
+        return labelled(patterns, self.suffixes)
 
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the one text of a file."""

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TextIO
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from luban.core.contracts import Record
 from luban.data.files import open_text
 from luban.data.sources._files import FileSource
+from luban.data.sources._patterns import checked, told_by
 
 PIECE = 1 << 18  #: characters after which a long document is cut, at the end of a line
 
@@ -30,8 +31,18 @@ class Text(FileSource):
         default="utf-8", description="A codec of Python's; a UTF-8 byte order mark is skipped."
     )
 
+    pattern: str = Field(
+        default="",
+        description="What the files' names tell, such as their label: `{name}.{label}`.",
+    )
+
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the records of one file."""
+        told = told_by(self.pattern, path.as_posix(), str(path))
+        for record in self._documents(path):
+            yield {**record, **told} if told else record
+
+    def _documents(self, path: Path) -> Iterator[Record]:
         with open_text(path, self.encoding) as file:
             if self.document == "file":
                 yield from _whole(file, path)
@@ -39,6 +50,11 @@ class Text(FileSource):
                 yield from _cut(_lines(file), path)
             else:
                 yield from _cut(_paragraphs(file), path)
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_fields(cls, pattern: str) -> str:
+        return checked(pattern)
 
 
 def _whole(file: TextIO, path: Path) -> Iterator[Record]:
