@@ -1,4 +1,4 @@
-"""Rows to predict: JSON Lines, CSV, Parquet or text, or files of images or sound, one at a time."""
+"""Records to predict: in any form that training reads, or files of images or sound."""
 
 from __future__ import annotations
 
@@ -6,58 +6,83 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from glob import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from luban.core.contracts import Record, Source
+from luban.core import registry
+from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError, RecipeError
 from luban.data.files import bare_suffix, missing, open_bytes, open_text
+from luban.data.forms import encoding_of, form_of
 from luban.data.media import Media
 from luban.data.members import IMAGES, SOUNDS, Member, field_of, is_archive, members
-from luban.data.sources._rows import RowSource
+from luban.data.sources._rows import Asked, RowSource
 from luban.data.sources.text import Text
+from luban.data.table_forms import arguments_of
 from luban.inference.predictor import file_fields
 from luban.recipe import override
 
-FORMATS = ("auto", "jsonl", "csv", "parquet", "text", "files")
+FORMATS = (
+    *("auto", "jsonl", "json", "csv", "parquet", "text", "lines", "conll", "squad", "parallel"),
+    *("folders", "coco", "voc", "yolo", "idx", "arrays", "files"),
+)
 STANDARD_INPUT = Path("/dev/stdin")
 #: Formats by suffix, ``.gz`` taken off.
 _SUFFIXES = {
-    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "jsonl": (".jsonl", ".ndjson"),
     "csv": (".csv", ".tsv"),
     "parquet": (".parquet", ".pq"),
     "text": (".txt", ".text", ".md"),
 }
+#: Fields of a source that say what its records mean, whatever the form of a file.
+_MEANING = ("fields", "template", "join", "values", "media", "others")
 
 
 class Input:
-    """A file of rows, or standard input.
+    """A file of records, or standard input, read as the run's own source reads its data.
+
+    What the recipe says of the source (its fields, columns, encoding) holds for a file of the
+    same form; what it says of the records' meaning, for other forms of rows too. Answers need not
+    be there.
 
     Args:
-        path: The file; ``-`` is standard input.
-        format: One of ``FORMATS``; ``auto`` goes by the suffix, and standard input is JSON Lines.
+        path: The file, or a folder; ``-`` is standard input.
+        format: One of ``FORMATS``; ``auto`` goes by the run's source, by suffix and by content;
+            standard input is JSON Lines.
         options: ``key=value`` fields of the source that reads it.
+        schema: Of a record.
+        own: The source of the run, as in its recipe.
 
     Raises:
-        DataError: if the file is not there or its suffix says nothing.
+        DataError: if the file is not there or its form cannot be told.
         RecipeError: if an option does not exist.
     """
 
-    def __init__(self, path: str, format: str, options: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        format: str,
+        options: Sequence[str],
+        schema: Mapping[str, Any],
+        own: Mapping[str, Any],
+    ) -> None:
         self.standard = path == "-"
         self.path = STANDARD_INPUT if self.standard else Path(path).expanduser()
-        if not (self.standard or self.path.is_file()):
+        if not (self.standard or self.path.exists()):
             raise missing(self.path)
-        self.format = format if format != "auto" else self._format()
+        required = frozenset(schema.get("required", ()))
+        self._asked = Asked(frozenset(schema.get("properties", ())), required)
+        self.format = format if format != "auto" else self._format(own)
         fields: dict[str, Any] = {}
         for option in options:
             override(fields, option)
         if self.format == "csv" and self.standard:
             fields = {"delimiter": ",", **fields}  # nothing can be read twice to find it out
-        if self.format == "text":
-            fields = {"document": "line", **fields}
-        given = {"name": self.format, "path": str(self.path), **fields}
+        given = {"name": self.format, "path": self._path(own), **self._settings(own), **fields}
+        if "fields" in fields and isinstance(own.get("fields"), dict):
+            given["fields"] = {**own["fields"], **fields["fields"]}
         self.source = Source.from_dict(given, "--input")
 
     @property
@@ -74,37 +99,96 @@ class Input:
         Raises:
             DataError: for a file that cannot be read.
         """
-        if isinstance(self.source, RowSource):
-            yield from self.source.each(self.path)
-        elif isinstance(self.source, Text):
+        if isinstance(self.source, RowSource) and (self.standard or self.path.is_file()):
+            yield from self.source.each(self.path, self._asked)
+        elif isinstance(self.source, Text) and (self.standard or self.path.is_file()):
             with open_text(self.path, self.source.encoding) as file:
                 for number, line in enumerate(file, 1):
                     where = f"{self.path}:{number}"
                     yield number, {field: line.removesuffix("\n"), "_where": where}
+        else:
+            records = (self.source.read(split) for split in self.source.splits())
+            for number, record in enumerate(chain.from_iterable(records), 1):
+                yield number, record.error if isinstance(record, SetApart) else record
 
     def look(self, field: str) -> tuple[str, int]:
-        """Return a digest of the content, and how many lines it has."""
+        """Return a digest of the content, and how many lines it has (0: unknown)."""
         digest, lines, last = hashlib.sha256(), 0, b"\n"
-        with open_bytes(self.path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-                lines += block.count(b"\n")
-                last = block[-1:]
-        return digest.hexdigest()[:16], lines + (last != b"\n")
+        for path in self.source.files() if self.path.is_dir() else (self.path,):
+            with open_bytes(path) as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                    lines += block.count(b"\n")
+                    last = block[-1:]
+        rows = self.format in ("jsonl", "csv", "text", "lines", "parallel")
+        return digest.hexdigest()[:16], (lines + (last != b"\n")) if rows else 0
 
-    def _format(self) -> str:
+    def _format(self, own: Mapping[str, Any]) -> str:
         if self.standard:
             return "jsonl"
+        name = str(own.get("name", ""))
+        if name in FORMATS and (self.path.is_dir() or self._is_own(own)):
+            return name
         suffix = bare_suffix(self.path)
-        for name, suffixes in _SUFFIXES.items():
-            if suffix in suffixes:
-                return name
-        raise DataError(
-            "the name of this file does not tell its format.",
-            where=self.path,
-            expected=", ".join(s for suffixes in _SUFFIXES.values() for s in suffixes),
-            fix=f"--format {', '.join(FORMATS[1:])}.",
-        )
+        for form, suffixes in _SUFFIXES.items():
+            if suffix in suffixes and suffix not in (".txt", ".text"):
+                return form
+        try:
+            form = form_of(self.path)
+        except DataError as error:
+            error.fix = f"--format {', '.join(FORMATS[1:])}."
+            raise
+        if suffix in _SUFFIXES["text"] and form not in ("json", "jsonl", "squad", name):
+            return "text"
+        # Several columns, a side of parallel text: what the run reads so is meant so.
+        return "parallel" if form == "text" and name == "parallel" else form
+
+    def _is_own(self, own: Mapping[str, Any]) -> bool:
+        """Return whether a file has the form of the run's data: by its suffix and content."""
+        name, suffix = str(own["name"]), bare_suffix(self.path)
+        if suffix in _SUFFIXES.get(name, ()) and suffix not in (".txt", ".text"):
+            return True
+        if name in ("parallel", "idx", "arrays"):
+            plain = name == "parallel" and form_of(self.path) == "text"
+            return plain or name == "idx" or suffix in (".npy", ".npz")
+        if name == "coco":
+            return suffix == ".json"
+        try:
+            return form_of(self.path) == name
+        except DataError:
+            return False
+
+    def _settings(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the recipe says that holds for this file too."""
+        same = own.get("name") == self.format
+        kind = registry.load("sources", self.format, Source)  # type: ignore[type-abstract]
+        kept = {k: v for k, v in own.items() if same or (k in _MEANING and k in kind.model_fields)}
+        kept = {k: v for k, v in kept.items() if k not in ("name", "path")}
+        if self.format == "text":
+            return {"document": "line", **kept, "pattern": ""}
+        if self.format == "conll":
+            return {**kept, "tags": None}
+        if isinstance(kept.get("images"), dict):  # by split: those of this file, else the first
+            paths = own["path"] if isinstance(own["path"], dict) else {}
+            split = next((s for s, path in paths.items() if Path(path) == self.path), "")
+            kept["images"] = kept["images"].get(split) or next(iter(kept["images"].values()))
+        if same or self.standard or self.path.is_dir():
+            return kept
+        encoding = "utf-8" if self.format == "parquet" else encoding_of(self.path)
+        found = arguments_of(self.format, self.path, encoding, strict=False)
+        return {**found, **kept, **({"encoding": encoding} if encoding != "utf-8" else {})}
+
+    def _path(self, own: Mapping[str, Any]) -> Any:
+        """Return the path as the source wants it: a table from field to file for some."""
+        if self.format in ("parallel", "idx"):
+            sides = own.get("path")
+            first = next(iter(sides.values()), None) if isinstance(sides, dict) else None
+            named = first if isinstance(first, dict) else sides
+            wanted = [k for k in named or () if k in (self._asked.required or self._asked.fields)]
+            return {name: str(self.path) for name in wanted[:1] or ["source"]}
+        if self.format == "folders" and any(file.is_file() for file in self.path.iterdir()):
+            return f"{escape(str(self.path))}/*"  # no folder tells a label
+        return str(self.path)
 
 
 class Files:
@@ -179,7 +263,7 @@ class Files:
 
 
 def open_input(
-    path: str, format: str, options: Sequence[str], schema: Mapping[str, Any]
+    path: str, format: str, options: Sequence[str], schema: Mapping[str, Any], own: Source
 ) -> Input | Files:
     """Return what ``--input`` names.
 
@@ -187,20 +271,22 @@ def open_input(
         path: As given.
         format: One of ``FORMATS``.
         options: ``key=value`` fields of a source of rows.
-        schema: Of a record; a task whose records hold no files cannot read folders.
+        schema: Of a record; a task whose records hold no files cannot read folders of them.
+        own: The source of the run.
 
     Raises:
         DataError: if the file is not there or its suffix says nothing.
         RecipeError: if an option does not exist.
     """
     place = Path(path).expanduser()
-    known = bare_suffix(place) in chain(*_SUFFIXES.values())
-    files = bool(file_fields(schema)) and (place.is_dir() or not known) and path != "-"
+    settings = own.settings()
+    rows = bare_suffix(place) in chain(*_SUFFIXES.values(), (".json",))
+    files = bool(file_fields(schema)) and (place.is_dir() or not rows) and path != "-"
     if format == "files" or (format == "auto" and files):
         if options:
             raise RecipeError("files have no options.", where="--input", got=" ".join(options))
         return Files(path)
-    return Input(path, format, options)
+    return Input(path, format, options, schema, settings)
 
 
 def fields_of(options: Sequence[str], files: Sequence[str] = ()) -> dict[str, Any]:

@@ -231,6 +231,10 @@ class Source(Component, ABC):
     def files(self) -> tuple[Path, ...]:
         """Return the files read, for digests and the card (empty if there are none)."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return how records are read, as in a recipe, wherever they lie: of new data too."""
+        return self.to_dict()
+
     def facts(self) -> Mapping[str, str]:
         """Return what the card should say of the source: title, licence, address."""
         return {}

@@ -18,6 +18,7 @@ from luban.data.files import bare_suffix, open_text
 from luban.data.scripts import script_shares
 
 _ROWS = 2_000  #: rows by which a header is told
+_FEW = 10  #: rows from which on it counts how many differ
 _NAME = re.compile(r"[^\W\d](?:[\w \-/.()#]*[\w)])?|#\w[\w ]*")
 #: What columns are called in public sets, in small letters without signs.
 _KNOWN = frozenset(
@@ -204,7 +205,7 @@ def _check_widths(path: Path, lines: Sequence[str], mark: str, *, quoted: bool) 
     widths = Counter(line.count(mark) + 1 for line in lines if line.strip())
     others = widths.most_common(4)
     times = others[0][1] if others else 0
-    if len(widths) > 1 and times < 0.9 * sum(widths.values()):
+    if widths.total() >= _FEW and len(widths) > 1 and times < 0.9 * sum(widths.values()):
         raise DataError(
             "the rows of this table differ in their number of columns.",
             where=path,

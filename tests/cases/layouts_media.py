@@ -230,8 +230,8 @@ def librispeech() -> str:
     for speaker in ("84", "174"):
         rows = []
         for i in range(12):
-            recording(f"LibriSpeech/dev-clean/{speaker}/121/{speaker}-121-{i:04}.wav", i)
-            rows.append(f"{speaker}-121-{i:04} {sentence(i).upper()}")
+            recording(f"LibriSpeech/dev-clean/{speaker}/121/{speaker}-121-{i:04}.wav", i, 2.0)
+            rows.append(f"{speaker}-121-{i:04} {sentence(i, 2).upper()}")
         text(f"LibriSpeech/dev-clean/{speaker}/121/{speaker}-121.trans.txt", rows)
     return "LibriSpeech"
 
@@ -240,8 +240,8 @@ def common_voice() -> str:
     for split, numbers in (("train", range(12)), ("dev", range(12, 18)), ("test", range(18, 24))):
         rows: list[tuple[object, ...]] = [("client_id", "path", "sentence", "up_votes")]
         for i in numbers:
-            recording(f"cv/clips/cv_{i}.wav", i)
-            rows.append((f"u{i}", f"cv_{i}.wav", f'{sentence(i)} "so"', 2))
+            recording(f"cv/clips/cv_{i}.wav", i, 2.0)
+            rows.append((f"u{i}", f"cv_{i}.wav", f'{sentence(i, 2)} "so"', 2))
         table(f"cv/{split}.tsv", rows)
     return "cv"
 
@@ -249,8 +249,8 @@ def common_voice() -> str:
 def vctk() -> str:
     for speaker in ("p225", "p226"):
         for i in range(12):
-            recording(f"VCTK/wav48/{speaker}/{speaker}_{i:03}.wav", i)
-            write(f"VCTK/txt/{speaker}/{speaker}_{i:03}.txt", sentence(i))
+            recording(f"VCTK/wav48/{speaker}/{speaker}_{i:03}.wav", i, 2.0)
+            write(f"VCTK/txt/{speaker}/{speaker}_{i:03}.txt", sentence(i, 2))
     return "VCTK"
 
 
@@ -322,8 +322,8 @@ def timit() -> str:
 def manifest() -> str:
     rows = []
     for i in COUNT:
-        recording(f"nemo/wav/{i}.wav", i)
-        rows.append({"audio_filepath": f"wav/{i}.wav", "duration": 0.3, "text": sentence(i)})
+        recording(f"nemo/wav/{i}.wav", i, 2.0)
+        rows.append({"audio_filepath": f"wav/{i}.wav", "duration": 0.3, "text": sentence(i, 2)})
     jsonl("nemo/train_manifest.json", rows)
     return "nemo"
 

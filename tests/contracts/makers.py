@@ -84,6 +84,7 @@ MAKE: dict[str, list[dict[str, Any]]] = {
     "sources/squad": [{"path": "{folder}/squad.json"}],
     "cleaners/language": [{"script": "latin"}, {"script": "cjk"}],
     "cleaners/length": [{"min_characters": 30}, {"max_characters": 30}],
+    "cleaners/values": [{"field": "text", "drop": ["the quick brown fox"]}, {"drop": ["a"]}],
     "cleaners/regex": [{"pattern": "fox"}, {"pattern": "[0-9]", "replace_with": "#"}],
     "tokenizers/bpe": [{"vocab_size": 300}],
     "tokenizers/unigram": [{"vocab_size": 300}],

@@ -82,18 +82,29 @@ def test_forms_are_told_by_content(tmp_path: Path) -> None:
     [
         ("a O\nb B-x\n\nc O\n", {"name": "conll"}),
         ("1 a X B-x _\n2 b Y O _\n\n1 c Z O _\n", {"name": "conll", "tokens": 1, "tags": 3}),
-        ("a\tb c\n" * 9, {"name": "csv", "delimiter": "\t", "quoting": False}),
+        (  # no name is a value of its column
+            "a\tb c\n" * 9,
+            {
+                "name": "csv",
+                "delimiter": "\t",
+                "quoting": False,
+                "columns": ["column1", "column2"],
+            },
+        ),
         (
             '"a\tb.\nx"\td,\n',
             {"name": "csv", "delimiter": "\t", "quoting": False, "columns": ["column1", "column2"]},
         ),
-        ('a\t"b"\nc\t"d"\n', {"name": "csv", "delimiter": "\t"}),
+        ('id\t"b"\nc\t"d"\n', {"name": "csv", "delimiter": "\t"}),
         (  # a quoted field goes on over a line end; quotes in others are characters
-            "a\tb\tx\n" * 50 + 'y\t"c\nd ""e"""\tf\n' + 'g "h" i\tj\tx\n',
+            "id\tb\tx\n" + "a\tb\tx\n" * 50 + 'y\t"c\nd ""e"""\tf\n' + 'g "h" i\tj\tx\n',
             {"name": "csv", "delimiter": "\t"},
         ),
-        ("a\tb\n" * 9 + '"c" d\te\n', {"name": "csv", "delimiter": "\t", "quoting": False}),
-        ('a\tb\n"e\tf\n' + "c\td\n" * 9, {"name": "csv", "delimiter": "\t", "quoting": False}),
+        (
+            "id\tb\n" + "a\tb\n" * 9 + '"c" d\te\n',
+            {"name": "csv", "delimiter": "\t", "quoting": False},
+        ),
+        ('id\tb\n"e\tf\n' + "c\td\n" * 9, {"name": "csv", "delimiter": "\t", "quoting": False}),
         (
             "1 good film\n0 bad one\n1 fine\n",
             {"name": "lines", "pattern": r"(?P<label>\S+)\s+(?P<text>.*)"},

@@ -77,7 +77,9 @@ def perform(args: argparse.Namespace) -> int:
         return _one(args, predictor, figures)
     if args.text is not None or args.file is not None:
         raise LubanError("give --input, --text or --file, one of them.")
-    rows = open_input(args.input, args.format, args.options, task.record_schema())
+    rows = open_input(
+        args.input, args.format, args.options, task.record_schema(), run.recipe.data.source
+    )
     if args.output:
         return _to_file(args, run, predictor, rows, figures)
     return _print(args, predictor, rows, figures)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple, Self, cast
 
 from pydantic import Field
 
@@ -16,6 +17,18 @@ from luban.data.files import missing
 from luban.data.media import Media
 from luban.data.records import shape, value_at
 from luban.data.sources._files import FileSource, Meanings
+
+
+class Asked(NamedTuple):
+    """What is wanted of records.
+
+    Attributes:
+        fields: All fields that matter; empty: any.
+        required: Those that a record must have.
+    """
+
+    fields: frozenset[str]
+    required: frozenset[str]
 
 
 class RowSource(FileSource, ABC):
@@ -78,18 +91,54 @@ class RowSource(FileSource, ABC):
                 record = SetApart(record, f"{path}:{number}")
             yield record
 
-    def each(self, path: Path) -> Iterator[tuple[int, Record | DataError]]:
+    def each(
+        self, path: Path, asked: Asked | None = None
+    ) -> Iterator[tuple[int, Record | DataError]]:
         """Yield (row or line number, record) of one file, and errors in place of bad rows.
+
+        Args:
+            path: The file.
+            asked: What is wanted of the records, where that is not all: data to predict need not
+                hold answers, so what ``fields``, ``values`` and ``media`` say of them is left out.
 
         Raises:
             DataError: for a file that cannot be read.
         """
         for number, row in self.rows(path):
+            made = self._asking(row, asked) if asked and isinstance(row, dict) else self
             try:
-                record = self._record(row, f"{path}:{number}")
-                yield number, self._with_media(record, path) if self.media else record
+                record = made._record(row, f"{path}:{number}")
+                yield number, made._with_media(record, path) if made.media else record
             except DataError as error:
                 yield number, error
+
+    def _asking(self, row: Mapping[str, Any], asked: Asked) -> Self:
+        """Return this source without what it says of fields that are not asked for or not there."""
+        key = tuple(row)
+        if key not in self._askings:
+            wanted = asked.fields
+            fields = {
+                ours: theirs
+                for ours, theirs in self.fields.items()
+                if (not wanted or ours in wanted)
+                and (self._holds(row, theirs) or (ours in asked.required and ours not in row))
+            }
+            known = {*row, *fields}
+            values = {k: v for k, v in self.values.items() if k in known and k in (wanted or known)}
+            media = {k: v for k, v in self.media.items() if k in known}
+            self._askings[key] = self.replace(fields=fields, values=values, media=media)
+        return cast(Self, self._askings[key])
+
+    @cached_property
+    def _askings(self) -> dict[tuple[str, ...], RowSource]:
+        return {}
+
+    def _holds(self, row: Mapping[str, Any], theirs: str | tuple[str, ...]) -> bool:
+        try:
+            shape({**row, "_where": ""}, {"_": theirs}, join=self.join)
+        except DataError:
+            return False
+        return True
 
     def _record(self, row: Any, where: str) -> Record:
         if isinstance(row, DataError):

@@ -64,6 +64,10 @@ class Catalogue(Source):
         facts |= {"note": entry.note} if entry.note else {}
         return {**facts, **self._reader.facts()}
 
+    def settings(self) -> dict[str, Any]:
+        """Return how the set's files are read."""
+        return {**self._entry.read, **self.options}
+
     @cached_property
     def _entry(self) -> Entry:
         return catalogue_entry(self.dataset)
