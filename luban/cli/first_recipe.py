@@ -41,7 +41,9 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
     others = [other for other in guesses if other != task]
     if others:
         lines.append(f"# Read so because {chosen.why}; it could also be {', '.join(others)}.")
-    as_they_are = _has_places(found) or any(map(holds_media, found.sample[0].values()))
+    marked = {"entities", "answers"} & {*chosen.fields, *own_fields(found.sample[0])}
+    media = any(map(holds_media, found.sample[0].values()))
+    as_they_are = bool(marked) or media or _has_places(found)
     # Of few records a twentieth measures nothing; running text is divided by its length.
     few = facts["records"] < _FEW and "_document" not in found.sample[0]
     share = 0.15 if few else 0.05

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, UnfitError
+from luban.core.progress import tracked
 from luban.data import forms
 from luban.data.apart import usable
 from luban.data.folder_forms import layout, two_sides
@@ -25,6 +27,8 @@ from luban.data.table_forms import arguments_of
 _COUNT_ALL = 1 << 26  #: bytes up to which records and characters are counted, not estimated
 _SAMPLE_RECORDS = 20_000
 _SAMPLE_CHARACTERS = 4_000_000
+_PLACES = 64  #: places of a large file that are looked at
+_LONGEST = 1 << 20  #: bytes of a line
 _NAMED = 200  #: rows by which the folder of the files is told
 _SAMPLE_MEDIA = 2_000
 _SAMPLE_BYTES = 1 << 26  #: of images and recordings that are held, not just named
@@ -78,7 +82,7 @@ def guess(path: str, told: Mapping[str, Any] | None = None) -> Found:
     source |= told
     if any(map(holds_media, next(_records(source), {}).values())):
         return _of_media(source, files)
-    counts, sample = _look(source, facts["bytes"])
+    counts, sample = _look(source, facts["bytes"], files)
     if source["name"] != "text" and sample:
         facts["fields"] = list(own_fields(sample[0]))
     facts |= counts
@@ -122,7 +126,7 @@ def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
     facts["bytes"] = sum(file.stat().st_size for file in files)
     records, sample, held, stride = 0, list[Record](), 0, 1
     apart: list[UnfitError] = []
-    for number, record in enumerate(_records(source, apart)):
+    for number, record in enumerate(tracked(_records(source, apart), "look at the records")):
         records += 1
         if number % stride == 0:
             sample.append(record)
@@ -177,11 +181,15 @@ def _held(record: Record) -> int:
     )
 
 
-def _look(source: Mapping[str, Any], size: int) -> tuple[dict[str, Any], list[Record]]:
-    """Return records, characters and scripts (of large data, from their first part), a sample."""
+def _look(
+    source: Mapping[str, Any], size: int, files: Sequence[Path]
+) -> tuple[dict[str, Any], list[Record]]:
+    """Return records, characters and scripts, and a sample; of large data, from parts of them."""
     records, characters, read, letters = 0, 0, 0, ""
     sample, held, stride, apart = list[Record](), 0, 1, list[UnfitError]()
-    for number, record in enumerate(_records(source, apart)):
+    for number, record in enumerate(
+        tracked(_some_records(source, size, files, apart), "look at the records")
+    ):
         text = text_of(record)
         if len(letters) < _SAMPLE_CHARACTERS // 4:
             letters += text[:10_000]
@@ -211,6 +219,35 @@ def _records(source: Mapping[str, Any], apart: list[UnfitError] | None = None) -
     """Yield the records of all splits that can be used; the others go to ``apart``."""
     reader = Source.from_dict(dict(source))
     return usable(chain.from_iterable(map(reader.read, reader.splits())), apart)
+
+
+def _some_records(
+    source: Mapping[str, Any], size: int, files: Sequence[Path], apart: list[UnfitError]
+) -> Iterator[Record]:
+    """Yield all records; of large files in lines, those of many places all over them."""
+    lines = source["name"] in ("jsonl", "lines") or source.get("document") == "line"
+    lines |= source["name"] == "csv" and source.get("quoting") is False
+    if size <= _COUNT_ALL or not lines or any(_unpacked(f) != f.stat().st_size for f in files):
+        yield from _records(source, apart)
+        return
+    with TemporaryDirectory() as folder:
+        for number, file in enumerate(files):
+            share = _COUNT_ALL * file.stat().st_size // size
+            part = Path(folder, f"{number}", file.name)
+            part.parent.mkdir()
+            part.write_bytes(b"".join(_pieces(file, share)))
+        yield from _records({**source, "path": [str(f) for f in Path(folder).glob("*/*")]}, apart)
+
+
+def _pieces(path: Path, share: int) -> Iterator[bytes]:
+    """Yield whole lines from many places of a file, about so many bytes in all."""
+    size, span = path.stat().st_size, share // _PLACES
+    with path.open("rb") as file:
+        for place in range(_PLACES):
+            file.seek(place * size // _PLACES)
+            if place:
+                file.readline(_LONGEST)
+            yield file.read(span) + file.readline(_LONGEST)
 
 
 def _told(apart: Sequence[UnfitError]) -> dict[str, str]:

@@ -49,6 +49,7 @@ CHOICES = re.compile(
 )
 #: What stands where a label is not known.
 _NONE = frozenset(("", "-", "?", "nan", "null", "none", "n/a", "unknown", "-1", "-100"))
+_IDS = ("id", "idx", "index", "guid", "uid", "qid", "sid", "unnamed0", "")
 #: Shares of the records that must have a field, and be of its kind.
 _MOST = 0.95
 UNNAMED = re.compile(r"column\d+")
@@ -65,8 +66,10 @@ def guess_labels(sample: Sequence[Record]) -> Guess | None:
     label = named or min(found, key=lambda name: found[name], default=None)
     if first is None or label is None or label in (first, second):
         return None
-    bare = all(map(UNNAMED.fullmatch, fields))
-    sure = 0.9 if named else 0.7 if bare and _only(fields, found) else 0.35
+    # Without a name that says so, a label must be the only one, and nothing else be there.
+    others = {name for name in fields if bare(name) not in _IDS} - {first, second, label}
+    clear = not others or all(map(UNNAMED.fullmatch, fields))
+    sure = 0.9 if named else 0.7 if clear and _only(fields, found) else 0.35
     if any(CHOICES.fullmatch(last_of(name)) for name in fields):
         sure = 0.35
     labels = counted(fields[label])

@@ -54,7 +54,7 @@ def guess_sounds(sample: Sequence[Record]) -> Guess | None:
     if named and (words := _same(fields, named, [*found])):
         label = words
     return Guess(
-        confidence=0.9 if named else 0.35,
+        confidence=0.9 if named else 0.6 if len(found) == 1 else 0.35,
         fields=_renamed({"audio": audio, "label": label}),
         task={**_task(fields[audio]), "augmentations": ["speed-perturbation", "spec-augment"]},
         model={"name": "conformer"},

@@ -16,12 +16,15 @@ from luban.core import registry
 from luban.core.contracts import Guess, Record, Source, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
+from luban.core.progress import doing
 from luban.data.guess import Found, guess
 from luban.data.records import opened, own_fields
-from luban.recipe import override
+from luban.recipe import Recipe, override
+from luban.stages._estimate import estimate_minutes
 
 #: Below this confidence, or with another guess so near, a task is asked for.
 _SURE, _NEAR = 0.4, 0.04
+_LONG = 5  #: minutes from which on it is said how to make a run shorter
 _LABELS = 8  #: labels that are shown
 
 
@@ -45,8 +48,9 @@ def perform(args: argparse.Namespace) -> int:
     told: dict[str, Any] = {}
     for option in args.options:
         override(told, option)
-    found = guess(args.path, told)
-    guesses = recognised(found)
+    with doing("look at the data"):
+        found = guess(args.path, told)
+        guesses = recognised(found)
     chosen = _chosen(args.task, guesses, found, sure=bool(told.get("fields")))
     output = Path(args.output or f"{_name(args.path)}.yaml")
     name = _name(str(output)) if args.output else _name(args.path)
@@ -71,6 +75,7 @@ def perform(args: argparse.Namespace) -> int:
         lines += [f"{'labels':<12} {_counted(made.labels)}"]
     lines += [f"{'read':<12} {_shown(theirs)} as {ours}" for ours, theirs in made.fields.items()]
     lines += [f"{'note':<12} {problem}" for problem in problems]
+    lines += [f"{'time':<12} {_time(output)}"]
     lines += [f"{'or':<12} --task {t}: {g.why}" for t, g in guesses.items() if t != chosen]
     lines += ["", f"Wrote {output}. Next:", f"  luban validate {output}", f"  luban run {output}"]
     Console(highlight=False, markup=False).print("\n".join(lines), soft_wrap=True)
@@ -191,6 +196,16 @@ def _problems(found: Found, made: Guess) -> list[str]:
     if rare and len(found.sample) >= 100:
         problems.append(f"labels seen once: {', '.join(rare[:_LABELS])}")
     return problems
+
+
+def _time(recipe: Path) -> str:
+    """Return about how long a run of the recipe takes here, and how to make it shorter."""
+    try:
+        told = estimate_minutes(Recipe.read(recipe))
+    except LubanError as error:
+        return f"not known: {error.what} luban validate {recipe} says more"
+    shorter = "; for less: train.max_minutes=MINUTES, or a smaller model"
+    return f"about {told}{shorter if told.minutes > _LONG else ''}"
 
 
 def _counted(labels: Mapping[str, int]) -> str:
