@@ -30,6 +30,7 @@ from luban.recipe import Recipe
 from luban.stages.evaluate import Evaluate
 from luban.stages.train import Train
 
+_LEARN = 50_000  #: records that labels are learned from: a file may be sorted by them
 _LOOK = 256  #: records that are encoded to measure with
 _LONG = 1.5  #: seconds of a measurement after which it is not made any longer
 _COUNT = 3.0  #: seconds for counting the records of a split
@@ -90,7 +91,7 @@ def estimate_minutes(recipe: Recipe) -> Estimate:
         records = {
             split: list(islice(data.records(split), _LOOK)) for split in data.available_splits()
         }
-        task = recipe.task.learn(records["train"])
+        task = recipe.task.learn(islice(data.records("train"), _LEARN))
     rows = {split: _encoded(task, some) for split, some in records.items()}
     return measure_minutes(recipe, task, rows)
 

@@ -188,7 +188,10 @@ def yolo() -> str:
         for i in numbers:
             picture(f"robo/{split}/images/{i}_jpg.rf.abc{i}.jpg", i)
             write(f"robo/{split}/labels/{i}_jpg.rf.abc{i}.txt", "0 0.5 0.5 0.4 0.4\n")
-    write("robo/data.yaml", "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['cat']\n")
+    write(
+        "robo/data.yaml",
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['cat']\n",
+    )
     write("robo/README.roboflow.txt", "exported\n")
     return "robo"
 

@@ -12,7 +12,7 @@ import pytest
 from tests.cases.layouts import COUNT, as_json, hanzi, jsonl, sentence, table, text, write
 from tests.life import done
 
-SMALL = ["train.max_steps=2", "train.batch_size=8"]
+SMALL = ["train.compile=off", "train.precision=fp32", "train.max_steps=2", "train.batch_size=8"]
 
 
 def trained(path: str, *changes: str) -> str:
@@ -100,6 +100,6 @@ def test_questions_about_passages(here: Path) -> None:
 def test_folders_of_texts(folder: str, here: Path) -> None:
     for kind in ("neg", "pos"):
         for i in range(24):
-            write(f"docs/{kind}/{i}.txt", f"{sentence(i)}\n{sentence(i + 1)}")
+            write(f"docs/{kind}/{i}.txt", f"{kind} {sentence(i)}\n{sentence(i + 1)}")
     run = trained("docs")
     assert len(predicted(run, folder)) == (48 if folder == "docs" else 24)

@@ -177,7 +177,7 @@ def test_large_files_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (exact["records"], exact["estimated"], rough["estimated"]) == (1000, False, True)
     assert rough["records"] == pytest.approx(1000, rel=0.2)
     last = "x" * 20 + '"}\n'
-    Path(path).write_text('{"text": "0123456789"}\n' * 990 + ('{"late": "' + last) * 10)
+    Path(path).write_text('{"text": "0123456789"}\n' * 900 + ('{"late": "' + last) * 100)
     assert "late" in {name for record in guess(path).sample for name in record}
     assert rough["characters"] == pytest.approx(10_000, rel=0.2)
 

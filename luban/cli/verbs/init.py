@@ -192,6 +192,15 @@ def _problems(found: Found, made: Guess) -> list[str]:
     if made.without:
         shown = ", ".join(map(repr, made.without))
         problems.append(f"the label {shown} says that there is none; the recipe drops such records")
+    for name in own_fields(found.sample[0]):
+        values = {str(record.get(name)) for record in found.sample}
+        told = re.fullmatch(r"part\d+", name) and not any(map(str.isdecimal, values))
+        if told and 2 <= len(values) <= len(found.sample) // 4:
+            shown = ", ".join(sorted(values)[:4])
+            problems.append(
+                f"the names tell {name} too ({len(values)}: {shown}); if these are people, "
+                f"keep each in one split: data.split={{by: group, key: {name}}}"
+            )
     rare = [name for name, times in made.labels.items() if times == 1]
     if rare and len(found.sample) >= 100:
         problems.append(f"labels seen once: {', '.join(rare[:_LABELS])}")
