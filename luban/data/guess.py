@@ -202,7 +202,7 @@ def _look(
         if len(sample) > 1 and (held > _SAMPLE_CHARACTERS or len(sample) > _SAMPLE_RECORDS):
             sample, stride = sample[::2], 2 * stride
             held = sum(len(text_of(kept)) for kept in sample)
-        if size > _COUNT_ALL and read > _COUNT_ALL:
+        if size > _COUNT_ALL and read > 2 * _COUNT_ALL:
             break
     scale = size / read if size > _COUNT_ALL else 1.0
     counts = {
