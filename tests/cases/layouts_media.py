@@ -190,7 +190,8 @@ def yolo() -> str:
             write(f"robo/{split}/labels/{i}_jpg.rf.abc{i}.txt", "0 0.5 0.5 0.4 0.4\n")
     write(
         "robo/data.yaml",
-        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['cat']\n",
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\n"
+        "names: ['cat']\n",
     )
     write("robo/README.roboflow.txt", "exported\n")
     return "robo"
