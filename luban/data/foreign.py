@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from luban.core.errors import DataError
+from luban.data.file_names import ABOUT
 from luban.data.files import bare_suffix, open_bytes
+from luban.data.forms import FORMATS
 from luban.data.members import field_of
 
 _LOOKED = 5_000  #: files of a folder that are looked at
@@ -51,6 +53,8 @@ _SUFFIXES: Mapping[str, Foreign] = {
         "write a table (CSV) of audio and text.",
     ),
 }
+#: Forms that tell of other files.
+_TELLING = tuple(_SUFFIXES[suffix] for suffix in (".mat", ".ann", ".phn"))
 #: By the first bytes.
 _MAGIC: tuple[tuple[bytes, Foreign], ...] = (
     (b"\x80\x02", _PICKLE),
@@ -65,12 +69,18 @@ _MAGIC: tuple[tuple[bytes, Foreign], ...] = (
 def refuse_foreign(path: Path) -> None:
     """Refuse a file, or a folder in which such files hold the data or what is told of them.
 
+    A document or a few arrays beside other data are no reason.
+
     Raises:
         DataError: naming the form, the first file and what to do.
     """
     if path.is_dir():
-        files = islice((file for file in sorted(path.rglob("*")) if file.is_file()), _LOOKED)
+        every = islice(sorted(path.rglob("*")), _LOOKED)
+        files = [f for f in every if f.is_file() and not f.name.lower().startswith(ABOUT)]
         found = [(file, form) for file in files if (form := foreign_form(file))]
+        telling = [(file, form) for file, form in found if form in _TELLING]
+        readable = [f for f in files if bare_suffix(f) in FORMATS or field_of(f.name)]
+        found = telling or ([] if readable else found)
         if not found:
             return
         (form, times), *_ = Counter(form for _, form in found).most_common()
@@ -89,7 +99,7 @@ def refuse_foreign(path: Path) -> None:
 
 def foreign_form(path: Path) -> Foreign | None:
     """Return the foreign form of a file, by its suffix, or its first bytes where it has none."""
-    if field_of(path.name):
+    if field_of(path.name) or path.name.lower() == "thumbs.db":
         return None
     if found := _SUFFIXES.get(bare_suffix(path)):
         return found

@@ -64,6 +64,15 @@ def sst_tsv() -> str:
     return "SST-2"
 
 
+def with_a_paper() -> str:
+    """A table with a document about it and a cache of somebody's program."""
+    table("paper/data.tsv", [("label", "text"), *((i % 2, sentence(i)) for i in COUNT)])
+    write("paper/acl2019.pdf", b"%PDF-1.5\n\0\xff")
+    write("paper/cache.pkl", b"\x80\x04\x95\0")
+    write("paper/LICENSE", "CC\n")
+    return "paper"
+
+
 def mrpc() -> str:
     rows = [(i % 2, i, i + 100, f'{sentence(i)} "so', sentence(i + 1)) for i in COUNT]
     head = ("\ufeffQuality", "#1 ID", "#2 ID", "#1 String", "#2 String")
@@ -357,6 +366,7 @@ TEXTS: dict[str, Layout] = {
         Judged("text-classification", 144, 3, splits=("train", "validation", "test")),
     ),
     "SST-2": (sst_tsv, Judged("text-classification", 96, 2, splits=("train", "validation"))),
+    "a paper beside it": (with_a_paper, Judged("text-classification", 48, 2)),
     "MRPC": (mrpc, Judged("text-classification", 68, 2, splits=("train", "test"))),
     "QQP": (qqp, Judged("text-classification", 48, 2)),
     "SNLI folder": (snli, Asked(("snli_1.0_train.jsonl", "snli_1.0_train.txt"))),
