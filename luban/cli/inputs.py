@@ -281,6 +281,8 @@ def open_input(
     place = Path(path).expanduser()
     settings = own.settings()
     rows = bare_suffix(place) in chain(*_SUFFIXES.values(), (".json",))
+    arrays = settings.get("name") in ("idx", "arrays") and place.is_file()
+    rows |= arrays and not (field_of(place.name) or is_archive(place))
     files = bool(file_fields(schema)) and (place.is_dir() or not rows) and path != "-"
     if format == "files" or (format == "auto" and files):
         if options:

@@ -36,14 +36,14 @@ IDX_LABELS = b"\0\0\x08\x01" + np.array([24], ">u4").tobytes() + bytes(i % 3 for
 def emnist() -> str:
     for kind in ("letters", "digits"):
         for split in ("train", "test"):
-            write(f"gzip/emnist-{kind}-{split}-images-idx3-ubyte.gz", idx_images(1))
+            write(f"gzip/emnist-{kind}-{split}-images-idx3-ubyte.gz", idx_images(len(split)))
             write(f"gzip/emnist-{kind}-{split}-labels-idx1-ubyte.gz", IDX_LABELS)
     return "gzip"
 
 
 def emnist_letters() -> str:
     for split in ("train", "test"):
-        write(f"letters/emnist-letters-{split}-images-idx3-ubyte.gz", idx_images(1))
+        write(f"letters/emnist-letters-{split}-images-idx3-ubyte.gz", idx_images(len(split)))
         write(f"letters/emnist-letters-{split}-labels-idx1-ubyte.gz", IDX_LABELS)
     return "letters"
 

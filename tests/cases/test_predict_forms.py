@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cases.layouts import COUNT, as_json, hanzi, jsonl, sentence, table, text, write
+from tests.cases.layouts_media import emnist_letters
 from tests.life import done
 
 SMALL = ["train.compile=off", "train.precision=fp32", "train.max_steps=2", "train.batch_size=8"]
@@ -94,6 +95,15 @@ def test_questions_about_passages(here: Path) -> None:
     as_json("squad.json", {"data": [{"paragraphs": [about(i) for i in COUNT]}]})
     run = trained("squad.json", "model.hidden_size=16", "model.num_attention_heads=2")
     assert [row["id"] for row in predicted(run, "squad.json")] == [f"q{i}" for i in COUNT]
+
+
+def test_arrays_of_images(here: Path) -> None:
+    emnist_letters()
+    run = trained(
+        "letters", "task.augmentations=[]", "model.hidden_sizes=[4, 4]", "model.embedding_size=4"
+    )
+    packed = "letters/emnist-letters-test-images-idx3-ubyte.gz"
+    assert len(predicted(run, packed)) == 24
 
 
 @pytest.mark.parametrize("folder", ["docs", "docs/pos"])
