@@ -234,7 +234,11 @@ def librispeech() -> str:
     for speaker in ("84", "174"):
         rows = []
         for i in range(12):
-            recording(f"LibriSpeech/dev-clean/{speaker}/121/{speaker}-121-{i:04}.wav", i, 2.0)
+            recording(
+                f"LibriSpeech/dev-clean/{speaker}/121/{speaker}-121-{i:04}.wav",
+                i + int(speaker),
+                2.0,
+            )
             rows.append(f"{speaker}-121-{i:04} {sentence(i, 2).upper()}")
         text(f"LibriSpeech/dev-clean/{speaker}/121/{speaker}-121.trans.txt", rows)
     return "LibriSpeech"
@@ -253,7 +257,7 @@ def common_voice() -> str:
 def vctk() -> str:
     for speaker in ("p225", "p226"):
         for i in range(12):
-            recording(f"VCTK/wav48/{speaker}/{speaker}_{i:03}.wav", i, 2.0)
+            recording(f"VCTK/wav48/{speaker}/{speaker}_{i:03}.wav", i + int(speaker[1:]) * 50, 2.0)
             write(f"VCTK/txt/{speaker}/{speaker}_{i:03}.txt", sentence(i, 2))
     return "VCTK"
 
