@@ -10,10 +10,11 @@ from luban.recipe import Recipe
 from tests.cases.layouts import Asked, Judged, Layout
 from tests.cases.layouts_media import MEDIA
 from tests.cases.layouts_pairs import PAIRS
+from tests.cases.layouts_tagged import TAGGED
 from tests.cases.layouts_texts import TEXTS
 from tests.life import done, luban
 
-LAYOUTS: dict[str, Layout] = {**TEXTS, **PAIRS, **MEDIA}
+LAYOUTS: dict[str, Layout] = {**TEXTS, **TAGGED, **PAIRS, **MEDIA}
 JUDGED = {name: layout for name, layout in LAYOUTS.items() if isinstance(layout[1], Judged)}
 ASKED = {name: layout for name, layout in LAYOUTS.items() if isinstance(layout[1], Asked)}
 #: The first layout for each task; the others take long to validate.
