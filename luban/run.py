@@ -243,6 +243,7 @@ class Run:
             "seed": str(recipe.seed),
             stage.name: digest_of(stage.essence()),
             "code": digest_of([part.code_digest() for part in self._code(stage)]),
+            **stage.rests_on(self),
         }
         for need in self._basis(stage):
             digests[f"report of {need}"] = digest_of(self.report(need).to_dict())

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from luban.core.contracts import Task
+from luban.core.contracts import Example, Task
 from luban.core.errors import RunError
 from luban.core.files import folder_atomic
 from luban.engine.saved import WEIGHTS, damaged, read_weights_into, write_saved
 from luban.run import Run
 
+_FEW = 4  #: examples that show whether folding gave the outputs it should
 
-def save_model(run: Run, task: Task, module: nn.Module) -> None:
+
+def save_model(run: Run, task: Task, module: nn.Module, examples: Sequence[Example]) -> None:
     """Write ``model/``: configuration, weights and what the task learned.
 
-    The folder is written aside and renamed, so it is always whole.
+    What was tuned after training is folded into the weights where they can hold it. The folder is
+    written aside and renamed, so it is always whole.
+
+    Args:
+        run: The run.
+        task: With all it learned.
+        module: The trained module, in evaluation mode; it is changed in place.
+        examples: At least one.
 
     Raises:
         CapacityError: if the disk is full.
     """
+    batch = task.collate([examples[i] for i in range(min(_FEW, len(examples)))])
+    task = task.folded(module, batch.to(next(module.parameters()).device))
     with folder_atomic(run.path / "model") as folder:
         write_saved(folder, task, run.recipe.model, module)
 

@@ -88,6 +88,8 @@ class Component(Settings):
     """
 
     kind: ClassVar[str] = ""
+    #: Fields that name a folder or a file whose content decides what this component computes.
+    outside: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:

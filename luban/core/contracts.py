@@ -27,7 +27,7 @@ from luban.core.data_contracts import (
     Tally,
     Tokenizer,
 )
-from luban.core.meaning_contracts import Baseline, Metric, Model, Row, Task
+from luban.core.meaning_contracts import Baseline, Metric, Model, Product, Row, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapter", "Augmentation", "Baseline", "Cleaner", "Draw", "Example", "Examples", "Exporter",
     "Guess", "Mechanism",
-    "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Record", "Row", "Schedule",
-    "SetApart", "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer", "Tracker",
+    "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Product", "Record", "Row",
+    "Schedule", "SetApart", "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer",
+    "Tracker",
 ]  # fmt: skip
 
 
@@ -141,12 +142,11 @@ class Exporter(Component, ABC):
     kind: ClassVar[str] = "exporters"
 
     @abstractmethod
-    def write(self, module: nn.Module, sample: Batch, model_folder: Path, path: Path) -> Report:
+    def write(self, product: Product, model_folder: Path, path: Path) -> Report:
         """Write into the folder ``path``, check what was written, and report it.
 
         Args:
-            module: The trained module, in evaluation mode.
-            sample: A small batch of the task, for tracing and for the check.
+            product: The trained module, a batch to trace it with, and what its numbers mean.
             model_folder: The run's ``model/`` directory.
             path: An empty folder.
         """
@@ -191,6 +191,10 @@ class Stage(Component, ABC):
     def essence(self) -> dict[str, Any]:
         """Return the fields that the result depends on."""
         return {key: v for key, v in self.to_dict().items() if key not in self.harmless}
+
+    def rests_on(self, run: Any) -> dict[str, str]:
+        """Return digests of what the result depends on outside of the recipe and its data."""
+        return {}
 
     @abstractmethod
     def perform(self, run: Any) -> None:

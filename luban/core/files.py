@@ -49,7 +49,8 @@ def write_json(path: Path, data: Any) -> None:
 def folder_atomic(path: Path) -> Iterator[Path]:
     """Give a folder beside ``path`` to fill; flushed and renamed to ``path`` at the end.
 
-    A folder that is there already is replaced. An exception leaves things as they were.
+    A folder that is there already is replaced. An exception leaves things as they were. Files
+    get the permissions that the umask asks for, whatever library wrote them.
 
     Raises:
         CapacityError: if the disk is full.
@@ -61,8 +62,12 @@ def folder_atomic(path: Path) -> Iterator[Path]:
         aside.mkdir(parents=True)
         with _held(aside):
             yield aside
+            # Libraries write through private temporary files (0600); what others may read is the
+            # user's to say (umask), as the folder itself shows.
+            readable = aside.stat().st_mode & 0o666
             for file in aside.rglob("*"):
                 if file.is_file():
+                    file.chmod(readable)
                     with file.open("rb") as handle:
                         os.fsync(handle.fileno())
             sync_folder(aside)

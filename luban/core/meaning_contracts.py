@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
@@ -19,6 +20,31 @@ if TYPE_CHECKING:
     from luban.core.batch import Batch, Losses
 
 Row: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What exporters write of a trained model.
+
+    Attributes:
+        module: Its ``forward(**sample.inputs)`` gives a tensor, or a tuple of them.
+        sample: A small batch, for tracing and for the check.
+        outputs: The names of what ``forward`` gives, in order.
+        meaning: What ``inference.json`` tells a program that has no Luban: how a record becomes
+            inputs (``preprocessing``) and what outputs say (``postprocessing``); plain data.
+        arrays: Numbers too many for JSON, by file name without ``.npy``.
+        beyond: Why ``model/`` alone, without the program in ``module``, does not give the answers
+            of ``predict``; empty if it does.
+        note: A sentence for the card, if what is written is not the model itself.
+    """
+
+    module: nn.Module
+    sample: Batch
+    outputs: tuple[str, ...] = ("logits",)
+    meaning: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    beyond: str = ""
+    note: str = ""
 
 
 class Task(Component, ABC):
@@ -167,9 +193,24 @@ class Task(Component, ABC):
         """
         return None
 
-    def exported(self, model: nn.Module, batch: Batch) -> tuple[nn.Module, Batch, str]:
-        """Return what exporters write, inputs for it, and a sentence if it is not the model."""
-        return model, batch, ""
+    def folded(self, model: nn.Module, batch: Batch) -> Self:
+        """Return this task with what rescales outputs moved into the weights of the model.
+
+        So every program that loads the weights gives the scores that ``predict`` gives.
+
+        Args:
+            model: The trained module, in evaluation mode; its last layer is changed in place.
+            batch: Some examples, to check that the outputs become what they should.
+        """
+        return self
+
+    def generation_config(self) -> dict[str, Any]:
+        """Return what ``generation_config.json`` says beside the special tokens."""
+        return {}
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return what exporters write: the module, inputs for it, and what its numbers mean."""
+        return Product(model, batch)
 
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
         """Return things a generative model makes on its own; empty for other tasks."""
@@ -224,6 +265,7 @@ class Model(Component, ABC):
     """
 
     kind: ClassVar[str] = "models"
+    outside: ClassVar[tuple[str, ...]] = ("pretrained",)
     #: What goes in and what comes out (``Ports.accepts`` and ``Ports.produces``).
     accepts: ClassVar[tuple[str, ...]] = ()
     produces: ClassVar[tuple[str, ...]] = ("next",)

@@ -15,7 +15,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 #: How loudness is written.
 Scale: TypeAlias = Literal["whisper", "standard"]
 
-_FLOOR = 1e-10  #: power that counts as silence
+FLOOR = 1e-10  #: power that counts as silence
 _LINEAR_HZ = 200.0 / 3  #: Hz in one mel below 1,000 Hz
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ
@@ -68,7 +68,7 @@ class LogMel:
 
     def __call__(self, samples: Array) -> Array:
         """Return the features of a recording, float32 (F, M)."""
-        powers = np.maximum(self.powers(samples), np.float32(_FLOOR))
+        powers = np.maximum(self.powers(samples), np.float32(FLOOR))
         if self.scale == "whisper":
             logs: Array = np.log10(powers)
             found: Array = (np.maximum(logs, logs.max() - 8) + 4) / 4

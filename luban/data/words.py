@@ -12,19 +12,20 @@ from luban.core.contracts import Tokenizer
 Span: TypeAlias = tuple[int, int]  #: characters [first, last)
 
 #: Scripts without blanks between words: Han with kana; Thai, Lao, Myanmar and Khmer.
-_UNSPACED = (
+UNSPACED = (
     r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
     r"\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}"
 )
-_ALONE = regex.compile(f"[{_UNSPACED}]")
+_ALONE = regex.compile(f"[{UNSPACED}]")
 _SOLID = r"[^\s\x1c-\x1f]"  # what `str.split` keeps
 #: A letter of these with its marks; a run of letters and digits of any other script, with marks and
 #: the joiners between them; or any other sign.
-_WORD = regex.compile(
-    rf"(?:[{_UNSPACED}]\p{{M}}*"
-    rf"|(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}]|(?<=[\p{{L}}\p{{M}}])[\u200c\u200d](?=\p{{L}}))+"
+WORDS = (
+    rf"(?:[{UNSPACED}]\p{{M}}*"
+    rf"|(?:(?![{UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}]|(?<=[\p{{L}}\p{{M}}])[\u200c\u200d](?=\p{{L}}))+"
     rf"|{_SOLID}\p{{M}}*)"
 )
+_WORD = regex.compile(WORDS)
 _CHARACTER = regex.compile(rf"(?={_SOLID})\X")
 
 

@@ -39,7 +39,8 @@ def write_saved(folder: Path, task: Task, model: Model, module: nn.Module) -> No
         if ports.start is not None:
             special["decoder_start_token_id"] = ports.start
         sampled = ports.produces == "next"
-        write_json(folder / "generation_config.json", {**special, "do_sample": sampled})
+        config = {**special, "do_sample": sampled, **task.generation_config()}
+        write_json(folder / "generation_config.json", config)
     write_json(folder / _COMPONENTS, {"task": task.to_dict(), "model": model.to_dict()})
     task.save(folder)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from luban.core.errors import VerifyError
@@ -41,15 +40,25 @@ def largest_difference(expected: Sequence[Tensor], got: Sequence[Tensor]) -> Cla
     return Claim(largest, n=n, note=f"outputs compared; at most {TOLERANCE} allowed")
 
 
-def output_of(result: object) -> Tensor:
-    """Return the tensor that a forward pass gave, ours or that of transformers."""
-    first: Any = result[0] if isinstance(result, tuple | list) else result
-    tensor = getattr(first, "logits", first)
-    if hasattr(first, "start_logits"):  # theirs has a vector for each end of a span
-        tensor = torch.stack([first.start_logits, first.end_logits], dim=-1)
-    if not isinstance(tensor, Tensor):
-        raise VerifyError("the model gives no tensor.", got=type(first).__name__)
-    return tensor.detach().cpu()
+def outputs_of(result: object, names: Sequence[str]) -> list[Tensor]:
+    """Return the tensors that a forward pass gave: ours, or by these names that of transformers.
+
+    Raises:
+        VerifyError: if there are others.
+    """
+    if isinstance(result, Tensor):
+        found: list[Any] = [result]
+    elif isinstance(result, Mapping):
+        found = [result.get(name) for name in names]
+    else:
+        found = list(result) if isinstance(result, tuple | list) else [result]
+    if len(found) != len(names) or not all(isinstance(one, Tensor) for one in found):
+        raise VerifyError(
+            "the model does not give the outputs it should.",
+            expected=", ".join(names),
+            got=", ".join(type(one).__name__ for one in found),
+        )
+    return [tensor.detach().cpu() for tensor in found]
 
 
 def report(name: str, folder: Path, claims: dict[str, Claim], seconds: float) -> Report:

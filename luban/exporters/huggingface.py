@@ -10,34 +10,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from luban.core.batch import Batch
-from luban.core.contracts import Exporter
+from luban.core.contracts import Exporter, Product
 from luban.core.errors import RecipeError, RunError
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
-from luban.exporters._check import largest_difference, output_of, report
+from luban.exporters._check import largest_difference, outputs_of, report
+from luban.exporters._folder import describe
 from luban.exporters._program import on_cpu
 
 
 class Huggingface(Exporter):
     """Copies the run's ``model/`` directory; compares it as ``transformers`` loads it, if here."""
 
-    def write(self, module: nn.Module, sample: Batch, model_folder: Path, path: Path) -> Report:
+    def write(self, product: Product, model_folder: Path, path: Path) -> Report:
         """Write the directory into ``path``.
 
         Raises:
-            RecipeError: if the model has no Hugging Face equivalent.
+            RecipeError: if the model has no Hugging Face equivalent, or gives the answers only
+                together with what transformers does not do.
             RunError: if the run has no saved model.
             VerifyError: if transformers does not compute the module's outputs from it.
         """
         architecture = _architecture(model_folder)
+        if product.beyond:
+            raise RecipeError(
+                f"a Hugging Face directory would give other answers: {product.beyond}.",
+                where="export",
+                fix="use the exporter onnx or torch-export.",
+            )
         start = time.perf_counter()
         with folder_atomic(path) as folder:
             shutil.copytree(model_folder, folder, dirs_exist_ok=True)
+            describe(folder, product)
             seconds = time.perf_counter() - start
-            difference = _compare(module, _load(folder, architecture), sample)
+            difference = _compare(product, _load(folder, architecture))
         claims = {"architecture": Claim(architecture), "largest difference": difference}
         return report(self.name, path, claims, seconds)
 
@@ -82,10 +89,10 @@ def _load(folder: Path, architecture: str) -> Any | None:
     return model.eval()
 
 
-def _compare(module: nn.Module, theirs: Any | None, sample: Batch) -> Claim:
+def _compare(product: Product, theirs: Any | None) -> Claim:
     if theirs is None:
         return Claim("not compared", note="transformers is not installed")
-    inputs = {name: tensor.cpu() for name, tensor in sample.inputs.items()}
+    inputs = {name: tensor.cpu() for name, tensor in product.sample.inputs.items()}
     with torch.no_grad():
-        ours = output_of(on_cpu(module)(**inputs))
-        return largest_difference([ours], [output_of(theirs(**inputs))])
+        ours = outputs_of(on_cpu(product.module)(**inputs), product.outputs)
+        return largest_difference(ours, outputs_of(theirs(**inputs), product.outputs))

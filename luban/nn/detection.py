@@ -128,6 +128,20 @@ def boxes_at(distances: Tensor, where: Tensor) -> Tensor:
     return torch.stack([x - left, y - top, x + right, y + bottom], -1)
 
 
+def decoded(told: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the boxes (B, P, 4) and scores (B, P, C) of a head's output, at least float32.
+
+    A score is the root of the chance of the class times that of the box being good.
+
+    Args:
+        told: What the head gives, (B, P, C + 5).
+        where: x, y and stride of the places, (P, 3).
+    """
+    told = told.to(torch.promote_types(told.dtype, torch.float32))
+    scores = (told[..., :-5].sigmoid() * told[..., -1:].sigmoid()).sqrt()
+    return boxes_at(told[..., -5:-1], where.to(told)), scores
+
+
 def assign(
     where: Tensor, boxes: Tensor, labels: Tensor, *, radius: float = 1.5, reach: float = 8.0
 ) -> Tensor:

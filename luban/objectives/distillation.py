@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,8 @@ class Distillation(Objective):
     teacher's and student's token similarities: the cosines of all pairs of positions of an example,
     so the widths may differ (after Tung and Mori 2019, 1907.09682, who compare pairs of examples).
     """
+
+    outside: ClassVar[tuple[str, ...]] = ("teacher",)
 
     teacher: str = Field(
         description="A run, its model/ directory, or a Hugging Face directory, for the same task."

@@ -132,7 +132,7 @@ def identity(run: Run, train: Stage) -> dict[str, Any]:
         "model": recipe.model.to_dict(),
         "train": train.essence(),
     }
-    flat: dict[str, Any] = {"seed": recipe.seed}
+    flat: dict[str, Any] = {"seed": recipe.seed, **train.rests_on(run)}
     for split, was in run.read_json("prepared.json", "splits")["splits"].items():
         flat[f"data of {split}"] = was["content"]
     for name, section in sections.items():

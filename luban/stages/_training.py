@@ -331,7 +331,8 @@ class Training:
             with folder_atomic(self.run.path / "adapter") as folder:
                 adapter.save(module, self.run.recipe.model, folder)
             module = adapter.merge(module)
-        save_model(self.run, task, module)
+        some = self.validation or self.task.view(self.train, None, self.run.recipe.seed)
+        save_model(self.run, task, module, some)
 
     # Logging
 

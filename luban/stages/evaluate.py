@@ -14,6 +14,7 @@ from luban.data.store import Store
 from luban.inference.sheets import draws
 from luban.run import Run
 from luban.stages._figures import draw_rows, draw_things, gallery
+from luban.stages._outside import outside_digests
 from luban.stages._prepared import held_out_split, open_store
 from luban.stages._rows import Measuring, baseline_rows, model_rows
 from luban.trained import load_trained
@@ -28,6 +29,10 @@ class Evaluate(Stage):
     baselines: bool = Field(default=True, description="Measure trivial baselines too.")
     needs: ClassVar[tuple[str, ...]] = ("prepare", "train")
     always: ClassVar[bool] = True
+
+    def rests_on(self, run: Run) -> dict[str, str]:
+        """Return the digest of the judge of samples, if there is one."""
+        return outside_digests(run.recipe.task, "task")
 
     def perform(self, run: Run) -> None:
         """Nothing to do before measuring."""

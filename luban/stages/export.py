@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from luban.core.contracts import Exporter, Stage, Task
+from luban.core.contracts import Exporter, Product, Stage, Task
 from luban.core.report import Claim, Report
+from luban.engine.saved import write_saved
 from luban.run import Run
 from luban.stages._prepared import held_out_split, open_store
 from luban.trained import load_trained
@@ -32,7 +33,7 @@ class Export(Stage):
     def measure(self, run: Run) -> Report:
         """Write every format again, elsewhere, and compare its outputs with the module's."""
         with tempfile.TemporaryDirectory(prefix="luban-export-") as folder:
-            reports, what = self._write(run, Path(folder))
+            reports, what = self._write(run, Path(folder), say=False)
         claims: dict[str, Claim] = {}
         for report in reports:
             claims |= report.claims
@@ -42,23 +43,29 @@ class Export(Stage):
             text.append(what)
         return Report("export", claims, details={"text": text}, tolerance=tolerance)
 
-    def _write(self, run: Run, folder: Path) -> tuple[list[Report], str]:
+    def _write(self, run: Run, folder: Path, *, say: bool = True) -> tuple[list[Report], str]:
         """Return a report of each format, and what was written if not the model itself."""
-        task, model = load_trained(run)
+        task, module = load_trained(run)
         view = task.view(open_store(run, held_out_split(run)), None, run.recipe.seed)
         looked = [view[i] for i in range(min(100, len(view)))]
         looked.sort(key=lambda example: sum(array.size for array in example.values()))
         batch = task.collate(looked[:2])  # the shortest: tracing is slow
-        module, sample, what = task.exported(model, batch)
-        reports = []
-        for exporter in self._formats(run, task):
-            run.say(f"export: {exporter.name}")
-            place = folder / exporter.name
-            reports.append(exporter.write(module, sample, run.path / "model", place))
-        return reports, what
+        with tempfile.TemporaryDirectory(prefix="luban-model-") as temporary:
+            saved = run.path / "model"
+            if (folded := task.folded(module, batch)) is not task:  # a run of an older version
+                task, saved = folded, Path(temporary)
+                write_saved(saved, task, run.recipe.model, module)
+            product = task.exported(module, batch)
+            reports = []
+            for exporter in self._formats(run, task, product):
+                if say:
+                    run.say(f"export: {exporter.name}")
+                reports.append(exporter.write(product, saved, folder / exporter.name))
+        return reports, product.note
 
-    def _formats(self, run: Run, task: Task) -> tuple[Exporter, ...]:
+    def _formats(self, run: Run, task: Task, product: Product) -> tuple[Exporter, ...]:
         if self.formats is not None:
             return self.formats
         theirs = "architectures" in run.recipe.model.hf_config(task.ports())
-        return (Exporter.from_dict("huggingface" if theirs else "torch-export"),)
+        name = "huggingface" if theirs and not product.beyond else "torch-export"
+        return (Exporter.from_dict(name),)

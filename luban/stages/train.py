@@ -22,6 +22,7 @@ from luban.core.report import Claim, Report
 from luban.engine.budget import Budget
 from luban.run import Run
 from luban.stages._figures import loss_unit
+from luban.stages._outside import outside_digests
 from luban.stages._training import Training
 from luban.trained import stored_parameters, weights_of
 
@@ -95,6 +96,10 @@ class Train(Stage):
     )
     always: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
+
+    def rests_on(self, run: Run) -> dict[str, str]:
+        """Return digests of pretrained weights, of teachers, and of the data of second tasks."""
+        return outside_digests(run.recipe.model, "model") | outside_digests(self, "train")
 
     def budget(self) -> Budget:
         """Return the bounds on training."""

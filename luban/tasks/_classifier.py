@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Baseline, Example, Examples, Metric, Record, Task
+from luban.core.contracts import Baseline, Example, Examples, Metric, Product, Record, Task
 from luban.core.files import write_json
 from luban.core.palette import RED
 from luban.data.media import holds_media
@@ -26,12 +26,14 @@ from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.matthews import Matthews
+from luban.nn.folding import fold
 from luban.nn.losses import (
     binary_cross_entropy,
     cross_entropy,
     soft_cross_entropy,
     with_auxiliary,
 )
+from luban.tasks._exported import meaning
 from luban.tasks._labels import Answer, Labels, label_of
 from luban.tasks._learned import read_learned
 
@@ -97,8 +99,9 @@ class Classifier(Task, ABC):
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        keys = tuple(Labels.__dataclass_fields__)
-        saved = dict(zip(keys, read_learned(folder / _FILE, *keys), strict=True))
+        keys = tuple(key for key in Labels.__dataclass_fields__ if key != "folded")
+        found = read_learned(folder / _FILE, *keys, folded=1.0)
+        saved = dict(zip((*keys, "folded"), found, strict=True))
         for key in ("names", "counts", "thresholds"):
             saved[key] = tuple(saved[key])
         return super().load(folder)._with(Labels(**saved))
@@ -196,6 +199,28 @@ class Classifier(Task, ABC):
             return self
         logits, truth = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return self._with(self._labels.tuned(logits, truth, threshold=self.tune_threshold))
+
+    def folded(self, model: nn.Module, batch: Batch) -> Self:
+        """Return this task with the temperature moved into the weights, which give its scores."""
+        labels = self._labels
+        if labels.temperature == 1 or not fold(model, batch.inputs, 1 / labels.temperature):
+            return self
+        told = labels.folded * labels.temperature
+        return self._with(replace(labels, temperature=1.0, folded=told))
+
+    def product(self, model: nn.Module, batch: Batch, read: Any, **parts: Any) -> Product:
+        """Return what exporters write.
+
+        Args:
+            model: The program.
+            batch: Some examples.
+            read: How records become inputs.
+            parts: Further fields of the product.
+        """
+        said = meaning(self.name, read, self._labels.meaning())
+        if self._labels.temperature != 1:
+            parts["beyond"] = "the temperature of its scores is in none of its layers"
+        return Product(model, Batch(dict(batch.inputs), {}), meaning=said, **parts)
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return the shares of labels in training data."""

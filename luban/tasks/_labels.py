@@ -37,6 +37,7 @@ class Labels:
         temperature: What logits are divided by.
         thresholds: What the score of each label must reach (empty: the highest score wins; of
             several labels, 0.5).
+        folded: The temperature that the weights already hold: their logits are divided by it.
     """
 
     names: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class Labels:
     examples: int = 0
     temperature: float = 1.0
     thresholds: tuple[float, ...] = ()
+    folded: float = 1.0
 
     @classmethod
     def of(cls, answers: Counter[Answer]) -> Self:
@@ -125,6 +127,21 @@ class Labels:
         if self.several:
             return [max(self.examples - count, 1) / count for count in self.counts]
         return [self.examples / (len(self.names) * count) for count in self.counts]
+
+    def meaning(self) -> dict[str, Any]:
+        """Return how logits become an answer: for programs without Luban."""
+        several = "each label whose score reaches its threshold"
+        best = "the label with the highest score"
+        second = f"{self.names[-1]} if its score reaches its threshold, else {self.names[0]}"
+        bounds = self.thresholds or (0.5,) * len(self.names) * self.several
+        return {
+            "labels": list(self.names),
+            "temperature": self.temperature,
+            "function": "sigmoid" if self.several else "softmax",
+            "thresholds": list(bounds) or None,
+            "rule": "scores = function(logits / temperature); the answer is "
+            + (several if self.several else second if bounds else best),
+        }
 
     def scores(self, logits: Array) -> Array:
         """Return the probability of each label, (N, C)."""

@@ -16,6 +16,7 @@ from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.records import unusable
 from luban.data.rows import SPECIALS, encoder_inputs, encoder_row
+from luban.tasks._exported import tokens
 from luban.tasks._learned import read_learned
 from luban.tasks._tokenized import TokenizedTask
 
@@ -113,6 +114,15 @@ class PairTask(TokenizedTask, ABC):
         names = ["text", "text_pair"] if self._pairs else ["text"]
         fields = {name: {"type": "string"} for name in names}
         return {"type": "object", "properties": fields, "required": names}
+
+    def reading(self) -> dict[str, Any]:
+        """Return how a record becomes inputs: for programs without Luban."""
+        return {
+            "fields": list(self.record_schema()["required"]),
+            **tokens(self.tokenizer, self.max_length),
+            "add_special_tokens": True,
+            "truncation": "longest_first",
+        }
 
     def encode(self, record: Record) -> Example:
         """Return ``input_ids`` with BERT's special tokens, ``token_type_ids`` of pairs, ``label``.

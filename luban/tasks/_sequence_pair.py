@@ -22,6 +22,7 @@ from luban.core.contracts import (
     Examples,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
     Task,
@@ -36,6 +37,7 @@ from luban.inference.sampling import SamplingParams
 from luban.metrics.loss import Loss
 from luban.metrics.perplexity import Perplexity
 from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._exported import meaning, tokens
 from luban.tasks._pairs import text_of
 
 #: Between the references of an example: a byte that no UTF-8 text holds.
@@ -225,6 +227,38 @@ class SequencePair(Task, ABC):
             }
             for answer in self._answers(model, batch)
         ]
+
+    def generation_config(self) -> dict[str, Any]:
+        """Return how an answer is searched, as transformers' ``generate`` reads it."""
+        return {
+            "do_sample": False,
+            "num_beams": self.num_beams,
+            "length_penalty": self.length_penalty,
+            "max_new_tokens": self._longest,
+            "no_repeat_ngram_size": self.no_repeat_ngram_size,
+            "early_stopping": False,
+        }
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model, how a text becomes its input, and how an answer is searched."""
+        own = None if self.target_tokenizer is None else f"{_TARGET}/tokenizer.json"
+        read = {
+            "fields": [self.reads],
+            **tokens(self.tokenizer, self.max_source_length),
+            "rule": "the first max_length - 1 tokens, then eos_token_id",
+        }
+        said = {
+            **self.generation_config(),
+            "decoder_only": self.decoder_only,
+            "decoder_start_token_id": None if self.decoder_only else self._writer.pad,
+            "target_tokenizer": own,
+            "target_eos_token_id": self._writer.end,
+            "rule": "beam search as transformers' generate does it, settings in "
+            "generation_config.json; the tokens of the answer decoded, blanks at its ends cut",
+        }
+        about = meaning(self.name, read, said)
+        inputs = {name: t for name, t in batch.inputs.items() if name != "prompt"}
+        return Product(model, Batch(inputs, {}), meaning=about)
 
     def target(self, example: Example) -> Any:
         """Return the references, and how many tokens are learned."""

@@ -20,6 +20,7 @@ from luban.data.mel import LogMel, Scale, filters
 from luban.data.parallel import encode_files
 from luban.data.records import unusable
 from luban.tasks._augmenting import check_augmentations
+from luban.tasks._exported import sounds
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -100,6 +101,10 @@ class SoundTask(Task, ABC):
         """Return the JSON Schema of a record without its answer."""
         audio = {"type": "string", "contentEncoding": "base64"}
         return {"type": "object", "properties": {"audio": audio}, "required": ["audio"]}
+
+    def reading(self) -> dict[str, Any]:
+        """Return how a recording becomes inputs: for programs without Luban."""
+        return sounds(self.mel, self.stride, self.max_seconds)
 
     def recording(self, record: Record) -> Array:
         """Return the recording of a record, int16 (T,).

@@ -17,7 +17,7 @@ from luban.data.lm import KneserNey
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_FILE = "language_model.safetensors"
+LANGUAGE_MODEL = "language_model.safetensors"
 _APOSTROPHES = "'\u2019"
 
 
@@ -84,7 +84,7 @@ class Continuations:
     def save(self, folder: Path) -> None:
         """Write the counts."""
         arrays = {name: np.ascontiguousarray(a) for name, a in self._model.arrays().items()}
-        save_file(arrays, folder / _FILE)
+        save_file(arrays, folder / LANGUAGE_MODEL)
 
     @classmethod
     def load(cls, folder: Path, end: int) -> Continuations:
@@ -94,10 +94,12 @@ class Continuations:
             RunError: if it is missing or damaged.
         """
         try:
-            return cls(KneserNey.of(load_file(folder / _FILE)), end)
+            return cls(KneserNey.of(load_file(folder / LANGUAGE_MODEL)), end)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise RunError(
-                "the language model is missing or damaged.", where=folder / _FILE, got=str(error)
+                "the language model is missing or damaged.",
+                where=folder / LANGUAGE_MODEL,
+                got=str(error),
             ) from None
 
 

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+from torch import nn
+
 from luban.core.batch import Batch
-from luban.core.contracts import Example, Guess, Ports, Record, Supervision
+from luban.core.contracts import Example, Guess, Ports, Product, Record, Supervision
 from luban.core.errors import DataError
 from luban.tasks._classifier import Classifier, write_caption
+from luban.tasks._exported import filters_of
 from luban.tasks._guessing_sounds import guess_sounds
 from luban.tasks._sound import SoundTask
 
@@ -68,6 +71,10 @@ class AudioClassification(Classifier, SoundTask):
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad features; labels are those of all classifiers."""
         return Batch(self.inputs(examples), self.targets(examples))
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model, how recordings become its inputs, and how logits become labels."""
+        return self.product(model, batch, self.reading(), arrays=filters_of(self.mel))
 
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
         """Draw the spectrogram under what was predicted; in red, over the truth, if wrong."""

@@ -18,6 +18,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
 )
@@ -31,6 +32,7 @@ from luban.metrics.loss import Loss
 from luban.metrics.masked_accuracy import MaskedAccuracy
 from luban.metrics.perplexity import Perplexity
 from luban.nn.losses import cross_entropy
+from luban.tasks._exported import meaning, tokens
 from luban.tasks._tokenized import TokenizedTask
 
 _MASK = "[MASK]"
@@ -183,6 +185,18 @@ class FillMask(TokenizedTask):
         return [
             {"nats": n, "correct": c} for n, c in zip(nats.tolist(), correct.tolist(), strict=True)
         ]
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model, how texts become its inputs, and how many guesses are told."""
+        read = {
+            "fields": ["text"],
+            **tokens(self.tokenizer, self.max_length),
+            "mask_token": _MASK,
+            "rule": "cls, the tokens of the text with mask_token_id for each mask_token, sep",
+        }
+        said = {"top_k": self.candidates, "rule": "softmax of the logits at each mask_token_id"}
+        about = meaning(self.name, read, said)
+        return Product(model, Batch(dict(batch.inputs), {}), meaning=about)
 
     def target(self, example: Example) -> Any:
         """Return how many tokens are hidden."""

@@ -11,7 +11,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Ports,
+    Product,
+    Record,
+)
 from luban.core.errors import DataError
 from luban.data.preprocessor import Sample
 from luban.data.ridge import Ridge
@@ -21,10 +30,12 @@ from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
 from luban.tasks._classifier import Classifier, write_caption
+from luban.tasks._exported import Mirrored, images
 from luban.tasks._guessing_images import guess_classes
 from luban.tasks._images import SAMPLE, ImageTask, image_of
 
 _TOP = 5
+_MIRRORED = "transformers does not look at the mirror image too (task.tta)"
 
 
 class ImageClassification(Classifier, ImageTask):
@@ -102,6 +113,12 @@ class ImageClassification(Classifier, ImageTask):
             return found
         mirrored = {name: tensor.flip(-1) for name, tensor in batch.inputs.items()}
         return (found + super().logits(model, Batch(mirrored, {}))) / 2
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model, how images become its inputs, and how its logits become labels."""
+        if self.tta == "none":
+            return self.product(model, batch, images(self._look))
+        return self.product(Mirrored(model), batch, images(self._look), beyond=_MIRRORED)
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return accuracy (of several labels, macro F1) first, then what else tells of quality."""

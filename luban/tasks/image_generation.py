@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Record
+from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Product, Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.data.noise import Noised, content_key, noise_of
@@ -28,6 +28,7 @@ from luban.metrics.mean_loss import MeanLoss
 from luban.metrics.nearest_distance import NearestDistance
 from luban.metrics.recognition import Recognition
 from luban.metrics.reconstruction_error import ReconstructionError
+from luban.tasks._exported import meaning
 from luban.tasks._guessing_images import guess_makers
 from luban.tasks._images import SAMPLE, ImageTask, image_of
 from luban.tasks._judge import Judge
@@ -38,6 +39,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _FILE = "labels.json"
 _MIDDLE = 0.5  #: mean and standard deviation that bring 0 to 1 to -1 to 1
+_SAMPLED = "making an image takes many steps of the model"
 _BATCH = 100  #: images drawn at once
 _REAL = 10_000  #: training images whose features stand for all
 
@@ -50,6 +52,8 @@ class ImageGeneration(ImageTask):
     and labels. All noise is a function of (seed, epoch, image), and of the image alone where
     models are compared.
     """
+
+    outside: ClassVar[tuple[str, ...]] = ("judge",)
 
     class_dropout_prob: float = Field(
         default=0.1,
@@ -233,17 +237,26 @@ class ImageGeneration(ImageTask):
 
         return ImageMaker(names, self._look.size, draw)
 
-    def exported(self, model: nn.Module, batch: Batch) -> tuple[nn.Module, Batch, str]:
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return what makes images: nobody outside has a use for the loss."""
         steps, guidance = self.num_inference_steps, self.guidance_scale
         size = (self._look.channels, *self._look.size)
         names = ("noise", "labels") if self._labels.names else ("noise",)
-        inputs = {name: batch.inputs[name] for name in names}
+        inputs = Batch({name: batch.inputs[name] for name in names}, {})
         what = (
             f"It makes images in [-1, 1] of {' and '.join(names)}, with the task's "
             f"`num_inference_steps` ({steps}) and `guidance_scale` ({guidance:g})."
         )
-        return Sampler(model, size, steps, guidance), Batch(inputs, {}), what
+        labels = list(self._labels.names)
+        read = {
+            "noise": "standard normal, float32",
+            "labels": labels or None,
+            "label_rule": "the place of the label in the list; as many as there are: of anything",
+        }
+        made = {"rule": "round((clip(image, -1, 1) + 1) * 127.5) to whole numbers, 0 to 255"}
+        program = Sampler(model, size, steps, guidance)
+        said = meaning(self.name, read, made)
+        return Product(program, inputs, ("images",), said, beyond=_SAMPLED, note=what)
 
     def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
         """Return images, each label in turn: ``{"image": uint8 (H, W, C), "label"}``.

@@ -20,6 +20,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
     Tokenizer,
@@ -47,6 +48,7 @@ from luban.tasks._conversations import (
     guess_conversations,
     messages_in,
 )
+from luban.tasks._exported import meaning, tokens
 from luban.tasks._tokenized import TokenizedTask
 
 Array = np.ndarray[Any, Any]
@@ -209,6 +211,21 @@ class InstructionTuning(TokenizedTask):
         """Return the negative log-likelihood of each row's answers: ``{"nats": …}``."""
         losses = self.loss(model, batch)
         return [{"nats": nats} for nats in losses.sums.double().tolist()]
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model and how a conversation becomes its input."""
+        chat = "chat_template in tokenizer_config.json, or chat_template.jinja"
+        read = {
+            "fields": ["messages"] if self._chat is not None else ["prompt"],
+            **tokens(self.tokenizer),
+            "context": self.context,
+            "system": self.system,
+            "chat_template": chat if self._chat is not None else None,
+            "answer_eos_token_id": self._end,
+        }
+        said = {"rule": "log-softmax of the logits: of the token after each position"}
+        about = meaning(self.name, read, said)
+        return Product(model, Batch({"input_ids": batch.inputs["input_ids"]}, {}), meaning=about)
 
     def target(self, example: Example) -> Any:
         """Return how many tokens and bytes the answers have."""

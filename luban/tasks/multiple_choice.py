@@ -18,6 +18,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
 )
@@ -26,6 +27,7 @@ from luban.data.records import own_fields
 from luban.data.rows import ids_type, padded
 from luban.metrics.choice_accuracy import ChoiceAccuracy
 from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._exported import meaning, tokens
 from luban.tasks._tokenized import TokenizedTask
 
 Array = np.ndarray[Any, Any]
@@ -196,6 +198,25 @@ class MultipleChoice(TokenizedTask):
                 }
             )
         return predictions
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model and how a question becomes one sequence for each choice."""
+        cut = len(self.delimiter.rstrip())
+        read = {
+            "fields": ["query", "choices"],
+            **tokens(self.tokenizer),
+            "context": self.context,
+            "after_query": self.delimiter[:cut],
+            "before_choice": self.delimiter[cut:],
+            "rule": "the tokens of query + after_query (eos_token_id if there are none; the last "
+            "that fit into context), then those of before_choice + choice",
+        }
+        said = {
+            "rule": "the score of a choice is the sum of the log-softmax of its tokens, each "
+            "after those before it; normalised, divided by the bytes of the choice"
+        }
+        about = meaning(self.name, read, said)
+        return Product(model, Batch(dict(batch.inputs), {}), meaning=about)
 
     def target(self, example: Example) -> Any:
         """Return the place of the right choice."""

@@ -22,6 +22,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
 )
@@ -32,8 +33,9 @@ from luban.data.preprocessor import Sample
 from luban.metrics._detections import hits
 from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
-from luban.nn.detection import boxes_at
+from luban.nn.detection import decoded
 from luban.nn.detection_loss import detection_loss
+from luban.tasks._exported import Detector, images, meaning, places_of
 from luban.tasks._guessing_images import guess_objects
 from luban.tasks._images import SAMPLE, ImageTask, image_of
 from luban.tasks._learned import read_learned
@@ -54,6 +56,8 @@ _FILE = "objects.json"
 _CANDIDATES = 1000  #: most places of an image that are looked at, the best ones
 _EACH = 20  #: with no more classes than this, each has its own figure
 _HALF = np.array([0.5])
+LEAST_SIDE = 0.005  #: pixels of the image; a box that is thinner lies outside of it
+_NO_CLASS = "transformers has no class for this detector"
 
 
 class ObjectDetection(ImageTask):
@@ -103,9 +107,9 @@ class ObjectDetection(ImageTask):
             DataError: if there is no object at all, or a record is not as it should be.
         """
         counts: Counter[str] = Counter()
-        images = Sample(SAMPLE)
+        sample = Sample(SAMPLE)
         for record in records:
-            images.see(image_of(record))
+            sample.see(image_of(record))
             counts.update(objects_of(record)[0])
         if not counts:
             raise DataError(
@@ -113,7 +117,7 @@ class ObjectDetection(ImageTask):
                 where="objects",
                 fix="check the field `objects`, and how the data are split.",
             )
-        task = self.learn_look(images.kept)
+        task = self.learn_look(sample.kept)
         task._look = replace(task._look, resize=self.resize, crop_pct=1.0)
         task._names = tuple(sorted(counts))
         task._counts = tuple(counts[name] for name in task._names)
@@ -221,12 +225,31 @@ class ObjectDetection(ImageTask):
 
         The score is the root of the chance of the class times that of the box being good.
         """
-        told = model(**batch.inputs)
-        told = told.to(torch.promote_types(told.dtype, torch.float32))
-        boxes = boxes_at(told[..., -5:-1], self._places(model, batch).to(told))
-        scores = (told[..., :-5].sigmoid() * told[..., -1:].sigmoid()).sqrt()
+        boxes, scores = decoded(model(**batch.inputs), self._places(model, batch))
         sizes = batch.targets["sizes"].tolist()
         return [self._best(*one) for one in zip(boxes, scores, sizes, strict=True)]
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return a program that gives boxes and scores; what is left is to choose among them."""
+        program = Detector(model, places_of(model, self._look.size))
+        choosing = {
+            "labels": list(self._names),
+            "boxes": "x1, y1, x2, y2 of each place, in pixels of what the model sees; subtract "
+            "where the image was laid, divide by how it was scaled, then cut at its edges",
+            "scores": "of each place and label, 0 to 1",
+            "candidates": _CANDIDATES,
+            "score_threshold": self.score_threshold,
+            "least_side": LEAST_SIDE,
+            "nms_threshold": self.nms_threshold,
+            "max_detections": self.max_detections,
+            "rule": "of all pairs of place and label the best `candidates`; those that reach "
+            "score_threshold, and whose box in the image is wider and higher than least_side "
+            "pixels; suppression within each label: from the best down, a box goes if its overlap "
+            "(IoU) with a better one that stayed is above nms_threshold; the best max_detections",
+        }
+        said = meaning(self.name, images(self._look), choosing)
+        sample = Batch(dict(batch.inputs), {})
+        return Product(program, sample, ("boxes", "scores"), said, beyond=_NO_CLASS)
 
     def target(self, example: Example) -> Any:
         """Return ``{"objects": [{"label", "box"}, …], "width", "height"}``."""
@@ -326,7 +349,7 @@ class ObjectDetection(ImageTask):
         chosen, labels = at // scores.shape[1], at % scores.shape[1]
         back = moved_back(boxes[chosen].double().numpy(force=True), self._placement(size))
         back = back.clip(0, [width, height, width, height])
-        kept = (back[:, 2:] - back[:, :2] > 0.005).all(1)  # what lies outside is gone
+        kept = (back[:, 2:] - back[:, :2] > LEAST_SIDE).all(1)  # what lies outside is gone
         back, at, labels = back[kept], at[kept], labels[kept]
         stays = suppress(torch.from_numpy(back), flat[at].cpu(), labels.cpu(), self.nms_threshold)
         stays = stays[: self.max_detections]

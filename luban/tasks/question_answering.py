@@ -20,6 +20,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
 )
@@ -31,6 +32,7 @@ from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._calibration import HALF, kept
+from luban.tasks._exported import Spans, meaning, spans, tokens, windows
 from luban.tasks._guessing_spans import guess_questions
 from luban.tasks._learned import read_learned
 from luban.tasks._questions import (
@@ -315,6 +317,19 @@ class QuestionAnswering(TokenizedTask):
         spans = self._cutter.reachable(example, places or [(0, 0)], self.max_answer_length)
         found = [answer_at(text, example["spans"], first, last) for first, last in spans]
         return max(found, key=lambda answer: metric.row(answer, target))
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model of one window; windows and answers are made around it."""
+        read = {
+            **windows(),
+            **tokens(self.tokenizer, self.max_length),
+            "max_question_length": self.max_question_length,
+            "doc_stride": self.doc_stride,
+        }
+        said = spans(self.max_answer_length, self._threshold if self._unanswerable else None)
+        inputs = {name: t.reshape(-1, t.shape[-1]) for name, t in batch.inputs.items()}
+        about = meaning(self.name, read, said)
+        return Product(Spans(model), Batch(inputs, {}), ("start_logits", "end_logits"), about)
 
     def target(self, example: Example) -> Any:
         """Return ``{"answers": [...]}``, empty if there is none."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import nn
+
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Examples, Guess, Ports, Record
+from luban.core.contracts import Baseline, Example, Examples, Guess, Ports, Product, Record
 from luban.data.bayes import NaiveBayes
 from luban.tasks._classifier import Classifier
 from luban.tasks._guessing import guess_labels
@@ -29,6 +31,10 @@ class TextClassification(Classifier, PairTask):
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
         """Read records with a text and a field of few distinct values."""
         return guess_labels(sample)
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model, how texts become its inputs, and how its logits become labels."""
+        return self.product(model, batch, self.reading())
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad the texts; labels are (B,), or (B, C) of zeros and ones."""

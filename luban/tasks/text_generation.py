@@ -18,6 +18,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Ports,
+    Product,
     Record,
     Supervision,
 )
@@ -35,6 +36,7 @@ from luban.metrics.memorisation import Memorisation
 from luban.metrics.perplexity import Perplexity
 from luban.metrics.repetition import Repetition
 from luban.nn.losses import IGNORE, cross_entropy
+from luban.tasks._exported import meaning, tokens
 from luban.tasks._guessing_prose import guess_prose
 from luban.tasks._tokenized import TokenizedTask
 
@@ -127,6 +129,13 @@ class TextGeneration(TokenizedTask):
         """Return the negative log-likelihood of each window: ``{"nats": …}``."""
         losses = self.loss(model, batch)
         return [{"nats": nats} for nats in losses.sums.double().tolist()]
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return the model and how a prompt becomes its input."""
+        read = {"fields": ["text"], **tokens(self.tokenizer), "context": self.context}
+        said = {"rule": "log-softmax of the logits: of the token after each position"}
+        about = meaning(self.name, read, said)
+        return Product(model, Batch(dict(batch.inputs), {}), meaning=about)
 
     def target(self, example: Example) -> Any:
         """Return how many tokens and bytes a window predicts."""

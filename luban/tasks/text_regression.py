@@ -14,13 +14,24 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Ports, Record
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Ports,
+    Product,
+    Record,
+)
 from luban.core.files import write_json
 from luban.data.records import unusable
 from luban.metrics.pearson import Pearson
 from luban.metrics.rmse import Rmse
 from luban.metrics.spearman import Spearman
+from luban.nn.folding import fold
 from luban.nn.losses import mean_squared_error
+from luban.tasks._exported import Rescaled, meaning
 from luban.tasks._guessing import guess_values
 from luban.tasks._learned import read_learned
 from luban.tasks._pairs import PairTask
@@ -37,6 +48,7 @@ class TextRegression(PairTask):
 
     _mean: float = PrivateAttr(default=0.0)
     _spread: float = PrivateAttr(default=1.0)
+    _folded: bool = PrivateAttr(default=False)  # whether the weights give values themselves
 
     def answer(self, record: Record) -> float:
         """Return the value of a record.
@@ -64,12 +76,15 @@ class TextRegression(PairTask):
     def save(self, folder: Path) -> None:
         """Write tokenizer, mean and standard deviation."""
         super().save(folder)
-        write_json(folder / _FILE, {"mean": self._mean, "spread": self._spread})
+        facts = {"mean": self._mean, "spread": self._spread, "folded": self._folded}
+        write_json(folder / _FILE, facts)
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
-        mean, spread = read_learned(folder / _FILE, "mean", "spread")
-        return super().load(folder)._with(float(mean), float(spread))
+        mean, spread, folded = read_learned(folder / _FILE, "mean", "spread", folded=False)
+        task = super().load(folder)._with(float(mean), float(spread))
+        task._folded = bool(folded)
+        return task
 
     def ports(self) -> Ports:
         """Return the vocabulary, and one output."""
@@ -94,13 +109,35 @@ class TextRegression(PairTask):
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
         """Return the squared error of each standardised value."""
-        return mean_squared_error(model(**batch.inputs).squeeze(-1), batch.targets["labels"])
+        outputs: Tensor = model(**batch.inputs).squeeze(-1)
+        if self._folded:
+            outputs = (outputs - self._mean) / self._spread
+        return mean_squared_error(outputs, batch.targets["labels"])
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return ``{"value": …}`` in the unit of the data."""
         outputs: Tensor = model(**batch.inputs).squeeze(-1)
-        values = outputs.double() * self._spread + self._mean
+        values = outputs.double()
+        if not self._folded:
+            values = values * self._spread + self._mean
         return [{"value": value} for value in values.tolist()]
+
+    def folded(self, model: nn.Module, batch: Batch) -> Self:
+        """Return this task with mean and spread moved into the weights, which give values then."""
+        if self._folded or not fold(model, batch.inputs, self._spread, self._mean):
+            return self
+        task = self._with(self._mean, self._spread)
+        task._folded = True
+        return task
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return a model that gives values, and how texts become its inputs."""
+        beyond = ""
+        if not self._folded:
+            model = Rescaled(model, self._spread, self._mean)
+            beyond = "its last layer has no bias that could hold the mean of the values"
+        said = meaning(self.name, self.reading(), {"rule": "the value is the one logit"})
+        return Product(model, Batch(dict(batch.inputs), {}), meaning=said, beyond=beyond)
 
     def target(self, example: Example) -> Any:
         """Return ``{"value": …}``."""

@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Ports
+from luban.core.contracts import Exporter, Model, Ports, Product
 from luban.exporters.huggingface import Huggingface
 from luban.exporters.onnx import Onnx
 from luban.exporters.torch_export import TorchExport
+from luban.tasks._exported import Spans
 from tests.exporters.test_exporters import reload_program, run_onnx
 from tests.life import done
 
@@ -66,6 +67,12 @@ def make(name: str) -> tuple[Model, nn.Module, Ports]:
     return model, model.build(ports(produces)).eval(), ports(produces)
 
 
+def product(module: nn.Module, asked: Ports, sample: Batch) -> Product:
+    if asked.produces == "span":
+        return Product(Spans(module), sample, ("start_logits", "end_logits"))
+    return Product(module, sample)
+
+
 PROGRAMS: list[tuple[Exporter, Any, str]] = [
     *((TorchExport(), reload_program, name) for name in ("bert-label", "bert-mean", "pegasus")),
     *((Onnx(), run_onnx, name) for name in ("bert-label", "bert-span", "pegasus")),
@@ -79,13 +86,17 @@ def test_a_program_agrees_at_other_sizes(
     tmp_path: Path, exporter: Exporter, read: Any, name: str
 ) -> None:
     _, module, asked = make(name)
-    report = exporter.write(module, batch(asked.produces), tmp_path, tmp_path / "out")
+    report = exporter.write(
+        product(module, asked, batch(asked.produces)), tmp_path, tmp_path / "out"
+    )
     free = str(report.claims[f"{exporter.name}/free axes"].value)
     assert "input_ids[0], input_ids[1], attention_mask[0], attention_mask[1]" in free
     for sizes in ((1, 3, 1), (7, 5, 9), (2, LENGTH, 4)):
         inputs = dict(batch(asked.produces, *sizes).inputs)
         with torch.no_grad():
             expected = module(**inputs)
+        if asked.produces == "span":
+            expected = expected[..., 0]
         got = read(tmp_path / "out", inputs).detach()
         np.testing.assert_allclose(got, expected, atol=1e-4, rtol=0)
 
@@ -104,7 +115,7 @@ def test_transformers_computes_the_same(tmp_path: Path, name: str) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     sample = batch(asked.produces)
-    report = Huggingface().write(module, sample, folder, tmp_path / "out")
+    report = Huggingface().write(product(module, asked, sample), folder, tmp_path / "out")
     assert report.claims["huggingface/architecture"].value == architecture
     with torch.no_grad():
         assert report.claims["huggingface/largest difference"].n == module(**sample.inputs).numel()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from luban.core import registry
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Ports
+from luban.core.contracts import Exporter, Model, Ports, Product
 from luban.core.errors import MissingExtra, RecipeError, RunError, VerifyError
 from luban.exporters._check import largest_difference
 from luban.exporters.huggingface import Huggingface
@@ -100,7 +100,7 @@ def test_export_agrees_at_other_sizes(
     tmp_path: Path, exporter: Exporter, read: Any, name: str
 ) -> None:
     module = make(name)
-    report = exporter.write(module, sample(), tmp_path, tmp_path / "out")
+    report = exporter.write(Product(module, sample()), tmp_path, tmp_path / "out")
     prefix = f"{exporter.name}/"
     assert report.claims[prefix + "free axes"].value == "input_ids[0], input_ids[1]"
     assert report.claims[prefix + "largest difference"].n == (4 * 24 + 2 * 12) * VOCABULARY
@@ -125,38 +125,38 @@ def test_gpt_is_what_transformers_reads(tmp_path: Path, name: str) -> None:
     tensors = {key: tensor.clone() for key, tensor in model.to_hf(module.state_dict()).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(model.hf_config(PORTS)), encoding="utf-8")
-    report = Huggingface().write(module, sample(), folder, tmp_path / "out")
+    report = Huggingface().write(Product(module, sample()), folder, tmp_path / "out")
     assert report.claims["huggingface/largest difference"].n == 4 * 24 * VOCABULARY
 
 
 def test_a_batch_of_one_still_gives_a_free_batch(tmp_path: Path) -> None:
-    report = TorchExport().write(make("gru"), sample(batch=1), tmp_path, tmp_path / "out")
+    report = TorchExport().write(Product(make("gru"), sample(batch=1)), tmp_path, tmp_path / "out")
     assert report.claims["torch-export/free axes"].value == "input_ids[0], input_ids[1]"
 
 
 def test_fixed_axes_are_reported_as_such(tmp_path: Path) -> None:
     batch = Batch({"pixel_values": torch.randn(2, 3, 8, 10)}, {})
-    report = Onnx().write(Pixels().eval(), batch, tmp_path, tmp_path / "out")
+    report = Onnx().write(Product(Pixels().eval(), batch), tmp_path, tmp_path / "out")
     axes = "pixel_values[0], pixel_values[2], pixel_values[3]"
     assert report.claims["onnx/free axes"].value == axes
 
 
 def test_untraceable_model_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"cannot turn this model into a graph.[\s\S]*fix:"):
-        TorchExport().write(Untraceable(), sample(), tmp_path, tmp_path / "out")
+        TorchExport().write(Product(Untraceable(), sample()), tmp_path, tmp_path / "out")
     assert not any(tmp_path.iterdir())
 
 
 def test_plain_recurrent_onnx_names_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="torch-export"):
-        Onnx().write(make("rnn"), sample(), tmp_path, tmp_path / "out")
+        Onnx().write(Product(make("rnn"), sample()), tmp_path, tmp_path / "out")
 
 
 def test_tracing_leaves_recurrent_layers_as_they_were(tmp_path: Path) -> None:
     """The shape-only kernels must not leak into what runs afterwards."""
     module, inputs = make("lstm"), sample().inputs
     before = module(**inputs)
-    TorchExport().write(module, sample(), tmp_path, tmp_path / "out")
+    TorchExport().write(Product(module, sample()), tmp_path, tmp_path / "out")
     assert torch.equal(before, module(**inputs))
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     assert torch.ops.aten.lstm.input.py_kernels[key].__name__ == "lstm_impl"
@@ -206,7 +206,7 @@ def test_huggingface_compares_what_transformers_loads(
 ) -> None:
     module, folder = llama
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
-    report = Huggingface().write(module, sample(), folder, tmp_path / "out")
+    report = Huggingface().write(Product(module, sample()), folder, tmp_path / "out")
     assert report.claims["huggingface/architecture"].value == "LlamaForCausalLM"
     assert report.claims["huggingface/largest difference"].value == 0.0
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
@@ -215,7 +215,7 @@ def test_huggingface_compares_what_transformers_loads(
     with torch.no_grad():
         next(module.parameters()).add_(1.0)
     with pytest.raises(VerifyError):
-        Huggingface().write(module, sample(), folder, tmp_path / "wrong")
+        Huggingface().write(Product(module, sample()), folder, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
 
 
@@ -223,22 +223,22 @@ def test_huggingface_without_transformers_says_so(
     tmp_path: Path, llama: tuple[nn.Module, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    report = Huggingface().write(llama[0], sample(), llama[1], tmp_path / "out")
+    report = Huggingface().write(Product(llama[0], sample()), llama[1], tmp_path / "out")
     assert report.claims["huggingface/largest difference"].value == "not compared"
 
 
 def test_huggingface_refuses_a_model_without_equivalent(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no saved model"):
-        Huggingface().write(make("lstm"), sample(), tmp_path, tmp_path / "out")
+        Huggingface().write(Product(make("lstm"), sample()), tmp_path, tmp_path / "out")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "luban-rnn"}), encoding="utf-8")
     with pytest.raises(RecipeError, match="'luban-rnn' has no Hugging Face equivalent"):
-        Huggingface().write(make("lstm"), sample(), tmp_path, tmp_path / "out")
+        Huggingface().write(Product(make("lstm"), sample()), tmp_path, tmp_path / "out")
 
 
 def test_onnx_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtra, match=r"luban\[onnx\]"):
-        Onnx().write(make("gru"), sample(), tmp_path, tmp_path / "out")
+        Onnx().write(Product(make("gru"), sample()), tmp_path, tmp_path / "out")
 
 
 def test_registered_names() -> None:

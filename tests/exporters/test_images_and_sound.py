@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Ports
+from luban.core.contracts import Exporter, Model, Ports, Product
 from luban.exporters.onnx import Onnx
 from luban.exporters.torch_export import TorchExport
 from tests.exporters.test_exporters import reload_program, run_onnx
@@ -71,7 +71,7 @@ def test_a_program_agrees_at_other_sizes(
     torch.manual_seed(1)
     model: Model = Model.from_dict(config)
     module = model.build(ports).eval()
-    report = exporter.write(module, batch(ports, 4, SIDE), tmp_path, tmp_path / "out")
+    report = exporter.write(Product(module, batch(ports, 4, SIDE)), tmp_path, tmp_path / "out")
     free = str(report.claims[f"{exporter.name}/free axes"].value).split(", ")
     inputs = list(batch(ports, 1, SIDE).inputs)
     assert free[0] == f"{inputs[0]}[0]", "any number of examples"

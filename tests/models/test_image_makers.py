@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Ports, Product
 from luban.core.errors import RecipeError
 from luban.exporters.torch_export import TorchExport
 from luban.models.gan import Gan, GanModule
@@ -151,7 +151,7 @@ def test_samples_depend_on_noise_and_label_alone(fields: dict[str, object]) -> N
 def test_networks_over_noise_can_be_exported(fields: dict[str, object], tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Model.from_dict(fields).build(GIVEN).eval()
-    report = TorchExport().write(module, BATCH, tmp_path, tmp_path / "out")
+    report = TorchExport().write(Product(module, BATCH), tmp_path, tmp_path / "out")
     assert "pixel_values[0]" in str(report.claims["torch-export/free axes"].value)
 
 
