@@ -331,8 +331,7 @@ class Training:
             with folder_atomic(self.run.path / "adapter") as folder:
                 adapter.save(module, self.run.recipe.model, folder)
             module = adapter.merge(module)
-        some = self.validation or self.task.view(self.train, None, self.run.recipe.seed)
-        save_model(self.run, task, module, some)
+        save_model(self.run, task, module, examples or self.task.view(self.train, None, 0))
 
     # Logging
 

@@ -16,6 +16,7 @@ from luban.data.images import PADDING
 from luban.data.mel import FLOOR, LogMel, filters
 from luban.data.tagging import Scheme, forbidden
 from luban.data.words import UNSPACED, WORDS
+from luban.nn.detection import decoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,8 +89,6 @@ class Detector(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Return boxes (B, P, 4) in pixels of what the model sees, and scores (B, P, C)."""
-        from luban.nn.detection import decoded
-
         return decoded(self.model(pixel_values=pixel_values), self.places)  # type: ignore[arg-type]
 
 
