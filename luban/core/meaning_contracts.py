@@ -51,6 +51,10 @@ class Task(Component, ABC):
     """What the numbers mean: records in, predictions out, and the loss between."""
 
     kind: ClassVar[str] = "tasks"
+    #: Fields that a request to a server may set for its own records.
+    adjustable: ClassVar[tuple[str, ...]] = ()
+    #: Whether predictions have ``scores`` by label, of which a request may ask for the best.
+    ranks: ClassVar[bool] = False
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with what it must learn; ``records`` are training data only."""

@@ -31,6 +31,11 @@ class Predictor:
         self.task, self.batch_size = task, batch_size
         self._module = module.eval()
 
+    def adjusted(self, parameters: Mapping[str, Any]) -> Predictor:
+        """Return a predictor with other values of the task's ``adjustable`` fields."""
+        task = self.task.model_copy(update=dict(parameters)) if parameters else self.task
+        return Predictor(task, self._module, self.batch_size)
+
     def predict(self, records: Sequence[Record]) -> list[Any]:
         """Return one prediction for each record, in order; a ``DataError`` for a bad one."""
         return [answer for _, answer in self.look(records)]

@@ -49,6 +49,7 @@ class Classifier(Task, ABC):
     """
 
     takes_mixes: ClassVar[bool] = True
+    ranks: ClassVar[bool] = True
 
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     focal_gamma: float = Field(

@@ -53,6 +53,13 @@ class SequencePair(Task, ABC):
     alone either way.
     """
 
+    adjustable: ClassVar[tuple[str, ...]] = (
+        "num_beams",
+        "length_penalty",
+        "max_new_tokens",
+        "no_repeat_ngram_size",
+    )
+
     #: The fields of a record.
     reads: ClassVar[str]
     writes: ClassVar[str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -45,6 +45,8 @@ class FillMask(TokenizedTask):
     A row is a window of the joined text, or a record. What is hidden is drawn anew in every
     epoch, and fixed for evaluation.
     """
+
+    adjustable: ClassVar[tuple[str, ...]] = ("candidates",)
 
     max_length: int = Field(default=128, ge=4, description="Tokens of a row, specials included.")
     line_by_line: bool = Field(

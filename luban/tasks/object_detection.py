@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -66,6 +66,8 @@ class ObjectDetection(ImageTask):
     Records have ``objects``: a list of ``{"label", "box": [x1, y1, x2, y2]}`` in pixels of the
     image. Boxes go along when the image is brought to one size, and back in predictions.
     """
+
+    adjustable: ClassVar[tuple[str, ...]] = ("score_threshold", "nms_threshold", "max_detections")
 
     resize: Literal["pad", "stretch"] = Field(
         default="pad", description="How an image of other proportions fits: all of it is kept."

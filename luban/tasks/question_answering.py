@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -60,6 +60,8 @@ class QuestionAnswering(TokenizedTask):
     is read in windows that overlap, and the best span of all of them is the answer. The score is
     the probability among all spans and "no answer".
     """
+
+    adjustable: ClassVar[tuple[str, ...]] = ("max_answer_length",)
 
     max_length: int = Field(default=384, ge=8, description="Tokens of question and window.")
     doc_stride: int = Field(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -70,6 +70,8 @@ class SpeechRecognition(TokenizedTask, SoundTask):
     probability of all alignments of the transcript, and counts its tokens. The padding token is
     the blank. A beam search may ask a language model of the training transcripts.
     """
+
+    adjustable: ClassVar[tuple[str, ...]] = ("num_beams", "lm_weight", "token_bonus")
 
     tokenizer: Tokenizer = Field(default=Char())
     lowercase: bool = Field(default=False, description="Transcripts are learned in lower case.")

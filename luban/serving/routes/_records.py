@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import jsonschema_rs
 from fastapi import Request
@@ -18,6 +18,9 @@ from luban.serving.route import Service
 from luban.serving.routes._uploads import as_json
 from luban.serving.scheduler import InOrder, Scheduler, Stream
 
+#: Records, and what a request changes of the task.
+Job: TypeAlias = tuple[Sequence[Record], Mapping[str, Any]]
+
 _SHOWN = 300  #: characters of a message that may quote a record
 
 
@@ -25,6 +28,7 @@ class Records:
     """The one queue of a served predictor.
 
     Attributes:
+        predictor: What is served.
         task: The name of its task.
         schema: Of a record, in JSON.
         files: The fields of a record that hold files.
@@ -34,11 +38,12 @@ class Records:
         if not isinstance(service.model, Predictor):
             raise TypeError(f"{service.model!r} does not predict records")
         predictor, self._limits = service.model, service.limits
+        self.predictor = predictor
         self.task, self.schema = predictor.task.name, predictor.task.record_schema()
         self.files = file_fields(self.schema)
         self._check = jsonschema_rs.validator_for(self.schema)
-        self._scheduler: Scheduler[Sequence[Record], list[Any]] = service.add(
-            InOrder(lambda records: perform(predictor, records), self._limits.waiting)
+        self._scheduler: Scheduler[Job, list[Any]] = service.add(
+            InOrder(lambda job: perform(predictor.adjusted(job[1]), job[0]), self._limits.waiting)
         )
         registry = service.metrics.registry
         self._counter = Counter("luban_records", "Records predicted.", registry=registry)
@@ -49,7 +54,12 @@ class Records:
         return service.shared(cls)
 
     async def answer(
-        self, records: Sequence[Any], request: Request, *, several: bool = True
+        self,
+        records: Sequence[Any],
+        request: Request,
+        *,
+        several: bool = True,
+        parameters: Mapping[str, Any] | None = None,
     ) -> list[Any]:
         """Return a prediction for each record, in order.
 
@@ -57,12 +67,13 @@ class Records:
             records: As the task's schema describes them; ``Media`` in place of base64.
             request: Whose client may leave.
             several: Whether messages number them.
+            parameters: Values of the task's ``adjustable`` fields.
 
         Raises:
             ApiError: 400, naming the record and the field.
         """
         check_records(records, self._check, self._limits.records, several=several)
-        with self._scheduler.submit(records, self._limits.seconds) as stream:
+        with self._scheduler.submit((records, parameters or {}), self._limits.seconds) as stream:
             answers = await unless_disconnected(request, _gathered(stream))
         for index, answer in enumerate(answers):
             if isinstance(answer, DataError):

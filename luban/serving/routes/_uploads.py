@@ -94,7 +94,7 @@ async def records_of(form: FormData, schema: Mapping[str, Any]) -> list[dict[str
     """Return the records of a form: the first of every field makes the first one, and so on.
 
     Args:
-        form: Its fields are those of a record; ``model`` is left out.
+        form: Its fields are those of a record; ``model`` and ``parameters`` are left out.
         schema: Of a record.
 
     Raises:
@@ -108,7 +108,7 @@ async def records_of(form: FormData, schema: Mapping[str, Any]) -> list[dict[str
         elif name in properties:
             plain = _plain(text_of(value, name), properties[name])
             columns.setdefault(name, []).append(plain)
-        elif name != "model":
+        elif name not in ("model", "parameters"):
             raise ApiError(400, f"Unrecognized form field supplied: {name}", param=name)
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) > 1:
@@ -124,7 +124,11 @@ def as_json(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def form_body(schema: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """Return what OpenAPI is told of a form of records: several of a field make several."""
-    properties: dict[str, Any] = {"model": {"type": "string"}}
+    about = "As JSON, like those of a request without a form."
+    properties: dict[str, Any] = {
+        "model": {"type": "string"},
+        "parameters": {"type": "string", "description": about},
+    }
     for name, form in schema.get("properties", {}).items():
         items = FILE if name in file_fields(schema) else form
         many = {"type": "array", "items": items, "minItems": 1, "maxItems": limits.records}

@@ -11,14 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from luban.inference.predictor import Predictor
 from luban.serving.errors import ApiError
 from luban.serving.route import Route, Service
+from luban.serving.routes._parameters import TOP_K, given, parameters_of, parsed, shortened
 from luban.serving.routes._records import Records
 from luban.serving.routes._uploads import FormRoute, form_body, form_of, records_of, text_of
-
-
-class Parameters(BaseModel):
-    """What changes a prediction: nothing yet."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class TaskRequest(BaseModel):
@@ -27,7 +22,6 @@ class TaskRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     model: str | None = Field(default=None, description="If given, the name of what is served.")
-    parameters: Parameters | None = None
 
 
 class Predictions(BaseModel):
@@ -52,11 +46,22 @@ class Tasks(Route):
         task, schema, path = records.task, records.schema, f"/v1/tasks/{records.task}"
         many = {"type": "array", "items": schema, "minItems": 1, "maxItems": limits.records}
         inputs = Annotated[Any, WithJsonSchema({"anyOf": [schema, many]})]
-        body_of_task = create_model("TaskRequest", __base__=TaskRequest, inputs=(inputs, ...))
+        model = parameters_of(records.predictor.task)
+        body_of_task = create_model(
+            "TaskRequest",
+            __base__=TaskRequest,
+            inputs=(inputs, ...),
+            parameters=(model | None, None),
+        )
         told = form_body(schema, limits) if records.files else None
 
-        def answered(predictions: list[Any]) -> JSONResponse:
-            answer = Predictions(task=task, model=service.name, predictions=predictions)
+        async def answered(
+            given: list[Any], request: Request, changed: dict[str, Any], *, several: bool = True
+        ) -> JSONResponse:
+            top_k = changed.pop(TOP_K, None)
+            found = await records.answer(given, request, several=several, parameters=changed)
+            said = shortened(found, top_k)
+            answer = Predictions(task=task, model=service.name, predictions=said)
             return JSONResponse(answer.model_dump())
 
         async def from_form(request: Request) -> JSONResponse:
@@ -64,8 +69,10 @@ class Tasks(Route):
             async with form_of(request, limits, len(schema["properties"])) as form:
                 if "model" in form:
                     service.check_model(text_of(form["model"], "model"))
-                given = await records_of(form, schema)
-            return answered(await records.answer(given, request))
+                changed = form.get("parameters")
+                set_ = {} if changed is None else parsed(text_of(changed, "parameters"), model)
+                found = await records_of(form, schema)
+            return await answered(found, request, set_)
 
         if records.files:
             service.uploads = True
@@ -82,11 +89,10 @@ class Tasks(Route):
             """Predict one record or several."""
             if body.model is not None:
                 service.check_model(body.model)
-            given = body.model_dump()["inputs"]
-            several = isinstance(given, list)
-            return answered(
-                await records.answer(given if several else [given], request, several=several)
-            )
+            asked = body.model_dump()["inputs"]
+            several = isinstance(asked, list)
+            listed = asked if several else [asked]
+            return await answered(listed, request, given(body.parameters), several=several)
 
         @app.post("/v1/tasks/{name}", include_in_schema=False)
         async def other(name: str) -> None:

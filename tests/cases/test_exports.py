@@ -1,0 +1,132 @@
+"""What an exported folder gives to a program without Luban: the answers of ``luban predict``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cases.export_worlds import QUICK, SLOW, World
+from tests.life import ROOT, done
+
+#: Scores may differ by this much.
+CLOSE = 1e-3
+#: Where there is no Luban, and for ONNX no torch, to be found.
+WITHOUT = """
+import json, sys
+from pathlib import Path
+sys.path[:] = [sys.argv[1], *(p for p in sys.path if p and not (Path(p) / "luban").exists())]
+sys.path.append(sys.argv[2])
+for name in json.loads(sys.argv[3]):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    raise SystemExit(f"{name} can be imported")
+from exports.__main__ import answers
+for job in json.load(sys.stdin):
+    found = answers(Path(job["folder"]), job["records"])
+    print(json.dumps(found))
+"""
+
+
+def answers_without_luban(
+    where: Path, jobs: list[dict[str, Any]], hidden: tuple[str, ...] = ("luban",)
+) -> list[list[Any]]:
+    """Return the answers to the records of each job, by a process that lacks some packages."""
+    for name in hidden:
+        (where / name).mkdir(parents=True, exist_ok=True)
+        (where / name / "__init__.py").write_text("raise ImportError('not here')\n")
+    said = subprocess.run(
+        [sys.executable, "-I", "-c", WITHOUT, where, ROOT / "tests", json.dumps(hidden)],
+        input=json.dumps(jobs, default=str),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert said.returncode == 0, said.stderr[-3000:]
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def trained(folder: Path, name: str, world: World, count: int) -> tuple[Path, list[dict[str, Any]]]:
+    """Train and export; return the run and the records to predict."""
+    folder.mkdir(parents=True)
+    source, records = world.write(folder, count)
+    recipe = world.recipe("run", source)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    done("export", folder / "recipe.yaml", f"runs={folder}")
+    return folder / "run", records
+
+
+def predicted(run: Path, records: list[dict[str, Any]]) -> list[Any]:
+    """Return what ``luban predict``, or ``luban generate``, says of records."""
+    if "prompt" in records[0]:
+        return [{"text": _generated(run, record)} for record in records]
+    file = records[0].get("image", records[0].get("audio"))
+    asked = Path(file).parent if file else run.parent / "asked.jsonl"
+    if not file:
+        asked.write_text("".join(json.dumps(record) + "\n" for record in records))
+    output = run.parent / "answers.jsonl"
+    done("predict", run, "--input", asked, "--output", output, "--force")
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def _generated(run: Path, record: Mapping[str, Any]) -> str:
+    asked = ("--prompt", record["prompt"], "--max-tokens", record["max_tokens"])
+    said: str = done("generate", run, *asked, "--temperature", 0, "--json").json["completions"][0][
+        "text"
+    ]
+    return said
+
+
+def differences(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
+    """Yield where two answers differ, numbers by more than ``CLOSE``."""
+    if isinstance(theirs, dict):
+        for key, value in theirs.items():
+            yield from differences(ours.get(key, "nothing"), value, f"{at}.{key}")
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(ours) == len(theirs):
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(one, other, f"{at}[{index}]")
+    elif isinstance(theirs, float) and isinstance(ours, int | float):
+        if abs(ours - theirs) > CLOSE * max(1.0, abs(ours)):
+            yield f"{at}: {ours} != {theirs}"
+    elif ours != theirs:
+        yield f"{at}: {ours!r} != {theirs!r}"
+
+
+def check(folder: Path, worlds: Mapping[str, World], count: int) -> None:
+    """Compare the answers of every export of some worlds with those of Luban."""
+    jobs: dict[str, list[tuple[str, Path, list[Any], list[Any]]]] = {}
+    for name, world in worlds.items():
+        run, records = trained(folder / name, name, world, count)
+        ours = predicted(run, records)
+        for format in world.formats:
+            jobs.setdefault(format, []).append((name, run / "export" / format, records, ours))
+    wrong = []
+    for format, some in jobs.items():
+        asked = [{"folder": path, "records": records} for _, path, records, _ in some]
+        hidden = ("luban", "torch", "transformers") if format == "onnx" else ("luban",)
+        found = answers_without_luban(folder / f"without-{format}", asked, hidden)
+        for (name, _, records, ours), theirs in zip(some, found, strict=True):
+            assert len(ours) == len(theirs) == len(records)
+            for index, pair in enumerate(zip(ours, theirs, strict=True)):
+                told = list(differences(*pair))
+                wrong += [f"{name} by {format}, record {index}{told[0]}"] if told else []
+    assert not wrong, f"{len(wrong)} differ: " + "; ".join(wrong[:12])
+
+
+def test_exports_answer_as_luban_does(tmp_path: Path) -> None:
+    check(tmp_path, QUICK, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_every_export_of_every_task_answers_as_luban_does(name: str, tmp_path: Path) -> None:
+    check(tmp_path, {name: {**QUICK, **SLOW}[name]}, 200)
