@@ -82,13 +82,16 @@ class Rescaled(nn.Module):
 class Detector(nn.Module):
     """A detector that gives boxes and scores instead of distances and logits."""
 
-    def __init__(self, model: nn.Module, places: Tensor) -> None:
+    def __init__(self, model: nn.Module, size: tuple[int, int], places: Tensor) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.size = model, size
         self.register_buffer("places", places, persistent=False)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Return boxes (B, P, 4) in pixels of what the model sees, and scores (B, P, C)."""
+        height, width = pixel_values.shape[-2:]
+        if (height, width) != self.size:  # tracing then knows that places fit one size only
+            raise ValueError(f"images must be {self.size}, not {(height, width)}")
         return decoded(self.model(pixel_values=pixel_values), self.places)  # type: ignore[arg-type]
 
 

@@ -233,7 +233,8 @@ class ObjectDetection(ImageTask):
 
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return a program that gives boxes and scores; what is left is to choose among them."""
-        program = Detector(model, places_of(model, self._look.size))
+        size = self._look.size
+        program = Detector(model, size, places_of(model, size))
         choosing = {
             "labels": list(self._names),
             "boxes": "x1, y1, x2, y2 of each place, in pixels of what the model sees; subtract "

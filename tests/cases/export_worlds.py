@@ -68,7 +68,11 @@ class World:
         return {
             "name": name,
             "seed": 3,
-            "data": {"source": source, "split": {"by": "order", "validation": 0.2, "test": 0.1}},
+            "data": {
+                "max_overlap": 1.0,
+                "source": source,
+                "split": {"by": "order", "validation": 0.2, "test": 0.1},
+            },
             "task": self.task,
             "model": self.model,
             "train": {
@@ -282,7 +286,7 @@ def pictures(folder: Path, count: int) -> tuple[Record, list[Record]]:
         path = folder / "ask" / f"{number:03}.{dice.choice(['jpg', 'png'])}"
         _picture(dice, dice.choice(list(COLOURS)), path)
         asked.append({"image": str(path)})
-    return {"name": "folders", "path": str(folder / "train")}, asked
+    return {"name": "files", "path": str(folder / "train")}, asked
 
 
 def boxes(folder: Path, count: int) -> tuple[Record, list[Record]]:
@@ -347,7 +351,7 @@ def sounds(folder: Path, count: int) -> tuple[Record, list[Record]]:
         path = folder / "ask" / f"{number:03}.wav"
         _tone(dice, PITCHES[dice.choice(list(PITCHES))], path)
         asked.append({"audio": str(path)})
-    return {"name": "folders", "path": str(folder / "train")}, asked
+    return {"name": "files", "path": str(folder / "train")}, asked
 
 
 def speech(folder: Path, count: int) -> tuple[Record, list[Record]]:

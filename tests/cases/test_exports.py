@@ -80,9 +80,7 @@ def predicted(run: Path, records: list[dict[str, Any]]) -> list[Any]:
 
 def _generated(run: Path, record: Mapping[str, Any]) -> str:
     asked = ("--prompt", record["prompt"], "--max-tokens", record["max_tokens"])
-    said: str = done("generate", run, *asked, "--temperature", 0, "--json").json["completions"][0][
-        "text"
-    ]
+    said: str = done("generate", run, *asked, "--temperature", 0, "--json").json[0]["text"]
     return said
 
 
