@@ -32,8 +32,13 @@ for name in json.loads(sys.argv[3]):
     raise SystemExit(f"{name} can be imported")
 from exports.__main__ import answers
 for job in json.load(sys.stdin):
-    found = answers(Path(job["folder"]), job["records"])
-    print(json.dumps(found))
+    if "pipeline" not in job:
+        print(json.dumps(answers(Path(job["folder"]), job["records"])))
+        continue
+    from transformers import logging, pipeline
+    logging.set_verbosity_error()
+    use = pipeline(job["pipeline"], job["folder"], **job["options"])
+    print(json.dumps([use(record, **job["call"]) for record in job["records"]]))
 """
 
 
@@ -107,6 +112,7 @@ def check(folder: Path, worlds: Mapping[str, World], count: int) -> None:
         ours = predicted(run, records)
         for format in world.formats:
             jobs.setdefault(format, []).append((name, run / "export" / format, records, ours))
+        assert len({json.dumps(answer) for answer in ours}) > 1, f"{name}: always one answer"
     wrong = []
     for format, some in jobs.items():
         asked = [{"folder": path, "records": records} for _, path, records, _ in some]
@@ -122,6 +128,32 @@ def check(folder: Path, worlds: Mapping[str, World], count: int) -> None:
 
 def test_exports_answer_as_luban_does(tmp_path: Path) -> None:
     check(tmp_path, QUICK, 25)
+
+
+def test_pipelines_of_transformers_give_the_scores_of_predict(tmp_path: Path) -> None:
+    """With no program at all: temperature, scale and label names are in the directory."""
+    jobs, expected = [], []
+    for name in ("labels", "regression", "mask"):
+        run, records = trained(tmp_path / name, name, QUICK[name], 20)
+        expected.append(predicted(run, records))
+        job: dict[str, Any] = {"folder": str(run / "export/huggingface")}
+        job["records"] = [record["text"] for record in records]
+        if name == "mask":
+            job |= {"pipeline": "fill-mask", "options": {"top_k": 5}, "call": {}}
+        else:
+            job |= {"pipeline": "text-classification", "options": {"top_k": None}}
+            job["call"] = {"truncation": True}
+        jobs.append(job)
+    labels, values, masks = answers_without_luban(tmp_path / "without", jobs)
+    for ours, theirs in zip(expected[0], labels, strict=True):
+        found = {one["label"]: one["score"] for one in theirs}
+        assert not list(differences({"scores": ours["scores"]}, {"scores": found}))
+        assert theirs[0]["label"] == ours["label"]
+    for ours, theirs in zip(expected[1], values, strict=True):
+        assert not list(differences([ours["value"]], [one["score"] for one in theirs]))
+    for ours, theirs in zip(expected[2], masks, strict=True):
+        found = [{"token": one["token_str"], "score": one["score"]} for one in theirs]
+        assert not list(differences({"masks": [found]}, {"masks": ours["masks"]}))
 
 
 @pytest.mark.slow
