@@ -6,6 +6,7 @@ the file, and the programs in ``tests/exports/`` read it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from luban.data.images import PADDING
 from luban.data.mel import FLOOR, LogMel, filters
 from luban.data.tagging import Scheme, forbidden
 from luban.data.words import UNSPACED, WORDS
+from luban.inference.ctc import Search
 from luban.nn.detection import decoded
 
 if TYPE_CHECKING:
@@ -221,6 +223,28 @@ def sounds(mel: LogMel, stride: int, max_seconds: float) -> dict[str, Any]:
         "scale_rule": scale[mel.scale],
         "padding": "zeros behind the last frame; attention_mask is 0 there",
         "frames_per_position": stride,
+    }
+
+
+def transcripts(search: Search, order: int, language_model: str | None) -> dict[str, Any]:
+    """Return how outputs become a text.
+
+    Args:
+        search: How it is searched.
+        order: Tokens of the longest n-gram of the language model.
+        language_model: The file that holds it, if there is one.
+    """
+    return {
+        "blank_token_id": search.blank,
+        "num_beams": search.num_beams,
+        "least_log_probability": math.log(search.least),
+        "token_bonus": search.token_bonus,
+        "language_model": language_model,
+        "lm_order": order,
+        "lm_weight": 0.0 if language_model is None else search.lm_weight,
+        "rule": "positions = ceil(frames / frames_per_position); log-softmax; with num_beams 1 and "
+        "no language model the likeliest token of each position, else a prefix beam search "
+        "(Hannun et al. 2014); repeats merged, blanks dropped; tokens decoded",
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +41,7 @@ from luban.metrics.character_error_rate import CharacterErrorRate
 from luban.metrics.real_time_factor import RealTimeFactor
 from luban.metrics.word_error_rate import WordErrorRate
 from luban.tasks._calibration import kept
-from luban.tasks._exported import filters_of, meaning, tokens
+from luban.tasks._exported import filters_of, meaning, tokens, transcripts
 from luban.tasks._guessing_sounds import guess_transcripts
 from luban.tasks._learned import read_learned
 from luban.tasks._sound import SoundTask
@@ -249,23 +248,11 @@ class SpeechRecognition(TokenizedTask, SoundTask):
 
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return the model, how recordings become inputs, and how outputs become a transcript."""
-        known = self._language is not None
-        search = {
-            **tokens(self.tokenizer),
-            "blank_token_id": self.tokenizer.pad,
-            "num_beams": self.num_beams,
-            "least_log_probability": math.log(self._search().least),
-            "token_bonus": self.token_bonus,
-            "language_model": LANGUAGE_MODEL if known else None,
-            "lm_order": self.lm_order,
-            "lm_weight": self._lm_weight if known else 0.0,
-            "rule": "positions = ceil(frames / frames_per_position); log-softmax; with num_beams "
-            "1 and no language model the likeliest token of each position, else a prefix beam "
-            "search (Hannun et al. 2014); repeats merged, blanks dropped; tokens decoded",
-        }
-        said = meaning(self.name, self.reading(), search)
+        model_file = LANGUAGE_MODEL if self._language is not None else None
+        said = transcripts(self._search(), self.lm_order, model_file) | tokens(self.tokenizer)
+        about = meaning(self.name, self.reading(), said)
         sample, arrays = Batch(dict(batch.inputs), {}), filters_of(self.mel)
-        return Product(model, sample, meaning=said, arrays=arrays)
+        return Product(model, sample, meaning=about, arrays=arrays)
 
     def target(self, example: Example) -> Any:
         """Return ``{"text", "seconds"}``."""

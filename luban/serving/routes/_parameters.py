@@ -25,7 +25,9 @@ def parameters_of(task: Task) -> type[Parameters]:
     fields: dict[str, Any] = {}
     for name in task.adjustable:
         field = type(task).model_fields[name]
-        kind: Any = Annotated[field.annotation, *field.metadata]
+        kind: Any = field.annotation
+        if field.metadata:
+            kind = Annotated[kind, *field.metadata]
         about = Field(default=None, description=field.description or "As in the recipe.")
         fields[name] = (kind | None, about)
     if task.ranks:
