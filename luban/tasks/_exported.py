@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from luban.core.batch import Batch
+from luban.core.contracts import Product
 from luban.data.images import PADDING
 from luban.data.mel import FLOOR, LogMel, filters
 from luban.data.tagging import Scheme, forbidden
@@ -109,6 +111,37 @@ def tokens(tokenizer: Tokenizer, max_length: int | None = None) -> dict[str, Any
     found = {name: number for name, number in ids.items() if number is not None}
     longest = {} if max_length is None else {"max_length": max_length}
     return {"tokenizer": "tokenizer.json", **longest, **found, "padding_side": "right"}
+
+
+def tagger(task: Any, model: nn.Module, batch: Batch, chain: Any) -> Product:
+    """Return what exporters write of a task that tags words.
+
+    Args:
+        task: It has a tokenizer, ``max_length``, ``labels`` and a ``scheme``.
+        model: The trained module.
+        batch: Some examples.
+        chain: The learned scores of neighbours (a ``CRF``), if there are any.
+    """
+    read = {**words(), **tokens(task.tokenizer, task.max_length)}
+    said = meaning(task.name, read, tags(task.labels, task.scheme, chain))
+    beyond = "" if chain is None else "transformers does not know the transition scores of a CRF"
+    return Product(model, Batch(dict(batch.inputs), {}), meaning=said, beyond=beyond)
+
+
+def asker(task: Any, model: nn.Module, batch: Batch, threshold: float | None) -> Product:
+    """Return what exporters write of a task that answers questions by spans of a context.
+
+    Args:
+        task: It has a tokenizer, and the lengths of questions, windows and answers.
+        model: The trained module.
+        batch: Some examples.
+        threshold: Beyond it there is no answer; None: there always is one.
+    """
+    lengths = {name: getattr(task, name) for name in ("max_question_length", "doc_stride")}
+    read = {**windows(), **tokens(task.tokenizer, task.max_length), **lengths}
+    said = meaning(task.name, read, spans(task.max_answer_length, threshold))
+    inputs = {name: tensor.reshape(-1, tensor.shape[-1]) for name, tensor in batch.inputs.items()}
+    return Product(Spans(model), Batch(inputs, {}), ("start_logits", "end_logits"), said)
 
 
 def words() -> dict[str, Any]:

@@ -32,7 +32,7 @@ from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._calibration import HALF, kept
-from luban.tasks._exported import Spans, meaning, spans, tokens, windows
+from luban.tasks._exported import asker
 from luban.tasks._guessing_spans import guess_questions
 from luban.tasks._learned import read_learned
 from luban.tasks._questions import (
@@ -49,6 +49,7 @@ from luban.tasks._tokenized import TokenizedTask
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "answers.json"
+_FACTS = ("language", "unanswerable", "threshold")
 _LOOKED_AT = 100_000  #: characters of contexts that tell the language
 _NEVER = -1e9  #: the score of what is no answer
 
@@ -322,16 +323,7 @@ class QuestionAnswering(TokenizedTask):
 
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return the model of one window; windows and answers are made around it."""
-        read = {
-            **windows(),
-            **tokens(self.tokenizer, self.max_length),
-            "max_question_length": self.max_question_length,
-            "doc_stride": self.doc_stride,
-        }
-        said = spans(self.max_answer_length, self._threshold if self._unanswerable else None)
-        inputs = {name: t.reshape(-1, t.shape[-1]) for name, t in batch.inputs.items()}
-        about = meaning(self.name, read, said)
-        return Product(Spans(model), Batch(inputs, {}), ("start_logits", "end_logits"), about)
+        return asker(self, model, batch, self._threshold if self._unanswerable else None)
 
     def target(self, example: Example) -> Any:
         """Return ``{"answers": [...]}``, empty if there is none."""
@@ -348,9 +340,6 @@ class QuestionAnswering(TokenizedTask):
     @property
     def _cutter(self) -> Cutter:
         return Cutter(self.tokenizer, self.max_length, self.doc_stride)
-
-
-_FACTS = ("language", "unanswerable", "threshold")
 
 
 def _logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

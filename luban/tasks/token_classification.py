@@ -33,7 +33,7 @@ from luban.data.words import encode_words
 from luban.metrics.entity_f1 import EntityF1
 from luban.nn.crf import viterbi
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._exported import meaning, tags, tokens, words
+from luban.tasks._exported import tagger
 from luban.tasks._guessing_spans import guess_tagged
 from luban.tasks._learned import read_learned
 from luban.tasks._tagged import (
@@ -53,7 +53,6 @@ from luban.tasks._tokenized import TokenizedTask
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "tags.json"
-_CHAINED = "transformers does not know the transition scores of a CRF"
 _NEVER = -1e9  #: the score of what the scheme forbids
 
 
@@ -353,11 +352,7 @@ class TokenClassification(TokenizedTask):
 
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return the model; words and tags are found around it, as ``inference.json`` tells."""
-        read = {**words(), **tokens(self.tokenizer, self.max_length)}
-        said = tags(self.labels, self.scheme, model.transitions if self.crf else None)
-        inputs = Batch(dict(batch.inputs), {})
-        about = meaning(self.name, read, said)
-        return Product(model, inputs, meaning=about, beyond=_CHAINED if self.crf else "")
+        return tagger(self, model, batch, model.transitions if self.crf else None)
 
     def target(self, example: Example) -> Any:
         """Return the entities of an example, those beyond ``max_length`` too."""

@@ -240,7 +240,8 @@ def pictures(folder: Path, count: int) -> tuple[Record, list[Record]]:
 
 def boxes(folder: Path, count: int) -> tuple[Record, list[Record]]:
     dice = random.Random(13)
-    images, annotations = [], []
+    images: list[Record] = []
+    annotations: list[Record] = []
     (folder / "train").mkdir()
     (folder / "ask").mkdir()
 

@@ -152,8 +152,8 @@ def test_pipelines_of_transformers_give_the_scores_of_predict(tmp_path: Path) ->
     for ours, theirs in zip(expected[1], values, strict=True):
         assert not list(differences([ours["value"]], [one["score"] for one in theirs]))
     for ours, theirs in zip(expected[2], masks, strict=True):
-        found = [{"token": one["token_str"], "score": one["score"]} for one in theirs]
-        assert not list(differences({"masks": [found]}, {"masks": ours["masks"]}))
+        told = [{"token": one["token_str"], "score": one["score"]} for one in theirs]
+        assert not list(differences({"masks": [told]}, {"masks": ours["masks"]}))
 
 
 @pytest.mark.slow

@@ -27,10 +27,10 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
         scores = np.full((size, longest), -np.inf)
         for more in range(min(longest, size)):
             scores[: size - more, more] = starts[: size - more, more] + ends[: size - more, more]
-        first, more = np.unravel_index(int(scores.argmax()), scores.shape)
+        first, length = divmod(int(scores.argmax()), longest)
         total = np.logaddexp.reduce([*scores.ravel(), none])
         score, absent = float(np.exp(scores.max() - total)), float(np.exp(none - total))
-        start, stop = context.offsets[first][0], context.offsets[first + more][1]
+        start, stop = context.offsets[first][0], context.offsets[first + length][1]
         said = record["context"][start:stop]
         start += len(said) - len(said.lstrip())
         answer = {"answer": said.strip(), "start": start, "end": start + len(said.strip())}

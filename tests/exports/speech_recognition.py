@@ -61,7 +61,8 @@ def beam_search(
         return float(known[text][token])
 
     def total(text: tuple[int, ...], beam: list[float]) -> float:
-        return float(np.logaddexp(beam[0], beam[1])) + weight * beam[2] + bonus * len(text)
+        heard = float(np.logaddexp(beam[0], beam[1]))
+        return heard + float(weight * beam[2] + bonus * len(text))
 
     beams: Beams = {(): [0.0, -math.inf, 0.0]}
     for row in logs:
@@ -130,6 +131,6 @@ def n_grams(path: Path) -> Callable[[list[int]], Array]:
             places = np.minimum(np.searchsorted(keys, at * size + words), len(keys) - 1)
             there = keys[places] == at * size + words
             chance = np.where(there, kept[places], 0.0) + rest[at] * chance
-        return np.log(chance)
+        return np.asarray(np.log(chance))
 
     return following

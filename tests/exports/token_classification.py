@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import regex
 from tokenizers import Tokenizer
 
 from .program import Array, load, log_softmax
@@ -31,8 +31,8 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
 def words_of(record: dict[str, Any], read: dict[str, Any]) -> tuple[str, list[tuple[int, int]]]:
     """Return the text of a record and where its words stand."""
     if "tokens" not in record:
-        return record["text"], [m.span() for m in re.finditer(read["words"], record["text"])]
-    alone = re.compile(f"[{read['unspaced']}]")
+        return record["text"], [m.span() for m in regex.finditer(read["words"], record["text"])]
+    alone = regex.compile(f"[{read['unspaced']}]")
     text, spans = "", []
     for word in record["tokens"]:
         if text and word and not alone.match(text[-1]) and not alone.match(word):

@@ -47,19 +47,20 @@ class Tasks(Route):
         many = {"type": "array", "items": schema, "minItems": 1, "maxItems": limits.records}
         inputs = Annotated[Any, WithJsonSchema({"anyOf": [schema, many]})]
         model = parameters_of(records.predictor.task)
-        body_of_task = create_model(
+        changes: Any = model | None
+        body_of_task: Any = create_model(
             "TaskRequest",
             __base__=TaskRequest,
             inputs=(inputs, ...),
-            parameters=(model | None, None),
+            parameters=(changes, None),
         )
         told = form_body(schema, limits) if records.files else None
 
         async def answered(
-            given: list[Any], request: Request, changed: dict[str, Any], *, several: bool = True
+            asked: list[Any], request: Request, changed: dict[str, Any], *, several: bool = True
         ) -> JSONResponse:
             top_k = changed.pop(TOP_K, None)
-            found = await records.answer(given, request, several=several, parameters=changed)
+            found = await records.answer(asked, request, several=several, parameters=changed)
             said = shortened(found, top_k)
             answer = Predictions(task=task, model=service.name, predictions=said)
             return JSONResponse(answer.model_dump())
