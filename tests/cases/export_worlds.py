@@ -100,15 +100,6 @@ ONNX = ("onnx",)
 QUICK = {
     "labels": World({"name": "text-classification", **_READ}, _BERT, texts),
     "regression": World({"name": "text-regression", **_READ}, _BERT, values),
-    "tags": World({"name": "token-classification", **_READ}, _BERT, tagged),
-    "mask": World({"name": "fill-mask", **_READ, "line_by_line": True}, _BERT, masked),
-    "prompts": World(
-        {"name": "text-generation", "tokenizer": "char", "context": 32}, _GPT, prompts
-    ),
-    "translation": World(
-        {"name": "translation", **_SEQ, "num_beams": 3}, _SEQ2SEQ, translated
-    ),
-    "images": World({"name": "image-classification", "image_size": 32}, _RESNET, pictures),
     "detection": World(
         {"name": "object-detection", "image_size": 64, "score_threshold": 0.01},
         {"name": "fcos", "embedding_size": 6, "pyramid_size": 8, "depths": [1, 1],
@@ -121,6 +112,15 @@ QUICK = {
     ),
 }  # fmt: skip
 SLOW = {
+    "tags": World({"name": "token-classification", **_READ}, _BERT, tagged),
+    "mask": World({"name": "fill-mask", **_READ, "line_by_line": True}, _BERT, masked),
+    "prompts": World(
+        {"name": "text-generation", "tokenizer": "char", "context": 32}, _GPT, prompts
+    ),
+    "translation": World(
+        {"name": "translation", **_SEQ, "num_beams": 3}, _SEQ2SEQ, translated
+    ),
+    "images": World({"name": "image-classification", "image_size": 32}, _RESNET, pictures),
     "pairs": World({"name": "text-classification", **_READ, "max_length": 19}, _BERT, pairs),
     "several": World({"name": "text-classification", **_READ}, _BERT, several),
     "threshold": World(

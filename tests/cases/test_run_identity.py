@@ -16,7 +16,12 @@ from safetensors.torch import load_file, save_file
 from tests.life import done, luban
 
 
-@pytest.fixture(params=[0o022, 0o077], ids=["others may read", "others may not"])
+@pytest.fixture(
+    params=[
+        pytest.param(0o022, id="others may read"),
+        pytest.param(0o077, id="others may not", marks=pytest.mark.slow),
+    ]
+)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param

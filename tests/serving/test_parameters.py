@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -40,15 +41,15 @@ Adjustable.__module__ = Counting.__module__
 
 
 @pytest.fixture(scope="module")
-def client() -> TestClient:
+def client() -> Iterator[TestClient]:
     service = Service(model=Predictor(Adjustable(), Counter()), name="counter")
-    return TestClient(create_app(service), raise_server_exceptions=False)
+    with TestClient(create_app(service), raise_server_exceptions=False) as made:
+        yield made
 
 
 def ask(client: TestClient, parameters: Any) -> Any:
     body = {"inputs": [{"text": "aei"}, {"text": "be"}], "parameters": parameters}
-    with client:
-        return client.post(PATH, json=body)
+    return client.post(PATH, json=body)
 
 
 def test_a_request_changes_its_own_answers_only(client: TestClient) -> None:

@@ -36,9 +36,9 @@ def parameters_of(task: Task) -> type[Parameters]:
     return create_model("Parameters", __base__=Parameters, **fields)
 
 
-def given(parameters: Parameters | None) -> dict[str, Any]:
+def given(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the parameters that are set."""
-    return {} if parameters is None else parameters.model_dump(exclude_none=True)
+    return {name: value for name, value in (parameters or {}).items() if value is not None}
 
 
 def parsed(text: str, model: type[Parameters]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def parsed(text: str, model: type[Parameters]) -> dict[str, Any]:
         ApiError: 400 if they are none, or others than the task takes.
     """
     try:
-        return given(model.model_validate_json(text))
+        return given(model.model_validate_json(text).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(["parameters", *map(str, first["loc"])])

@@ -48,7 +48,7 @@ class Tasks(Route):
         inputs = Annotated[Any, WithJsonSchema({"anyOf": [schema, many]})]
         model = parameters_of(records.predictor.task)
         changes: Any = model | None
-        body_of_task: Any = create_model(
+        body_of_task = create_model(
             "TaskRequest",
             __base__=TaskRequest,
             inputs=(inputs, ...),
@@ -90,10 +90,11 @@ class Tasks(Route):
             """Predict one record or several."""
             if body.model is not None:
                 service.check_model(body.model)
-            asked = body.model_dump()["inputs"]
+            told = body.model_dump()
+            asked, changed = told["inputs"], given(told["parameters"])
             several = isinstance(asked, list)
             listed = asked if several else [asked]
-            return await answered(listed, request, given(body.parameters), several=several)
+            return await answered(listed, request, changed, several=several)
 
         @app.post("/v1/tasks/{name}", include_in_schema=False)
         async def other(name: str) -> None:
