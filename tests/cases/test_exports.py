@@ -150,7 +150,7 @@ def test_pipelines_of_transformers_give_the_scores_of_predict(
         _, run, records = quick[name]
         expected.append(predicted(run, records))
         texts = [record["text"] for record in records]
-        job = {"folder": str(run / "export/huggingface"), "records": texts}
+        job: dict[str, Any] = {"folder": str(run / "export/huggingface"), "records": texts}
         job |= {"pipeline": "text-classification", "options": {"top_k": None}}
         jobs.append({**job, "call": {"truncation": True}})
     labels, values = answers_without_luban(tmp_path / "without", jobs)
