@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from os.path import commonpath, relpath
 from pathlib import Path
@@ -17,6 +17,7 @@ from luban.core.files import sha256_of
 from luban.core.registry import nearest
 from luban.data.apart import around, usable
 from luban.data.files import missing
+from luban.data.grouping import shared_field
 from luban.data.records import size_of, text_of
 from luban.data.split import SPLITS, By, Split
 
@@ -59,23 +60,53 @@ class Data(Settings):
 
     def split_by(self) -> By:
         """Return how records are divided, once ``auto`` is decided."""
-        key = self._key()
-        if key not in _by:
-            _by[key] = self.split.decide(self.source.splits(), self._source())
-        return _by[key]
+        return self._decided(self._key(), self.split, self.source.splits(), self._source)[0]
 
     def dealing(self) -> tuple[Split, By]:
         """Return how what the source does not give is dealt out: all of it, or its train split."""
-        by = self.split_by()
-        if by != "given":
-            return self.split, by
-        lacking = self.split.lacking(self.source.splits())
-        if self.split.key:
-            return lacking.replace(by="group", key=self.split.key), "group"
-        key = f"{self._key()}: lacking"
+        key, how = self._key(), self.split
+        by, field = self._decided(key, how, self.source.splits(), self._source)
+        if by == "given":
+            how = how.lacking(self.source.splits())
+            if self.split.key:
+                return how.replace(by="group", key=self.split.key), "group"
+            by, field = self._decided(f"{key}: lacking", how, (), self._pool)
+        return (how.replace(by=by, key=field) if field else how), by
+
+    def split_rule(self) -> str:
+        """Return how records are divided, in words."""
+        how, by = self.dealing()
+        rule = f"{by} by {how.key}" if how.key and by != "group" else by
+        if by == "group":
+            rule = f"group: records of equal {how.key!r} stay together"
+        if self.split_by() != "given":
+            return rule
+        return "given" if how.names() == ("train",) else f"given; the rest from train, by {rule}"
+
+    def _decided(
+        self,
+        key: str,
+        how: Split,
+        given: tuple[str, ...],
+        records: Callable[[], Iterable[Record]],
+    ) -> tuple[By, str]:
+        """Return how records are divided, and the field that ``auto`` groups them by."""
         if key not in _by:
-            _by[key] = lacking.decide((), self._pool())
-        return lacking, _by[key]
+            by, field = how.decide(given, records()), ""
+            if how.by == "auto" and by == "record" and len(how.names()) > 1:
+                field = shared_field(records())
+            _by[key] = ("group", field) if field else (by, "")
+        return _by[key]
+
+    def _moved(self, how: Split, by: By) -> dict[str, str]:
+        """Return what ``Split.least`` comes to; nothing where records are dealt otherwise."""
+        if by not in ("record", "group") or len(how.names()) < 2:
+            return {}
+        key = f"{self._key()}: {how.digest()}"
+        if key not in _moves:
+            cleaned = (r for r in self._cleaned(self._pool()) if not isinstance(r, SetApart))
+            _moves[key] = how.least(cleaned, by)
+        return _moves[key]
 
     def records(self, split: str) -> Iterable[Record]:
         """Return the records of a split that can be used; each iteration streams them anew.
@@ -126,7 +157,8 @@ class Data(Settings):
         how, by = self.dealing()
         dealt = by in ("position", "order") and len(how.names()) > 1
         size = self.survey().dealt if dealt else 0
-        yield from how.deal(self._cleaned(self._pool()), split, by, size)
+        moved = self._moved(how, by)
+        yield from how.deal(self._cleaned(self._pool()), split, by, size, moved)
 
     def _source(self) -> Iterator[Record]:
         for split in self.source.splits():
@@ -226,7 +258,8 @@ class _Records(Iterable[Record]):
 
 
 # What was already found out, for files that have not changed since.
-_by: dict[str, By] = {}
+_by: dict[str, tuple[By, str]] = {}
+_moves: dict[str, dict[str, str]] = {}
 _surveys: dict[str, Survey] = {}
 _contents: dict[tuple[str, int, int], str] = {}
 

@@ -128,6 +128,24 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
         ) from None
 
 
+def text_lines(file: TextIO, *, ends: bool = False) -> Iterator[str]:
+    """Yield the lines of a text file that was opened with LF as ``newline``.
+
+    LF and CRLF end a line. Nothing else does (U+2028, U+0085, a vertical tab or a lone CR stand in
+    texts), but CR in a file that has no LF at all.
+
+    Args:
+        file: The file.
+        ends: Whether lines keep their ends.
+    """
+    for number, line in enumerate(file):
+        if not number and not line.endswith("\n") and "\r" in line:
+            lines = line.removesuffix("\r").split("\r")
+            yield from (f"{one}\r" for one in lines) if ends else lines
+        else:
+            yield line if ends else line.removesuffix("\n").removesuffix("\r")
+
+
 def codec_of(encoding: str, path: Path) -> str:
     """Return the codec for an encoding's name; UTF-8 becomes the one that skips a mark.
 

@@ -100,8 +100,18 @@ def check_overlap(data: Data, found: dict[str, Overlap]) -> None:
                 where="; ".join(split.examples),
                 expected=f"a share of at most {data.max_overlap:g} (data.max_overlap)",
                 got=f"{split.record_share:.3g}",
-                fix="add the cleaner `exact-duplicates`, or split by record or group.",
+                fix=_advice(data.split_by()),
             )
+
+
+def _advice(by: str) -> str:
+    """Return what helps: cleaners see each given split on its own."""
+    if by == "given":
+        return (
+            "remove these rows from one of the given splits, divide all data anew "
+            "(data.split.by: record or group), or raise data.max_overlap if they are meant."
+        )
+    return "add the cleaner `exact-duplicates`, or split by record or group."
 
 
 class _Wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from fractions import Fraction
 from hashlib import blake2b
@@ -38,7 +38,8 @@ class Split(Settings):
             "records, counted exactly. `stride`: every n-th record, from the first on (0.2: every "
             "fifth). `record`, `file`, `group`: a seeded hash, so that what a record belongs to "
             "never changes when others are added; equal records stay together. `auto`: given if "
-            "the source has several splits, position for running text of few documents, else "
+            "the source has several splits, position for running text of few documents, group for "
+            "records that share a long text or an origin (context, premise, speaker, …), else "
             "record."
         ),
     )
@@ -116,7 +117,36 @@ class Split(Settings):
             return "test"
         return "validation" if place < test + validation else "train"
 
-    def deal(self, entries: Iterable[Record], split: str, by: By, size: int) -> Iterator[Record]:
+    def least(self, records: Iterable[Record], by: By) -> dict[str, str]:
+        """Return which identities move, so that each split with a share has one record at least.
+
+        Those of train with the smallest places move. Reads until each split has a record: of many
+        records, the first few hundred.
+
+        Args:
+            records: All there are.
+            by: ``record`` or ``group``.
+        """
+        lacking, places = set(self.names()), dict[str, float]()
+        for record in records:
+            split = self.assign(record, by)
+            lacking.discard(split)
+            if not lacking:
+                return {}
+            if split == "train":
+                identity = _identity(record, by, self.key, "")
+                places[identity] = self._place(identity)
+        free = sorted(places, key=lambda identity: places[identity])[: max(0, len(places) - 1)]
+        return dict(zip(free, [s for s in SPLITS[1:] if s in lacking], strict=False))
+
+    def deal(
+        self,
+        entries: Iterable[Record],
+        split: str,
+        by: By,
+        size: int,
+        moved: Mapping[str, str] | None = None,
+    ) -> Iterator[Record]:
         """Yield the records that belong to a split.
 
         What is set apart belongs to the split of its file, if files are dealt, else to train: what
@@ -127,15 +157,31 @@ class Split(Settings):
             split: The split.
             by: What ``decide`` came to.
             size: How much there is: characters (``position``) or units (``order``).
+            moved: What ``least`` came to.
         """
-        for entry in around(entries, lambda records: self._dealt(records, split, by, size)):
+        told = self._assigned(moved or {}, by)
+        for entry in around(entries, lambda records: self._dealt(records, split, by, size, told)):
             if not isinstance(entry, SetApart) or self._split_of(entry, by) == split:
                 yield entry
 
     def _split_of(self, apart: SetApart, by: By) -> str:
         return self.assign(apart, "file") if by == "file" else "train"
 
-    def _dealt(self, records: Iterable[Record], split: str, by: By, size: int) -> Iterator[Record]:
+    def _assigned(self, moved: Mapping[str, str], by: By) -> Callable[[Record], str]:
+        if not moved:
+            return lambda record: self.assign(record, by)
+        return lambda record: moved.get(
+            _identity(record, by, self.key, ""), self.assign(record, by)
+        )
+
+    def _dealt(
+        self,
+        records: Iterable[Record],
+        split: str,
+        by: By,
+        size: int,
+        told: Callable[[Record], str],
+    ) -> Iterator[Record]:
         if self.names() == (split,):
             yield from records
         elif by == "position":
@@ -146,7 +192,7 @@ class Split(Settings):
         elif by == "stride":
             yield from (r for place, r in self.units(records) if self._strided(place) == split)
         else:
-            yield from (r for r in records if self.assign(r, by) == split)
+            yield from (r for r in records if told(r) == split)
 
     def units(self, records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
         """Yield (place from 0, record); neighbours of equal ``key`` share a place."""
@@ -175,12 +221,16 @@ class Split(Settings):
     def bounds(self, split: str, size: int) -> tuple[int, int]:
         """Return the units [start, stop) of a split, of ``size`` in all.
 
-        Train comes first and has ``floor(size * (1 - validation - test))``.
+        Train comes first and has ``floor(size * (1 - validation - test))``, or so much less that
+        each split with a share has a unit.
         """
         held = [s if isinstance(s, float) else 0.0 for s in (self.validation, self.test)]
         # Rounded, so that 1 - 0.05 - 0.05 is 0.9 and not a hair less.
         first = math.floor(size * round(1 - sum(held), 12))
         second = math.floor(size * round(1 - held[1], 12))
+        if size >= len(self.names()):
+            second = min(second, size - (held[1] > 0))
+            first = min(first, second - (held[0] > 0))
         edges = (0, first, second, size)
         index = SPLITS.index(split)
         return edges[index], edges[index + 1]

@@ -17,13 +17,14 @@ from luban.core.report import Claim, Report
 from luban.data.audit import audit
 from luban.data.cache import encoded
 from luban.data.dataset import Survey
-from luban.data.overlap import check_overlap, overlap
+from luban.data.overlap import Overlap, check_overlap, overlap
 from luban.data.store import Store
 from luban.run import Run
 from luban.stages._prepared import describe, doubts, open_store, reach_of, refuse_other_data
 
 _REACHABLE = "the labels as they were encoded, scored as predictions"
 _SHOWN = 10  #: records set apart that are named
+_MANY_SHARED = 0.1  #: share of held-out records with a field in common with train that is told
 
 
 class Prepare(Stage):
@@ -63,7 +64,7 @@ class Prepare(Stage):
         """
         data, recipe = run.recipe.data, run.recipe
         splits = data.available_splits()
-        run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_by()})")
+        run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_rule()})")
         if len(splits) == 1:
             run.say("prepare: nothing is held out, so the model cannot be evaluated")
         self._check_read(data.survey())
@@ -192,6 +193,7 @@ class Prepare(Stage):
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
         details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
         details["limits"] = limits
+        details["text"] += [f"split: {data.split_rule()}", *_shared(shared)]
         return Report("prepare", claims, details=details)
 
 
@@ -200,6 +202,17 @@ def _tell_apart(run: Run, split: str, store: Store) -> None:
         run.say(f"prepare: {split}: set apart: {line}")
     if len(store.apart) > _SHOWN:
         run.say(f"prepare: {split}: set apart in all: {_told(store.reasons)}")
+
+
+def _shared(found: Mapping[str, Overlap]) -> list[str]:
+    """Return which fields held-out records share with train, where that is many."""
+    return [
+        f"{split}: {times:,} of {part.records:,} records have their {name} in common with records "
+        "of train; split by group (data.split.key) to hold them apart"
+        for split, part in found.items()
+        for name, times in part.parts.items()
+        if times > _MANY_SHARED * part.records
+    ]
 
 
 def _told(reasons: Counter[str]) -> str:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 import yaml
+from pyarrow import parquet
 
 from luban.core.contracts import Record, SetApart, Source
+from luban.core.errors import DataError, LubanError
 from tests.life import done, luban
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -106,3 +109,136 @@ def test_predict_keeps_rows_set_apart_in_their_places() -> None:
     rows = [json.loads(line)["row"] for line in Path("out.jsonl").read_text().splitlines()]
     assert rows == [1, 2, 4, 5, 6]
     assert "row 3: this line is not JSON" in said.err
+
+
+# Tables
+
+
+GOOD = "".join(f"text {n} here,{'good' if n % 2 else 'bad'}\n" for n in range(8))
+
+
+@pytest.mark.parametrize(
+    ("rows", "read_rows", "bad_lines"),
+    [
+        ('"He said hi,good\nfine,bad\nnice,good\n"x, y",good\nend,bad\n', 4, [10]),
+        ('"He said hi,good\nfine,bad\na 5",good\nend,bad\n', 3, [10]),
+        ('"He said hi,good\nfine,bad\nend,bad\n', 2, [10]),
+        ('fine,bad\n"He said hi,good\n', 1, [11]),
+        ('"Dear Sir, I am\nfine.",good\nend,bad\n', 2, []),
+        ("fine\nwell,so,good\nend,bad\n", 1, [10, 11]),
+        ("a\0b,good\ntext,label\nlone\rreturn,good\nend,bad\n", 1, [10, 11, 12]),
+        ("a\u2028b,good\nc\x85d,bad\ne\x0bf,good\n", 3, []),
+    ],
+)
+def test_no_row_of_a_table_is_swallowed(
+    rows: str, read_rows: int, bad_lines: Sequence[int]
+) -> None:
+    Path("t.csv").write_bytes(f"text,label\n{GOOD}{rows}".encode())
+    good, apart = read(name="csv", path="t.csv")
+    assert len(good) == 8 + read_rows
+    assert [record["_where"] for record in apart] == [f"t.csv:{line}" for line in bad_lines]
+    assert {record["label"] for record in good} == {"good", "bad"}
+
+
+def test_a_stray_quote_in_a_table_of_tabs() -> None:
+    rows = ['"He said hi\tgood', "fine\tbad", 'and "so" on\tbad', 'last "\tgood']
+    Path("t.tsv").write_text("text\tlabel\n" + "\n".join(rows * 5))
+    good, apart = read(name="csv", path="t.tsv")
+    assert (len(good), len(apart)) == (15, 5)
+    good, apart = read(name="csv", path="t.tsv", quoting=False)
+    assert (len(good), len(apart)) == (20, 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            "a fine film\tpos\na dull one\tneg\ngood\tpos\nbad\tneg\n",
+            "'pos' is a value of column 2",
+        ),
+        ("1\tgreat\n0\tawful\n1\tfine\n", "'1' is a number, like the rest of column 1"),
+        ("How are you?\tWie geht es?\nFine.\tGut.\nBye.\tBis bald.\n", "is running text"),
+        ("这个酒店非常好，下次还会来。\t1\n服务太差了。\t0\n还可以。\t1\n", "is running text"),
+    ],
+)
+def test_a_first_row_that_is_data_is_no_header(table: str, said: str) -> None:
+    Path("t.tsv").write_text(table)
+    with pytest.raises(DataError, match="the first row looks like data") as error:
+        read(name="csv", path="t.tsv")
+    assert said in str(error.value)
+    assert "columns" in error.value.fix
+    lines = len(table.splitlines())
+    for fields in ({"header": False}, {"columns": ["text", "label"]}):
+        assert len(read(name="csv", path="t.tsv", **fields)[0]) == lines
+    assert len(read(name="csv", path="t.tsv", header=True)[0]) == lines - 1
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        ",text,label\n0,abc,good\n1,abd,bad\n2,xx,good\n",
+        "0,1,2,label\n7,8,9,a\n7,7,7,b\n1,2,3,a\n",
+        "id,Was it good?,2020\na,yes,x\nb,no,y\nc,yes,x\n",
+        "premise,hypothesis,label\nA man runs.,He moves.,0\nA dog.,A cat.,1\n",
+        "text,label\r\nabc,good\r\nabd,bad\r\nx,bad\r\n",
+        "text,label\rabc,good\rabd,bad\rx,bad",
+        "\ufefftext,label\nabc,good\nabd,bad\nx,bad\n",
+    ],
+)
+def test_names_of_columns_are_a_header(table: str) -> None:
+    Path("t.csv").write_bytes(table.encode())
+    good, apart = read(name="csv", path="t.csv")
+    assert (len(good), apart) == (len(table.splitlines()) - 1, [])
+    assert "\ufeff" not in "".join(good[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", "text,label,label\nfine,good,A\n", "columns 2 and 3"),
+        ("t.json", '[{"a": 1,\n "a": 2}]', "line 1, column 3 and line 2, column 2"),
+        ("t.jsonl", '{"a": 1, "b": {"c": 1, "c": 2}}\n', "'c' stands twice"),
+    ],
+)
+def test_a_name_that_stands_twice_is_an_error(name: str, content: str, said: str) -> None:
+    Path(name).write_text(content)
+    recipe = classifier({"name": Path(name).suffix[1:], "path": name})
+    for verb in ("validate", "prepare"):
+        answer = luban(verb, recipe)
+        assert answer.code == 2
+        assert said in answer.err, answer.err
+
+
+def test_two_columns_of_a_parquet_file_of_one_name() -> None:
+    columns = [pyarrow.array(["x"]), pyarrow.array(["a"]), pyarrow.array(["b"])]
+    table = pyarrow.Table.from_arrays(columns, names=["text", "label", "label"])
+    parquet.write_table(table, "t.parquet")
+    with pytest.raises(DataError, match="two columns are called 'label'"):
+        read(name="parquet", path="t.parquet")
+
+
+def test_columns_of_a_recipe_of_one_name() -> None:
+    with pytest.raises(LubanError, match="columns 1 and 2 alike"):
+        read(name="csv", path="t.csv", columns=["a", "a"])
+
+
+def test_a_table_of_meanings_of_one_value() -> None:
+    with pytest.raises(LubanError, match="'1'"):
+        read(name="jsonl", path="t.jsonl", values={"label": {1: "a", "1": "b"}})
+
+
+def test_values_stay_what_the_file_says() -> None:
+    rows = [{"v": v} for v in (1, 1.0, "1", "01", "1.0", True, "nan", "NA", "null", "", None)]
+    Path("t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [repr(r["v"]) for r in read(name="jsonl", path="t.jsonl")[0]] == [
+        repr(row["v"]) for row in rows
+    ]
+    Path("t.csv").write_text("v,w\n" + "".join(f"{v},x\n" for v in ("01", "1.0", "nan", "NA", "")))
+    assert [r["v"] for r in read(name="csv", path="t.csv")[0]] == ["01", "1.0", "nan", "NA", ""]
+    table = pyarrow.table({"i": [1, None], "f": [1.0, float("nan")], "s": ["01", ""]})
+    parquet.write_table(table, "t.parquet")
+    found = [
+        tuple(map(repr, (r["i"], r["f"], r["s"])))
+        for r in read(name="parquet", path="t.parquet")[0]
+    ]
+    assert found == [("1", "1.0", "'01'"), ("None", "nan", "''")]

@@ -38,9 +38,19 @@ def _numbers_too(values: Any) -> Any:
         if isinstance(table, dict) and any(isinstance(item, bool) for item in table.values()):
             raise ValueError(f'{name}: write "true" or "false" in quotes: a meaning is a text')
     return {
-        name: {str(key): item for key, item in table.items()} if isinstance(table, dict) else table
+        name: _by_text(table) if isinstance(table, dict) else table
         for name, table in values.items()
     }
+
+
+def _by_text(table: dict[Any, Any]) -> dict[str, Any]:
+    """Return a table with its keys as texts: 1 and "1" are one value, and cannot mean two."""
+    found: dict[str, Any] = {}
+    for key, item in table.items():
+        if str(key) in found:
+            raise ValueError(f"the value {str(key)!r} stands twice, as {key!r} and as text")
+        found[str(key)] = item
+    return found
 
 
 #: Field to value to what it means.

@@ -221,8 +221,8 @@ def _fields(name: str, data: bytes, where: str) -> dict[str, Any] | None:
 def _table(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
     rows: Iterator[tuple[int, Any]] = enumerate(csv.DictReader(io.StringIO(text, newline="")), 2)
     if where.lower().endswith(".jsonl"):
-        lines = enumerate(text.splitlines(), 1)
-        rows = ((number, _json(line, f"{where}:{number}")) for number, line in lines if line)
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+        rows = ((number, _json(line, f"{where}:{number}")) for number, line in lines)
     for number, row in rows:
         if not isinstance(row, dict) or not row.get("file_name"):
             raise DataError(

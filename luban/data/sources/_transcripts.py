@@ -71,7 +71,7 @@ def _listed(
     They lie beside it, as in LibriSpeech; or elsewhere, as in AISHELL, if it tells half of its
     lines or of the recordings: a line that happens to begin so is no transcript.
     """
-    rows = [row for line in text.splitlines() if len(row := line.split(maxsplit=1)) == 2]
+    rows = [row for line in text.split("\n") if len(row := line.split(maxsplit=1)) == 2]
     told = {stem(name) if field_of(name) else name: said.strip() for name, said in rows}
     beside = {str(folder / name): said for name, said in told.items()}
     if found := {sound: said for sound, said in beside.items() if sound in sounds}:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from pydantic import Field
 
-from luban.core.contracts import Record
+from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.data.files import open_text
+from luban.data.apart import tried
+from luban.data.files import open_text, text_lines
 from luban.data.sources._files import FileSource
 
 Column: TypeAlias = int | str
@@ -27,7 +29,8 @@ class Conll(FileSource):
 
     A line of white space ends a sentence, and so does ``-DOCSTART-``. A line that begins with
     ``#`` where a sentence would begin is a comment, unless it has as many columns as tokens have.
-    A row whose token is empty, as that of a blank in Chinese sets, is left out and counted.
+    A row whose token is empty, as that of a blank in Chinese sets, is left out and counted. A
+    sentence is set apart if a line of it has more or fewer columns than the file.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".conll", ".conllu", ".bio", ".bmes", ".iob", ".txt")
@@ -56,30 +59,29 @@ class Conll(FileSource):
         """Yield the sentences of one file."""
         width = self._width(path)
         rows: list[list[str]] = []
-        first = 1
-        for number, line in self._lines(path):
-            if rows and line.startswith("\t") and self._is_empty(line, rows[0]):
+        first, bad = 1, None
+        for number, line in chain(self._lines(path), [(0, "")]):
+            if line.startswith("\t") and self._is_empty(line, width):
                 self._empty[f"{path}:{number}"] += 1
                 continue
             line = line.strip(" \t")
             cells = self._cells(line)
             if not cells or cells[0] == "-DOCSTART-":
                 if rows:
-                    yield self._record(rows, path, first)
-                rows = []
+                    where = f"{path}:{first}"
+                    made = partial(self._record, rows, where)
+                    yield SetApart(bad) if bad else tried(made, where)
+                rows, bad = [], None
             elif rows or not self._is_comment(line, len(cells), width):
-                if not rows:
-                    first = number
-                elif len(cells) != len(rows[0]):
-                    raise _uneven(line, f"{path}:{number}", len(cells), len(rows[0]))
+                first = first if rows else number
+                if bad is None and width and len(cells) != width:
+                    bad = _uneven(line, f"{path}:{number}", len(cells), width)
                 rows.append(cells)
-        if rows:
-            yield self._record(rows, path, first)
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
-        with open_text(path, self.encoding) as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.rstrip(" \t\n").lstrip(" ")
+        with open_text(path, self.encoding, newline="\n") as file:
+            for number, line in enumerate(text_lines(file), 1):
+                yield number, line.rstrip(" \t").lstrip(" ")
 
     def facts(self) -> Mapping[str, str]:
         """Return how many rows have no token, if any has none."""
@@ -97,9 +99,9 @@ class Conll(FileSource):
     def _empty(self) -> Counter[str]:
         return Counter()
 
-    def _is_empty(self, line: str, first: list[str]) -> bool:
-        """Return whether a row has an empty first column where the one before has a token."""
-        return len(self._cells(line.strip(" \t"))) == len(first) - 1
+    def _is_empty(self, line: str, width: int) -> bool:
+        """Return whether a row has an empty first column where others have a token."""
+        return len(self._cells(line.strip(" \t"))) == width - 1
 
     def _cells(self, line: str) -> list[str]:
         if not line.strip():
@@ -124,8 +126,7 @@ class Conll(FileSource):
             return bool(self.comment) and line.startswith(self.comment)
         return line.startswith("#") and cells != width
 
-    def _record(self, rows: list[list[str]], path: Path, first: int) -> Record:
-        where = f"{path}:{first}"
+    def _record(self, rows: list[list[str]], where: str) -> Record:
         record: dict[str, Any] = {"_where": where}
         wanted = {"tokens": self.tokens, "tags": self.tags}
         for name, column in wanted.items():
@@ -163,7 +164,7 @@ def _uneven(line: str, where: str, got: int, expected: int) -> DataError:
     return DataError(
         f"this line has {got} columns.",
         where=where,
-        expected=f"{expected}, like the lines before it in its sentence",
+        expected=f"{expected}, like the first line of the file",
         got=line,
         fix="divide sentences by an empty line, or set `separator` or `comment`.",
     )

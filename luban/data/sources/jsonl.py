@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from luban.core.errors import DataError
 from luban.core.text_formats import parse_json
-from luban.data.files import open_text
+from luban.data.files import open_text, text_lines
 from luban.data.sources._rows import RowSource
 
 
@@ -21,8 +21,8 @@ class Jsonl(RowSource):
 
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
         """Yield (line, object)."""
-        with open_text(path, self.encoding) as file:
-            for number, line in enumerate(file, 1):
+        with open_text(path, self.encoding, newline="\n") as file:
+            for number, line in enumerate(text_lines(file), 1):
                 if not line.strip():
                     continue
                 try:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from luban.core.errors import DataError
-from luban.data.files import open_text
+from luban.data.files import open_text, text_lines
 from luban.data.sources._rows import RowSource
 
 
@@ -29,11 +29,11 @@ class Lines(RowSource):
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
         """Yield (line, fields)."""
         pattern = re.compile(self.pattern)
-        with open_text(path, self.encoding) as file:
-            for number, line in enumerate(file, 1):
+        with open_text(path, self.encoding, newline="\n") as file:
+            for number, line in enumerate(text_lines(file), 1):
                 if not line.strip():
                     continue
-                found = pattern.fullmatch(line.removesuffix("\n"))
+                found = pattern.fullmatch(line)
                 yield (
                     number,
                     found.groupdict() if found else self._misfit(line, f"{path}:{number}"),

@@ -12,7 +12,7 @@ from pydantic import Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.data.files import expand, open_text
+from luban.data.files import expand, open_text, text_lines
 from luban.data.sources._files import Patterns
 from luban.data.split import SPLITS
 
@@ -89,8 +89,7 @@ class Parallel(Source):
     def _lines(self, path: Path) -> Iterator[str]:
         # Only LF and CRLF end a line: a stray CR would shift one side against the other.
         with open_text(path, self.encoding, newline="\n") as file:
-            for line in file:
-                yield line.removesuffix("\n").removesuffix("\r")
+            yield from text_lines(file)
 
     def _unequal(self, paths: dict[str, Path]) -> DataError:
         counts = {path: sum(1 for _ in self._lines(path)) for path in paths.values()}

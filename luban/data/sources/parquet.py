@@ -49,6 +49,14 @@ class Parquet(RowSource):
 
     def _known(self, table: Any, path: Path) -> list[str] | None:
         names = table.schema_arrow.names
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise DataError(
+                    f"two columns are called {name!r}.",
+                    where=path,
+                    got=f"columns {names.index(name) + 1} and {place + 1}",
+                    fix="rename one of them in the file.",
+                )
         for column in self.columns:
             if column not in names:
                 raise DataError(

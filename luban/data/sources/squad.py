@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from pydantic import Field
 from luban.core.contracts import Record
 from luban.core.errors import DataError
 from luban.core.text_formats import parse_json
+from luban.data.apart import tried
 from luban.data.files import open_text
 from luban.data.sources._files import FileSource
 
@@ -21,8 +23,8 @@ class Squad(FileSource):
 
     ``answers`` is a list of ``{text, start}``, empty where the question has none in its context,
     absent where the file tells no answers. An answer that does not stand where the file says
-    gets the nearest place where it does, or -1 if the context does not hold it. An article's
-    ``title`` is kept.
+    gets the nearest place where it does, or -1 if the context does not hold it; a question none of
+    whose answers stands in its context is set apart. An article's ``title`` is kept.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
@@ -31,14 +33,26 @@ class Squad(FileSource):
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the questions of one file, numbered from 1."""
         number = 0
+        ids = dict[str, str]()
         for article in _articles(self._parsed(path), path):
             for paragraph in article.get("paragraphs", [article]):
-                context = _string(paragraph, ("context", "context_text"), f"{path}:{number + 1}")
                 for question in paragraph.get("qas", ()):
                     number += 1
-                    record = _record(question, context, f"{path}:{number}")
-                    title = article.get("title")
-                    yield {**record, "title": title} if isinstance(title, str) else record
+                    where = f"{path}:{number}"
+                    _note_id(question, ids, where)
+                    yield tried(partial(_record, question, paragraph, article, where), where)
+
+    def facts(self) -> Mapping[str, str]:
+        """Return how many answers were looked for in their contexts, if any were."""
+        moved, first = 0, ""
+        for path in self.files():
+            for article in _articles(self._parsed(path), path):
+                for paragraph in article.get("paragraphs", [article]):
+                    found = _moved(paragraph)
+                    moved, first = moved + len(found), first or next(iter(found), "")
+        if not moved:
+            return {}
+        return {"answers moved": f"{moved:,} stand elsewhere than the file says ({first!r})"}
 
     def _parsed(self, path: Path) -> Any:
         with open_text(path, self.encoding) as file:
@@ -71,7 +85,49 @@ def _is_article(item: Any) -> bool:
     )
 
 
-def _record(question: Any, context: str, where: str) -> dict[str, Any]:
+def _note_id(question: Any, ids: dict[str, str], where: str) -> None:
+    """Remember where the id of a question stands.
+
+    Raises:
+        DataError: if another has it: predictions by id would go to either.
+    """
+    table = question if isinstance(question, dict) else {}
+    name = table.get("id", table.get("query_id"))
+    if name is None:
+        return
+    if str(name) in ids:
+        raise DataError(
+            f"two questions have the id {str(name)!r}.",
+            where=where,
+            got=f"questions {ids[str(name)].rpartition(':')[2]} and {where.rpartition(':')[2]}",
+            fix="give each question an id of its own, or remove one of them.",
+        )
+    ids[str(name)] = where
+
+
+def _moved(paragraph: Mapping[str, Any]) -> list[str]:
+    """Return the answers of a paragraph that stand elsewhere than the file says."""
+    context = paragraph.get("context", paragraph.get("context_text", ""))
+    answers = [
+        answer
+        for question in paragraph["qas"]
+        if isinstance(question, dict) and not question.get("is_impossible")
+        for answer in question.get("answers") or ()
+        if isinstance(answer, dict)
+    ]
+    moved = []
+    for answer in answers:
+        start, text = answer.get("answer_start", answer.get("start", -1)), answer.get("text")
+        told = isinstance(start, int) and isinstance(text, str) and start >= 0
+        if told and text in context and context[start : start + len(text)] != text:
+            moved.append(text)
+    return moved
+
+
+def _record(
+    question: Any, paragraph: Mapping[str, Any], article: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    context = _string(paragraph, ("context", "context_text"), where)
     table = question if isinstance(question, dict) else {}
     record: dict[str, Any] = {
         "question": _string(table, ("question", "query_text"), where),
@@ -82,8 +138,19 @@ def _record(question: Any, context: str, where: str) -> dict[str, Any]:
     if table.get("is_impossible"):
         record["answers"] = []
     elif "answers" in table:
-        record["answers"] = [_answer(found, context, where) for found in table["answers"]]
-    return record
+        given = table["answers"]
+        if not isinstance(given, list):
+            raise DataError("answers are a list.", where=where, got=given)
+        record["answers"] = [_answer(found, context, where) for found in given]
+        if given and all(answer["start"] < 0 for answer in record["answers"]):
+            raise DataError(
+                "no answer stands in the context.",
+                where=where,
+                expected="answers that the context holds, word for word",
+                got=record["answers"][0]["text"],
+                fix="mend the answer or its context, or mark the question as is_impossible.",
+            )
+    return record | ({"title": article["title"]} if isinstance(article.get("title"), str) else {})
 
 
 def _answer(found: Any, context: str, where: str) -> dict[str, Any]:

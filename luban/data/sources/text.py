@@ -43,7 +43,9 @@ class Text(FileSource):
             yield {**record, **told} if told else record
 
     def _documents(self, path: Path) -> Iterator[Record]:
-        with open_text(path, self.encoding) as file:
+        # Of lines, only LF and CRLF end one: a CR in the middle would make two records of it.
+        newline = None if self.document == "file" else "\n"
+        with open_text(path, self.encoding, newline) as file:
             if self.document == "file":
                 yield from _whole(file, path)
             elif self.document == "line":
@@ -90,7 +92,7 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str, bool]]:
     line = 1
     while text := file.readline(PIECE):
         ends = text.endswith("\n") or len(text) < PIECE
-        yield line, text.removesuffix("\n"), ends
+        yield line, text.removesuffix("\n").removesuffix("\r") if ends else text, ends
         line += ends
 
 
