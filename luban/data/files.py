@@ -14,8 +14,10 @@ from typing import IO, BinaryIO, TextIO, cast
 
 from luban.core.errors import DataError
 from luban.core.registry import nearest
+from luban.data.encodings import check_encoding
 
 _BLOCK = 1 << 20
+_HEAD = 1 << 16  #: bytes by which a wrong encoding is told
 _ABOUT = ("readme", "license", "licence", "copying", "changelog")
 
 
@@ -111,12 +113,13 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
 
     Raises:
         DataError: as ``open_bytes``, and for bytes that are not in ``encoding``; it names the
-            byte offset.
+            byte offset. Also where they could be read so, but surely are in another one.
     """
     codec = codec_of(encoding, path)
     try:
         with open_bytes(path) as raw:
             buffer = io.BufferedReader(cast(io.RawIOBase, raw), _BLOCK)
+            check_encoding(buffer.peek(_HEAD)[:_HEAD], codec, encoding, path)
             yield io.TextIOWrapper(cast(IO[bytes], buffer), encoding=codec, newline=newline)
     except UnicodeDecodeError as error:
         offset, got = _bad_bytes(path, codec)
@@ -125,6 +128,12 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
             where=f"{path}: byte {offset:,}",
             got=got,
             fix="set `encoding` (gb18030, big5, latin-1, …), or repair the file.",
+        ) from None
+    except UnicodeError as error:  # of UTF-16 and UTF-32 without a byte order mark
+        raise DataError(
+            f"this is not {encoding} text ({error}).",
+            where=f"{path}: byte 0",
+            fix="set `encoding` (utf-8, utf-16-le, utf-16-be, …).",
         ) from None
 
 

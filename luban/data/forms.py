@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from luban.core.errors import DataError
+from luban.data.encodings import many_bytes
 from luban.data.files import bare_suffix, open_bytes
 
 _HEAD = 1 << 20
@@ -95,9 +96,8 @@ def encoding_of(path: Path, *, ascii_too: bool = False) -> str:
     if b"\0" in data[:_HEAD]:
         raise DataError("this is not a text file.", where=path, expected=", ".join(FORMATS))
     # In Chinese encodings most high bytes have another beside them; in European ones few have.
-    runs = [len(run[0]) for run in islice(re.finditer(rb"[\x80-\xff]+", data), 100_000)]
-    lonely = runs.count(1) > 0.7 * sum(runs)
-    for encoding in ("utf-8", *(("cp1252",) if lonely else ("gb18030", "big5")), "latin-1"):
+    chinese = ("gb18030", "big5") if many_bytes(data) else ("cp1252",)
+    for encoding in ("utf-8", *chinese, "latin-1"):
         try:
             # Not final: the sample may end inside a character.
             codecs.getincrementaldecoder(encoding)().decode(data)

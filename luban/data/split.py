@@ -118,7 +118,7 @@ class Split(Settings):
         return "validation" if place < test + validation else "train"
 
     def least(self, records: Iterable[Record], by: By) -> dict[str, str]:
-        """Return which identities move, so that each split with a share has one record at least.
+        """Return which identities move, so that no split is empty whose share is half a unit.
 
         Those of train with the smallest places move. Reads until each split has a record: of many
         records, the first few hundred.
@@ -127,8 +127,8 @@ class Split(Settings):
             records: All there are.
             by: ``record`` or ``group``.
         """
-        lacking, places = set(self.names()), dict[str, float]()
-        for record in records:
+        lacking, places, units = set(self.names()), dict[str, float](), 0
+        for units, record in enumerate(records, 1):
             split = self.assign(record, by)
             lacking.discard(split)
             if not lacking:
@@ -136,8 +136,9 @@ class Split(Settings):
             if split == "train":
                 identity = _identity(record, by, self.key, "")
                 places[identity] = self._place(identity)
+        wanted = [s for s in SPLITS[1:] if s in lacking and 2 * getattr(self, s) * units >= 1]
         free = sorted(places, key=lambda identity: places[identity])[: max(0, len(places) - 1)]
-        return dict(zip(free, [s for s in SPLITS[1:] if s in lacking], strict=False))
+        return dict(zip(free, wanted, strict=False))
 
     def deal(
         self,
@@ -222,15 +223,15 @@ class Split(Settings):
         """Return the units [start, stop) of a split, of ``size`` in all.
 
         Train comes first and has ``floor(size * (1 - validation - test))``, or so much less that
-        each split with a share has a unit.
+        no split is empty whose share is half a unit.
         """
         held = [s if isinstance(s, float) else 0.0 for s in (self.validation, self.test)]
         # Rounded, so that 1 - 0.05 - 0.05 is 0.9 and not a hair less.
         first = math.floor(size * round(1 - sum(held), 12))
         second = math.floor(size * round(1 - held[1], 12))
         if size >= len(self.names()):
-            second = min(second, size - (held[1] > 0))
-            first = min(first, second - (held[0] > 0))
+            second = min(second, size - (2 * held[1] * size >= 1))
+            first = min(first, second - (2 * held[0] * size >= 1))
         edges = (0, first, second, size)
         index = SPLITS.index(split)
         return edges[index], edges[index + 1]

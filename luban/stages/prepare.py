@@ -191,9 +191,9 @@ class Prepare(Stage):
             for name, times in part.parts.items():
                 share = times / max(1, part.records)
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
-        details["text"] = [f"{key}: {value}" for key, value in data.source.facts().items()]
+        told = [f"{key}: {value}" for key, value in data.source.facts().items()]
+        details["text"] = [*told, f"split: {data.split_rule()}", *_shared(shared)]
         details["limits"] = limits
-        details["text"] += [f"split: {data.split_rule()}", *_shared(shared)]
         return Report("prepare", claims, details=details)
 
 

@@ -217,7 +217,7 @@ def test_answers_are_looked_for_where_the_file_errs(tmp_path: Path) -> None:
     def stated(text: str, start: int) -> dict[str, Any]:
         return {"question": "q", "id": "1", "answers": [{"text": text, "answer_start": start}]}
 
-    for text, start, found in [("fox", 8, 9), ("fox", 0, 2), ("fox", -1, 2), ("cat", 3, -1)]:
+    for text, start, found in [("fox", 8, 9), ("fox", 0, 2), ("fox", -1, 2)]:
         [record] = read(**squad(tmp_path / "x.json", stated(text, start)))
         assert record["answers"] == [{"text": text, "start": found}]
 
@@ -238,7 +238,7 @@ def test_cmrc_of_the_first_form(tmp_path: Path) -> None:
         ('{"data": {}}', "not a SQuAD file"),
         ('[{"text": "a"}]', "not a SQuAD file"),
         ('[{"context": "a", "qas": [{"id": "1"}]}]', "no 'question'"),
-        ('[{"qas": []}]', "no 'context'"),
+        ('[{"qas": [{"question": "q"}]}]', "no 'context'"),
         ('[{"context": "a", "qas": [{"question": "q", "answers": [7]}]}]', "no 'text'"),
     ],
 )

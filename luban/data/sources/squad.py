@@ -115,13 +115,9 @@ def _moved(paragraph: Mapping[str, Any]) -> list[str]:
         for answer in question.get("answers") or ()
         if isinstance(answer, dict)
     ]
-    moved = []
-    for answer in answers:
-        start, text = answer.get("answer_start", answer.get("start", -1)), answer.get("text")
-        told = isinstance(start, int) and isinstance(text, str) and start >= 0
-        if told and text in context and context[start : start + len(text)] != text:
-            moved.append(text)
-    return moved
+    places = [(answer.get("answer_start", answer.get("start", -1)), answer) for answer in answers]
+    told = [(at, str(answer.get("text"))) for at, answer in places if isinstance(at, int)]
+    return [t for at, t in told if at >= 0 and t in context and context[at : at + len(t)] != t]
 
 
 def _record(
