@@ -9,6 +9,20 @@ from collections.abc import Sequence
 _LONG = 64  #: characters beyond which no column is called so
 _WORDS = 6  #: words from which on a cell is running text
 _FEW = 2  #: rows below which nothing is told of a column
+#: What columns are called in public sets, in small letters without signs.
+_KNOWN = frozenset(
+    re.split(
+        " ",
+        "id idx index guid uid qid sid text texts sentence sentence1 sentence2 sentences content "
+        "body review reviews comment comments title question questions question1 question2 answer "
+        "answers premise hypothesis label labels class classes category target score rating stars "
+        "sentiment polarity topic intent emotion summary article document abstract source src tgt "
+        "translation lang language tokens tags words word tag pos ner path file filename image "
+        "audio name names date author url link split quality texta textb query passage context "
+        "similarity relatednessscore goldlabel genre isduplicate transcript transcription speaker "
+        "description price value input output prompt completion instruction response messages",
+    )
+)
 _END = re.compile(r"[.!?。！？…][\"'”’»」』)]*$")
 
 
@@ -16,8 +30,8 @@ def data_in_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return why the first row of a table is data, not the names of its columns; empty: it is not.
 
     It is data if a cell of it is a value that its own column repeats (a label), or if it is a
-    number or running text and most of its column is of that kind too. Numbers that count the
-    columns are names.
+    number or running text and most of its column is of that kind too. It names the columns if it
+    holds a usual name (text, label) that is no value of its column, or numbers that count them.
 
     Args:
         header: The first row.
@@ -27,7 +41,7 @@ def data_in_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     # Files that were joined repeat their header once in a while.
     if 10 * (len(rows) - len(below)) >= len(rows) >= _FEW:
         return "other rows are equal to it"
-    if len(below) < _FEW or _counts(header):
+    if len(below) < _FEW or _counts(header) or named(header, below):
         return ""
     for place, name in enumerate(header):
         column = [row[place].strip() for row in below]
@@ -42,6 +56,15 @@ def data_in_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         if kind and 2 * sum(_kind(cell) == kind for cell in filled) >= max(1, len(filled)):
             return f"{shown(name)} is {kind}, like the rest of column {place + 1}"
     return ""
+
+
+def named(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a cell is what columns are usually called, and no value of its column."""
+    usual = (re.sub(r"[^a-z0-9]", "", cell.lower()) in _KNOWN for cell in header)
+    return any(
+        known and all(row[place] != cell for row in rows)
+        for place, (cell, known) in enumerate(zip(header, usual, strict=True))
+    )
 
 
 def shown(cell: str) -> str:

@@ -128,7 +128,8 @@ class Split(Settings):
             by: ``record`` or ``group``.
         """
         lacking, places, units = set(self.names()), dict[str, float](), 0
-        for units, record in enumerate(records, 1):
+        for record in records:
+            units += 1
             split = self.assign(record, by)
             lacking.discard(split)
             if not lacking:

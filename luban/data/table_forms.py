@@ -15,25 +15,12 @@ from luban.core.contracts import Source
 from luban.core.errors import DataError
 from luban.data import forms
 from luban.data.files import bare_suffix, open_text
+from luban.data.headers import named
 from luban.data.scripts import script_shares
 
 _ROWS = 2_000  #: rows by which a header is told
 _FEW = 10  #: rows from which on it counts how many differ
 _NAME = re.compile(r"[^\W\d](?:[\w \-/.()#]*[\w)])?|#\w[\w ]*")
-#: What columns are called in public sets, in small letters without signs.
-_KNOWN = frozenset(
-    re.split(
-        " ",
-        "id idx index guid uid qid sid text texts sentence sentence1 sentence2 sentences content "
-        "body review reviews comment comments title question questions question1 question2 answer "
-        "answers premise hypothesis label labels class classes category target score rating stars "
-        "sentiment polarity topic intent emotion summary article document abstract source src tgt "
-        "translation lang language tokens tags words word tag pos ner path file filename image "
-        "audio name names date author url link split quality texta textb query passage context "
-        "similarity relatednessscore goldlabel genre isduplicate transcript transcription speaker "
-        "description price value input output prompt completion instruction response messages",
-    )
-)
 
 
 def arguments_of(form: str, path: Path, encoding: str, *, strict: bool = True) -> dict[str, Any]:
@@ -144,9 +131,8 @@ def has_header(rows: Sequence[Sequence[str]], path: Path) -> bool:
         DataError: if nothing tells.
     """
     first, rest = [cell.strip() for cell in rows[0]], rows[1:]
-    plain = [re.sub(r"[^a-z0-9]", "", cell.lower()) for cell in first]
     columns = [[row[place].strip() for row in rest] for place in range(len(first))]
-    if not rest or any(name in _KNOWN for name in plain):
+    if not rest or named(first, rest):
         return all(len(cell) <= 64 for cell in first)
     if len({*first}) < len(first) or any(len(c) > 64 for c in first):
         return False
