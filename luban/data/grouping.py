@@ -17,7 +17,19 @@ _LONG = 40  #: characters, on average, from which on equal texts are no coincide
 _ORIGINS = frozenset(
     f"{what}{end}"
     for what in (
-        *("article", "author", "conversation", "dialog", "dialogue", "doc", "document", "passage"),
+        *(
+            "article",
+            "author",
+            "context",
+            "paragraph",
+            "premise",
+            "conversation",
+            "dialog",
+            "dialogue",
+            "doc",
+            "document",
+            "passage",
+        ),
         *("patient", "session", "speaker", "subject", "thread", "user"),
     )
     for end in ("", "_id")

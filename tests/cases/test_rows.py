@@ -14,6 +14,9 @@ from pyarrow import parquet
 
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError, LubanError
+from luban.data.dataset import Data
+from luban.data.overlap import overlap
+from luban.testing import check_source
 from tests.life import done, luban
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -243,3 +246,104 @@ def test_values_stay_what_the_file_says() -> None:
         for r in read(name="parquet", path="t.parquet")[0]
     ]
     assert found == [("1", "1.0", "'01'"), ("None", "nan", "''")]
+
+
+# Splits
+
+
+def test_questions_about_one_context_stay_together() -> None:
+    rows = [
+        {"question": f"What is {n}?", "context": f"This is passage number {n // 4}, a long one."}
+        for n in range(200)
+    ]
+    Path("q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = Data.from_dict({"source": {"name": "jsonl", "path": "q.jsonl"}})
+    parts = {s: {r["context"] for r in data.records(s)} for s in data.available_splits()}
+    assert not parts["train"] & (parts["validation"] | parts["test"])
+    assert data.split_rule() == "group: records of equal 'context' stay together"
+    assert overlap(data)["test"].parts["context"] == 0
+
+
+@pytest.mark.parametrize("by", ["record", "order"])
+def test_a_small_share_of_few_records_is_not_empty(by: str) -> None:
+    rows_of_jsonl(40)
+    for salt in "abcdefgh":
+        split = {"by": by, "salt": salt, "validation": 0.05, "test": 0.05}
+        data = Data.from_dict({"source": {"name": "jsonl", "path": "rows.jsonl"}, "split": split})
+        sizes = [len(list(data.records(s))) for s in ("train", "validation", "test")]
+        assert min(sizes) >= 1
+        assert sum(sizes) == 40
+
+
+def test_the_advice_on_overlap_of_given_splits_can_help() -> None:
+    rows_of_jsonl(60)
+    recipe = classifier({"name": "jsonl", "path": {"train": "rows.jsonl", "test": "rows.jsonl"}})
+    said = luban("prepare", recipe)
+    assert said.code == 2
+    assert "test records are in train too" in said.err
+    assert "exact-duplicates" not in said.err
+    assert "data.split.by: record" in said.err
+
+
+# Encodings
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "big5", "utf-16", "utf-16-le", "utf-8"])
+@pytest.mark.parametrize("declared", ["utf-8", "gb18030", "big5", "latin-1", "utf-16"])
+def test_a_wrong_encoding_is_refused_at_its_byte(encoding: str, declared: str) -> None:
+    text = (
+        "我不是一个人来的，这里的人都在中国。\n"
+        if encoding != "big5"
+        else "我不是一個人來的，這裡的人都在中國。\n"
+    )
+    Path("t.txt").write_bytes((text * 5).encode(encoding))
+    fields = {"name": "text", "path": "t.txt", "document": "line", "encoding": declared}
+    if encoding == declared:
+        assert read(**fields)[0][0]["text"] == text.strip()
+        return
+    with pytest.raises(DataError, match=r"t\.txt: byte \d") as error:
+        read(**fields)
+    assert "encoding" in error.value.fix
+
+
+# Every record is read or set apart
+
+
+@pytest.mark.parametrize("damage", [0, 3])
+@pytest.mark.parametrize(
+    "name", ["csv", "tsv", "jsonl", "json", "conll", "lines", "parallel", "squad"]
+)
+def test_records_read_and_set_apart_are_all_there_are(name: str, damage: int) -> None:
+    count, bad = 40, {5, 17, 29} if damage else set[int]()
+    source: dict[str, Any] = {"name": name, "path": f"t.{name}"}
+    numbers = range(1, count + 1)
+    if name in ("csv", "tsv"):
+        mark = "," if name == "csv" else "\t"
+        rows = [f"{'$' * (n in bad)}text {n}{mark}{'ab'[n % 2]}".replace("$", '"') for n in numbers]
+        content, source["name"] = "\n".join([f"text{mark}label", *rows]), "csv"
+    elif name == "jsonl":
+        content = "\n".join(f'{{"a": {n}{"" if n in bad else "}"}' for n in numbers)
+    elif name == "json":
+        content = json.dumps([n if n in bad else {"a": n} for n in numbers])
+    elif name == "conll":
+        content = "\n\n".join(f"a\tO\nb{'' if n in bad else chr(9) + 'B-x'}" for n in numbers)
+    elif name == "lines":
+        content = "\n".join(f"{'x' if n in bad else n % 2} text" for n in numbers)
+        source["pattern"] = r"(?P<label>\d) (?P<text>.*)"
+    elif name == "squad":
+        content = json.dumps(
+            [
+                {
+                    "context": f"a fox {n}",
+                    "qas": [{"question": "q", "id": n, "answers": ["cat" if n in bad else "fox"]}],
+                }
+                for n in numbers
+            ]
+        )
+    else:
+        bad, content = set(), "\n".join(f"line {n}\u2028\x0c\x85" for n in numbers)
+        source["path"] = {"source": "t.parallel", "target": "t.parallel"}
+    Path(f"t.{name}").write_text(content)
+    check_source(Source.from_dict(source), rows=count)
+    good, apart = read(**source)
+    assert (len(good), len(apart)) == (count - len(bad), len(bad))
