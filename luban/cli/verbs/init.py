@@ -65,7 +65,7 @@ def perform(args: argparse.Namespace) -> int:
         others = {task: other.why for task, other in guesses.items() if task != chosen}
         said: dict[str, Any] = {"recipe": str(output), "task": chosen, "why": made.why}
         said |= {"confidence": made.confidence, "classes": dict(made.labels), "others": others}
-        said |= {"readings": _readings(guesses), "problems": problems}
+        said |= {"readings": _readings(guesses), "problems": problems, "split": _split(output)}
         said |= {"source": read_as(found.source, made.fields), "facts": found.facts}
         print(json.dumps(said, ensure_ascii=False))
         return 0
@@ -75,7 +75,7 @@ def perform(args: argparse.Namespace) -> int:
         lines += [f"{'labels':<12} {_counted(made.labels)}"]
     lines += [f"{'read':<12} {_shown(theirs)} as {ours}" for ours, theirs in made.fields.items()]
     lines += [f"{'note':<12} {problem}" for problem in problems]
-    lines += [f"{'time':<12} {_time(output)}"]
+    lines += [f"{'split':<12} {_split(output)}", f"{'time':<12} {_time(output)}"]
     lines += [f"{'or':<12} --task {t}: {g.why}" for t, g in guesses.items() if t != chosen]
     lines += ["", f"Wrote {output}. Next:", f"  luban validate {output}", f"  luban run {output}"]
     Console(highlight=False, markup=False).print("\n".join(lines), soft_wrap=True)
@@ -205,6 +205,19 @@ def _problems(found: Found, made: Guess) -> list[str]:
     if rare and len(found.sample) >= 100:
         problems.append(f"labels seen once: {', '.join(rare[:_LABELS])}")
     return problems
+
+
+def _split(recipe: Path) -> str:
+    """Return by what the records are divided."""
+    try:
+        data = Recipe.read(recipe).data
+        (how, by), given = data.dealing(), data.split_by() == "given"
+    except LubanError as error:
+        return f"not known: {error.what}"
+    if given and how.names() == ("train",):
+        return f"given: {', '.join(data.source.splits())}"
+    rule = f"group: records of equal {how.key!r} stay together" if by == "group" else by
+    return f"given; the rest is taken from train, by {rule}" if given else f"by {rule}"
 
 
 def _time(recipe: Path) -> str:
