@@ -36,6 +36,8 @@ _SUFFIXES = {
     "parquet": (".parquet", ".pq"),
     "text": (".txt", ".text", ".md"),
 }
+#: Sources whose records are texts: a file of plain text is of their form.
+_OF_TEXT = ("text", "parallel", "folders")
 #: Fields of a source that say what its records mean, whatever the form of a file.
 _MEANING = ("fields", "template", "join", "values", "media", "others")
 
@@ -138,6 +140,12 @@ class Input:
         except DataError as error:
             error.fix = f"--format {', '.join(FORMATS[1:])}."
             raise
+        if form == "text" and suffix not in _SUFFIXES["text"] and name not in _OF_TEXT:
+            raise DataError(
+                "neither name nor content of this file tells its format.",
+                where=self.path,
+                fix=f"--format {', '.join(FORMATS[1:])}.",
+            )
         if suffix in _SUFFIXES["text"] and form not in ("json", "jsonl", "squad", name):
             return "text"
         # Several columns, a side of parallel text: what the run reads so is meant so.
@@ -175,7 +183,10 @@ class Input:
         if same or self.standard or self.path.is_dir():
             return kept
         encoding = "utf-8" if self.format == "parquet" else encoding_of(self.path)
-        found = arguments_of(self.format, self.path, encoding, strict=False)
+        try:
+            found = arguments_of(self.format, self.path, encoding)
+        except DataError:  # nothing tells whether there is a header: there is one
+            found = {}
         return {**found, **kept, **({"encoding": encoding} if encoding != "utf-8" else {})}
 
     def _path(self, own: Mapping[str, Any]) -> Any:

@@ -163,7 +163,7 @@ def test_standard_input(run: Path) -> None:
 
 REFUSED: dict[str, tuple[list[str], str]] = {
     "no file": (["--input", "im.jsonl"], "did you mean 'in.jsonl'"),
-    "no format": (["--input", "in.dat"], "--format jsonl, csv, parquet, text"),
+    "no format": (["--input", "in.dat"], "--format jsonl, json, csv, parquet, text"),
     "an unknown option": (["--input", "in.jsonl", "delimitr=x"], "delimitr"),
     "an option that is none": (["--input", "in.jsonl", "delimiter"], "key=value"),
     "both": (["--input", "in.jsonl", "--text", "a"], "one of them"),
