@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -121,6 +122,37 @@ def check_cleaner(cleaner: Cleaner, records: Sequence[Record]) -> None:
     twice = Tally()
     law(list(cleaner.clean(iter(once), twice)) == once, cleaner, "a second pass changes nothing")
     law(not twice.counts, cleaner, "a second pass counts nothing")
+    _check_marks(cleaner, [r["text"] for r in before if isinstance(r.get("text"), str)])
+
+
+def _check_marks(cleaner: Cleaner, texts: Sequence[str]) -> None:
+    """Entities and answers stand at the same words after cleaning, or the record is dropped."""
+    for row, text in enumerate(texts):
+        words = [match.span() for match in re.finditer(r"\S+", text)]
+        for start, end in words:
+            where = {"_where": f"marks:{row}"}
+            place, marked = {"start": start, "end": end, "type": "x"}, text[start:end]
+            answer = {"text": marked, "start": start}
+            for record in (
+                {"text": text, "entities": [place], **where},
+                {"context": text, "question": "?", "answers": [answer], **where},
+            ):
+                tally = Tally()
+                found = list(cleaner.clean([record], tally))
+                if not found:
+                    law(tally.counts, cleaner, "a record that is dropped is counted")
+                    continue
+                alone = [dict(r) for r in cleaner.clean([{"text": marked, **where}], Tally())]
+                if not alone:
+                    continue
+                if "entities" in found[0]:
+                    one, whole = found[0]["entities"][0], found[0]["text"]
+                    said = whole[one["start"] : one["end"]]
+                else:
+                    one, whole = found[0]["answers"][0], found[0]["context"]
+                    said = whole[one["start"] :][: len(one["text"])]
+                    law(said == one["text"], cleaner, "an answer stands where it is said to")
+                law(said == alone[0]["text"], cleaner, "a marked text moves along when cleaned")
 
 
 def check_tokenizer(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from luban.core.contracts import Cleaner, Tally
 from tests.life import Said, done, luban
 
 _NAMES = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald"]
@@ -171,3 +172,47 @@ def test_what_no_prediction_can_reach_is_a_warning(here: Path) -> None:
     assert said.code == 0, said.err
     assert claims(here)["train/reachable entity-f1"] < 0.9
     assert "no prediction can reach more than" in said.err
+
+
+@pytest.mark.parametrize(
+    ("cleaner", "text", "marked"),
+    [
+        ("unicode", "Cafe\u0301: Ada waits", "Ada"),
+        ("unicode", "one\r\ntwo\x07 Rene\u0301e", "Rene\u0301e"),
+        ({"name": "unicode", "form": "NFKC"}, "of\ufb01ce \uff21da ok", "\uff21da"),
+        ({"name": "regex", "pattern": " +", "replace_with": " "}, "In  the   dark,  Ada", "Ada"),
+        ({"name": "regex", "pattern": "x*", "replace_with": "-"}, "xx Ada", "Ada"),
+    ],
+    ids=["N4", "lines and controls", "NFKC", "blanks", "insertions"],
+)
+def test_a_cleaner_takes_entities_and_answers_along(cleaner: Any, text: str, marked: str) -> None:
+    clean = Cleaner.from_dict(cleaner).clean
+    start = text.index(marked)
+    entity = {"start": start, "end": start + len(marked), "type": "p"}
+    answers = {"text": [marked], "answer_start": [start]}
+    tally = Tally()
+    tagged, asked = clean(
+        [{"text": text, "entities": [entity]}, {"context": text, "answers": answers}], tally
+    )
+    (alone,) = clean([{"text": marked}], Tally())
+    found = tagged["entities"][0]
+    inside = tagged["text"][found["start"] : found["end"]]
+    assert inside.strip("-") == alone["text"].strip("-")  # not what is put in beside it
+    at = asked["answers"]["answer_start"][0]
+    assert asked["context"][at:].startswith(asked["answers"]["text"][0])
+    assert asked["answers"]["text"][0] == tagged["text"][found["start"] : found["end"]]
+    assert tally.counts
+
+
+def test_what_is_cut_through_by_a_cleaner_is_dropped_and_counted() -> None:
+    cleaner = Cleaner.from_dict({"name": "regex", "pattern": "Ada waits", "replace_with": "X"})
+    tally = Tally()
+    record = {"text": "So Ada waits", "entities": [{"start": 3, "end": 6, "type": "p"}]}
+    assert not list(cleaner.clean([record], tally))
+    assert sum(n for act, n in tally.counts.items() if act.startswith("dropped")) == 1
+
+
+def test_text_in_lists_and_tables_is_cleaned_too() -> None:
+    record = {"messages": [{"role": "user", "content": "e\u0301"}], "tokens": ["e\u0301"]}
+    (found,) = Cleaner.from_dict("unicode").clean([record], Tally())
+    assert found["messages"][0]["content"] == found["tokens"][0] == "\u00e9"
