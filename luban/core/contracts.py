@@ -27,6 +27,7 @@ from luban.core.data_contracts import (
     Tally,
     Tokenizer,
 )
+from luban.core.frames import Frame
 from luban.core.meaning_contracts import Baseline, Metric, Model, Product, Row, Task
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapter", "Augmentation", "Baseline", "Cleaner", "Draw", "Example", "Examples", "Exporter",
-    "Guess", "Mechanism",
+    "Frame", "Guess", "Mechanism",
     "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Product", "Record", "Row",
     "Schedule", "SetApart", "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer",
     "Tracker",

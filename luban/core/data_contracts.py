@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 from luban.core.component import Component
 from luban.core.errors import DataError, UnfitError
+from luban.core.frames import Frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,8 @@ class Ports:
         chain: Whether neighbouring tags are scored together: the module needs ``transitions``.
         size: Height and width of images.
         stride: How many frames make one position of a model; T frames make ceil(T / stride).
+        begin: Id of the token a text begins with (``bos_token``), if there is one.
+        ends: Ids of further tokens that end an answer.
     """
 
     accepts: str
@@ -72,11 +75,21 @@ class Ports:
     chain: bool = False
     size: tuple[int, int] = (0, 0)
     stride: int = 1
+    begin: int | None = None
+    ends: tuple[int, ...] = ()
 
     @property
     def unit(self) -> str:
         """What one position is called: what ``Batch.positions`` counts."""
         return POSITIONS.get(self.accepts, "examples")
+
+    @property
+    def bos(self) -> int | None:
+        """What ``config.json`` calls ``bos_token_id``.
+
+        The end token, where no other begins a text: it stands between texts (GPT-2).
+        """
+        return self.end if self.begin is None else self.begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +195,15 @@ class Supervision:
         truncated: Whether part of the answer was cut off.
         adjusted: How many parts of the answer were changed so that a prediction can give them, by
             what was done (``entities widened to whole words``); the keys are always the same.
+        notes: What else became of it that the user should know, one for each time; they are
+            counted, and the counts shown.
     """
 
     count: int
     ends: bool | None = None
     truncated: bool = False
     adjusted: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Examples(Protocol):
@@ -350,8 +366,34 @@ class Tokenizer(Component, ABC):
     def special(self, role: str) -> int | None:
         """Return the id of a special token by its role, None where there is none.
 
-        Roles: ``end``, ``pad``, ``start`` (BERT's ``[CLS]``), ``separator`` (``[SEP]``), ``mask``.
+        Roles: ``end``, ``pad``, ``begin`` (what a text begins with: ``bos_token``), ``start``
+        (BERT's ``[CLS]``), ``separator`` (``[SEP]``), ``mask``.
         """
+
+    def frame(self, pair: bool = False) -> Frame:
+        """Return the special tokens that are put around a text, or around two.
+
+        They are those that ``tokenizer.json`` puts there when it is loaded elsewhere.
+        """
+        return Frame()
+
+    def closed(self) -> Self:
+        """Return this tokenizer with the end token after a text, if it puts none there yet."""
+        return self
+
+    def encode_parts(self, parts: Sequence[str | int]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Encode one text, given as pieces of text and ids of special tokens between them.
+
+        The pieces are encoded as one text. A special token that a piece spells stays text.
+
+        Returns:
+            Ids, and the characters [first, last) of the whole that each stands for; a special
+            token is as long as its name.
+        """
+        ids: list[int] = []
+        for part in parts:
+            ids += [part] if isinstance(part, int) else self.encode(part)
+        return ids, [(place, place + 1) for place in range(len(ids))]
 
     @abstractmethod
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:

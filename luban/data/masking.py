@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Example, Examples
+from luban.core.contracts import Example, Examples, Frame
 
 Array = np.ndarray[Any, Any]
 #: The label of a position that is not asked for.
@@ -25,8 +25,8 @@ class Masking:
         masked: Of these, how many the mask token stands for.
         random: Of these, how many a random token stands for; the others stay as they are.
         mask: The mask token.
-        start: The token before a row.
-        separator: The token after a row.
+        frame: What stands around a row.
+        separator: The token between texts.
         choices: What random tokens are drawn from.
     """
 
@@ -34,7 +34,7 @@ class Masking:
     masked: float
     random: float
     mask: int
-    start: int
+    frame: Frame
     separator: int
     choices: Array
 
@@ -42,13 +42,13 @@ class Masking:
         """Return a row with hidden tokens, and as labels what they are (elsewhere ``SEEN``).
 
         Args:
-            tokens: Without start and separator; no special token among them is hidden.
+            tokens: Without what stands around them; no special token among them is hidden.
             key: Seeds the draw.
         """
         draw = np.random.default_rng(key)
-        ids = np.array([self.start, *tokens, self.separator], np.int64)
+        ids = np.array(self.frame.row(tokens.tolist())[0], np.int64)
         labels = np.full(len(ids), SEEN, np.int64)
-        places = 1 + np.flatnonzero(np.asarray(tokens) != self.separator)
+        places = len(self.frame.before) + np.flatnonzero(np.asarray(tokens) != self.separator)
         count = min(len(places), max(1, round(self.share * len(places))))
         hidden = draw.choice(places, count, replace=False) if count else places[:0]
         labels[hidden] = ids[hidden]
@@ -73,7 +73,7 @@ class MaskedRows(Sequence[Example]):
     Args:
         store: Encoded examples.
         masking: What is hidden.
-        length: Tokens of a row, start and separator not counted.
+        length: Tokens of a row, without what stands around them.
         joined: Whether examples are joined end to end.
         epoch: The epoch, or None for evaluation.
         seed: Seed of all draws.

@@ -47,37 +47,44 @@ def ids_type(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:
 def encoder_row(
     tokenizer: Tokenizer, first: Sequence[int], second: Sequence[int] | None, max_length: int
 ) -> tuple[Example, bool]:
-    """Return ``[CLS] first [SEP]`` or ``[CLS] first [SEP] second [SEP]``, and whether it was cut.
+    """Return one text, or two, with the tokenizer's special tokens around; and whether it was cut.
 
-    As BERT has it (Devlin et al. 2018, 1810.04805); of two texts the longer one is cut first.
+    The ids are those that the tokenizer gives for the texts when it is loaded elsewhere.
 
     Args:
-        tokenizer: It has ``start`` and ``separator`` tokens.
+        tokenizer: Its ``frame`` says what stands around texts.
         first: Ids of the first text.
         second: Ids of the second text, if there is one; then ``token_type_ids`` tell them apart.
-        max_length: Most positions, at least 4.
+        max_length: Most positions, special tokens included.
 
     Returns:
         ``input_ids`` and, for pairs, ``token_type_ids``.
     """
-    start, separator = tokenizer.special("start"), tokenizer.special("separator")
-    dtype = ids_type(tokenizer)
-    one, two = list(first), list(second or ())
-    room = max_length - (2 if second is None else 3)
-    cut = len(one) + len(two) > room
-    if cut:
-        share = max(room // 2, room - len(two))
-        one = one[: share if second is not None else room]
-        two = two[: room - len(one)]
-    ids = [start, *one, separator]
+    dtype, frame = ids_type(tokenizer), tokenizer.frame(second is not None)
+    room = max_length - frame.size
     if second is None:
-        return {"input_ids": np.array(ids, dtype)}, cut
-    types = [0] * len(ids) + [1] * (len(two) + 1)
-    ids += [*two, separator]
+        ids, _ = frame.row(first[:room])
+        return {"input_ids": np.array(ids, dtype)}, len(first) > room
+    sizes = longest_first(len(first), len(second), room)
+    ids, types = frame.row(first[: sizes[0]], second[: sizes[1]])
     return {
         "input_ids": np.array(ids, dtype),
         "token_type_ids": np.array(types, np.uint8),
-    }, cut
+    }, sizes != (len(first), len(second))
+
+
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """Return how much is kept of two texts that share room: the longer one is cut first.
+
+    As the library ``tokenizers`` cuts by the strategy ``longest_first``: where both are cut, the
+    longer one keeps the odd token, and the second of two that are equally long.
+    """
+    short, long = min(first, second), max(first, second)
+    if first + second > room:
+        long = max(short, room - short) if short <= room else short
+        if short + long > room:
+            short, long = room // 2, room - room // 2
+    return (short, long) if first <= second else (long, short)
 
 
 def encoder_inputs(examples: Sequence[Example], pad: int) -> Mapping[str, Tensor]:
@@ -87,6 +94,18 @@ def encoder_inputs(examples: Sequence[Example], pad: int) -> Mapping[str, Tensor
     if "token_type_ids" in examples[0]:
         inputs["token_type_ids"] = padded([e["token_type_ids"] for e in examples], 0)
     return inputs
+
+
+def cut_at(spans: Sequence[tuple[int, int]], place: int) -> int:
+    """Return the first token that stands for a character from a place on.
+
+    A token that stands for characters on both sides counts as one that comes after.
+
+    Args:
+        spans: The characters [first, last) of each token of the whole text.
+        place: A place between two characters.
+    """
+    return next((index for index, (_, end) in enumerate(spans) if end > place), len(spans))
 
 
 def as_bytes(text: str) -> Array:

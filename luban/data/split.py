@@ -271,8 +271,10 @@ def _part(record: Record, text: str, first: int, last: int) -> Record:
     file, _, line = str(record.get("_where", "")).rpartition(":")
     if line.isdecimal():
         line = str(int(line) + text.count("\n", 0, first))
-    whole = record.get("_last", True) and last == len(text)
-    return {**record, "text": text[first:last], "_where": f"{file}:{line}", "_last": whole}
+    begins = record.get("_first", True) and first == 0
+    ends = record.get("_last", True) and last == len(text)
+    place = {"_where": f"{file}:{line}", "_first": begins, "_last": ends}
+    return {**record, "text": text[first:last], **place}
 
 
 def _identity(record: Record, by: By, key: str, file: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import regex
 
 from luban.core.contracts import Tokenizer
+from luban.data.pieces import begins_as_it_goes_on
 
 Span: TypeAlias = tuple[int, int]  #: characters [first, last)
 
@@ -63,14 +64,16 @@ def encode_words(
     """Return the ids of each word of each text.
 
     Words are encoded on their own, so that none shares an id with its neighbour. Where a blank
-    stands before a word, byte-level tokenizers see it, as they did when they learned.
+    stands before a word, byte-level tokenizers see it, as they did when they learned; those that
+    put a blank before every text need not.
 
     Args:
         tokenizer: What encodes.
         texts: Texts with the places of their words.
         instead: The id that stands for a word of which the tokenizer keeps nothing.
     """
-    words = [[_seen(text, span) for span in spans] for text, spans in texts]
+    see = _seen if begins_as_it_goes_on(tokenizer) else _bare
+    words = [[see(text, span) for span in spans] for text, spans in texts]
     distinct = list(dict.fromkeys(word for row in words for word in row))
     blank = tokenizer.encode(" ")
     known: dict[str, list[int]] = {}
@@ -81,6 +84,10 @@ def encode_words(
         )
         known[word] = bare or [instead]
     return [[known[word] for word in row] for row in words]
+
+
+def _bare(text: str, span: Span) -> str:
+    return text[slice(*span)]
 
 
 def _seen(text: str, span: Span) -> str:

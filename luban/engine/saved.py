@@ -35,7 +35,12 @@ def write_saved(folder: Path, task: Task, model: Model, module: nn.Module) -> No
     save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
     write_json(folder / "config.json", model.hf_config(ports))
     if ports.produces in ("next", "sequence") and ports.end is not None:
-        special = {"bos_token_id": ports.end, "eos_token_id": ports.end, "pad_token_id": ports.pad}
+        ends = [ports.end, *ports.ends]
+        special = {
+            "bos_token_id": ports.bos,
+            "eos_token_id": ends if ports.ends else ports.end,
+            "pad_token_id": ports.pad,
+        }
         if ports.start is not None:
             special["decoder_start_token_id"] = ports.start
         sampled = ports.produces == "next"

@@ -141,13 +141,15 @@ class TextGenerator:
     def tokens(self, prompt: str | Sequence[int]) -> list[int]:
         """Return the tokens of a prompt as long as it is; tokens stay as they are.
 
+        A text begins with what the tokenizer puts before every text.
+
         Raises:
             RequestError: if it holds half a character.
         """
         if not isinstance(prompt, str):
             return list(prompt)
         try:
-            return self._tokenizer.encode(prompt)
+            return [*self._tokenizer.frame().before, *self._tokenizer.encode(prompt)]
         except UnicodeEncodeError:
             raise RequestError("the prompt holds half a character.", got=ascii(prompt)) from None
 

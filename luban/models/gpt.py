@@ -142,7 +142,7 @@ class GPT(Model):
         return {
             **config_of(self.layout, fields, self.dropout),
             "initializer_range": self.initializer_range,
-            "bos_token_id": ports.end,
+            "bos_token_id": ports.bos,
             "eos_token_id": ports.end,
             "pad_token_id": ports.pad,
         }

@@ -208,6 +208,9 @@ class Huggingface(Model):
             config.problem_type = names.get("problem_type")
         if ports.pad is not None:
             config.pad_token_id = ports.pad
+        if ports.produces in ("next", "sequence") and ports.end is not None:
+            config.eos_token_id = [ports.end, *ports.ends] if ports.ends else ports.end
+            config.bos_token_id = ports.bos
         if ports.produces == "sequence" and ports.start is not None:
             config.decoder_start_token_id = ports.start
         if ports.produces == "next" and hasattr(config, "is_decoder"):

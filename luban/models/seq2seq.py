@@ -144,7 +144,7 @@ class Seq2seq(Model):
         special = {
             "pad_token_id": ports.pad,
             "eos_token_id": ports.end,
-            "bos_token_id": ports.end,
+            "bos_token_id": ports.bos,
             "decoder_start_token_id": ports.start,
         }
         return {**config_of(self.layout, {**self.to_dict(), **self._filled(ports)}), **special}

@@ -104,7 +104,7 @@ class PairTask(TokenizedTask, ABC):
             produces="label",
             start=tokenizer.special("start"),
             mask=tokenizer.special("mask"),
-            segments=2 if self._pairs else 1,
+            segments=1 + max(tokenizer.frame(self._pairs).types),
             labels=labels,
             problem=problem,
         )
@@ -125,7 +125,7 @@ class PairTask(TokenizedTask, ABC):
         }
 
     def encode(self, record: Record) -> Example:
-        """Return ``input_ids`` with BERT's special tokens, ``token_type_ids`` of pairs, ``label``.
+        """Return ``input_ids`` with special tokens, ``token_type_ids`` of pairs, ``label``.
 
         Raises:
             DataError: for a record without text or answer.
@@ -164,7 +164,7 @@ class PairTask(TokenizedTask, ABC):
 
     def supervision(self, example: Example) -> Supervision:
         """One answer counts, unless there is no text at all to tell it from."""
-        bare = len(example["input_ids"]) <= (3 if self._pairs else 2)
+        bare = len(example["input_ids"]) <= self.tokenizer.frame(self._pairs).size
         return Supervision(count=0 if bare else 1)
 
     def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:

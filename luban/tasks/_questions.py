@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from luban.core.contracts import Example, Examples, Record, Tokenizer
+from luban.core.contracts import Example, Examples, Frame, Record, Tokenizer
 from luban.core.errors import DataError
 from luban.data.records import unusable
 from luban.data.rows import as_text, encoder_row
@@ -101,9 +101,27 @@ class Cutter:
     max_length: int
     overlap: int
 
+    @property
+    def _frame(self) -> Frame:
+        return self.tokenizer.frame(pair=True)
+
+    @property
+    def _room(self) -> int:
+        """Tokens of question and context in a window."""
+        return self.max_length - self._frame.size
+
+    def before(self, question: int) -> int:
+        """Return the position of the first context token after a question of so many tokens."""
+        return len(self._frame.before) + question + len(self._frame.between)
+
+    def shown(self, window: Example) -> slice:
+        """Return the positions of a window's context tokens."""
+        end = len(window["input_ids"]) - len(self._frame.after)
+        return slice(end - len(window["begins"]), end)
+
     def counts(self, questions: Array, contexts: Array) -> Array:
         """Return how many windows there are, from the lengths of questions and contexts."""
-        room = self.max_length - 3 - questions
+        room = self._room - questions
         beyond = np.maximum(contexts - room, 0)
         counts: Array = 1 + -(-beyond // (room - self.overlap))
         return counts
@@ -111,11 +129,13 @@ class Cutter:
     def lengths(self, questions: Array, contexts: Array) -> Array:
         """Return the tokens of every window of every example, one after the other."""
         counts = self.counts(questions, contexts)
-        room = self.max_length - 3 - questions
+        room = self._room - questions
         number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rest = np.repeat(contexts, counts) - number * np.repeat(room - self.overlap, counts)
         return np.asarray(
-            np.repeat(questions, counts) + 3 + np.minimum(rest, np.repeat(room, counts))
+            np.repeat(questions, counts)
+            + self._frame.size
+            + np.minimum(rest, np.repeat(room, counts))
         )
 
     def windows(self, example: Example) -> list[Example]:
@@ -162,7 +182,7 @@ class Cutter:
         answer begins and ends, both 0 if it is not all in this window.
         """
         question = example["question_ids"].tolist()
-        room = self.max_length - 3 - len(question)
+        room = self._room - len(question)
         start = number * (room - self.overlap)
         ids = example["context_ids"][start : start + room].tolist()
         row, _ = encoder_row(self.tokenizer, question, ids, self.max_length)
@@ -175,7 +195,7 @@ class Cutter:
             labels = (0, 0)
             for first, last in example["places"][:1].tolist():
                 if start <= first and last < start + len(ids):
-                    shift = len(question) + 2 - start
+                    shift = self.before(len(question)) - start
                     labels = (first + shift, last + shift)
             found["labels"] = np.array(labels, np.int64)
         return found

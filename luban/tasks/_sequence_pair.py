@@ -5,7 +5,6 @@ Shapes: B examples, S tokens of the input, U tokens of the answer.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,9 +27,8 @@ from luban.core.contracts import (
     Task,
     Tokenizer,
 )
-from luban.core.files import write_json
 from luban.data.records import unusable
-from luban.data.rows import as_bytes, as_text, ids_type, kept, padded
+from luban.data.rows import as_bytes, as_text, encoder_row, ids_type, kept, padded
 from luban.inference.beam import BeamParams, beam_search
 from luban.inference.engine import Answer, answers
 from luban.inference.sampling import SamplingParams
@@ -114,11 +112,8 @@ class SequencePair(Task, ABC):
         return self._with(tokenizer, self.target_tokenizer.learn(targets, ("pad",)))
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizers; transformers then closes an input with the end token itself."""
+        """Write the tokenizers."""
         self.tokenizer.save(folder)
-        path, end = folder / "tokenizer.json", self.tokenizer.end
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {**saved, "post_processor": _closing(saved, end)})
         if self.target_tokenizer is not None:
             (folder / _TARGET).mkdir(exist_ok=True)
             self.target_tokenizer.save(folder / _TARGET)
@@ -142,6 +137,7 @@ class SequencePair(Task, ABC):
             end=writer.end,
             produces="next" if self.decoder_only else "sequence",
             start=None if self.decoder_only else writer.pad,
+            begin=writer.special("begin"),
         )
 
     def record_schema(self) -> dict[str, Any]:
@@ -178,7 +174,7 @@ class SequencePair(Task, ABC):
         return [
             {
                 "input_ids": ids,
-                "labels": _closed(self._writer, labels, self.max_target_length),
+                "labels": self._closed(labels),
                 "source": as_bytes(source),
                 "references": np.frombuffer(_BETWEEN.join(r.encode() for r in all_), np.uint8),
             }
@@ -189,7 +185,8 @@ class SequencePair(Task, ABC):
         """Every token of the answer is supervised; an empty input or answer teaches nothing."""
         labels = example["labels"]
         ends = bool(labels[-1] == self._writer.end)
-        empty = len(labels) == ends or not example["source"].size
+        around = 1 if self.decoder_only else self._writer.frame().size
+        empty = (ends and len(labels) <= around) or not example["source"].size
         return Supervision(0 if empty else len(labels), ends=ends, truncated=not ends)
 
     def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
@@ -338,11 +335,19 @@ class SequencePair(Task, ABC):
         return {"input_ids": ids, "attention_mask": kept(rows)}
 
     def _encoded(self, texts: Sequence[str]) -> list[np.ndarray[Any, Any]]:
-        length = self.max_source_length
         return [
-            np.append(ids[: length - 1], self.tokenizer.end).astype(ids_type(self.tokenizer))
+            encoder_row(self.tokenizer, ids, None, self.max_source_length)[0]["input_ids"]
             for ids in self.tokenizer.encode_batch(texts)
         ]
+
+    def _closed(self, ids: list[int]) -> np.ndarray[Any, Any]:
+        """Return an answer with what the tokenizer puts around; cut, it has no end.
+
+        After a prompt nothing stands before it.
+        """
+        writer = self._writer
+        row = [*ids, writer.end] if self.decoder_only else writer.frame().row(ids)[0]
+        return np.array(row[: self.max_target_length], ids_type(writer))
 
     def _texts(self, record: Record) -> list[str]:
         """Return the input and all answers of a record."""
@@ -354,22 +359,6 @@ class SequencePair(Task, ABC):
         return [text_of(record, self.reads), *texts]
 
     def _with(self, tokenizer: Tokenizer, target: Tokenizer | None) -> Self:
-        return self.model_copy(update={"tokenizer": tokenizer, "target_tokenizer": target})
-
-
-def _closed(tokenizer: Tokenizer, ids: list[int], longest: int) -> np.ndarray[Any, Any]:
-    """Return the ids and the end token; if that is too long, a cut answer without an end."""
-    return np.array([*ids, tokenizer.end][:longest], ids_type(tokenizer))
-
-
-def _closing(saved: Any, end: int) -> dict[str, Any]:
-    """Return the post-processor that closes a text with the end token."""
-    token = next(each["content"] for each in saved["added_tokens"] if each["id"] == end)
-    text = {"Sequence": {"id": "A", "type_id": 0}}
-    closing = {"SpecialToken": {"id": token, "type_id": 0}}
-    return {
-        "type": "TemplateProcessing",
-        "single": [text, closing],
-        "pair": [text, {"Sequence": {"id": "B", "type_id": 0}}, closing],
-        "special_tokens": {token: {"id": token, "ids": [end], "tokens": [token]}},
-    }
+        """Return this task with tokenizers that close a text with the end token themselves."""
+        both = {"tokenizer": tokenizer.closed(), "target_tokenizer": target and target.closed()}
+        return self.model_copy(update=both)

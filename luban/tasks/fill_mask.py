@@ -26,6 +26,7 @@ from luban.core.errors import ContractError, DataError
 from luban.data.lm import Unigram
 from luban.data.masking import SEEN, MaskedRows, Masking
 from luban.data.media import holds_media
+from luban.data.pieces import encode_pieces
 from luban.data.records import unusable
 from luban.data.rows import SPECIALS, encoder_inputs, encoder_row, ids_type, padded
 from luban.metrics.loss import Loss
@@ -101,7 +102,7 @@ class FillMask(TokenizedTask):
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode texts on all cores; a piece of a longer text gets no separator."""
-        lists = self.tokenizer.encode_batch([_text(record) for record in records])
+        lists = encode_pieces(self.tokenizer, records, list(map(_text, records)))
         dtype = ids_type(self.tokenizer)
         end = self._special("separator")
         examples: list[Example] = []
@@ -120,14 +121,15 @@ class FillMask(TokenizedTask):
                 expected=f"{_MASK} in the place of each hidden token",
                 got=_text(record),
             )
-        first, *rest = self.tokenizer.encode_batch(pieces)
-        ids = [*first, *(id_ for piece in rest for id_ in (self._special("mask"), *piece))]
+        first, *rest = pieces
+        parts = [first, *(part for text in rest for part in (self._special("mask"), text))]
+        ids, _ = self.tokenizer.encode_parts([part for part in parts if part != ""])
         row, cut = encoder_row(self.tokenizer, ids, None, self.max_length)
         if cut:
             raise DataError(
                 "the text is too long.",
                 where=record.get("_where", ""),
-                expected=f"at most {self.max_length - 2:,} tokens",
+                expected=f"at most {self._room:,} tokens",
                 got=f"{len(ids):,} tokens",
                 fix="shorten it, or train with a larger task.max_length.",
             )
@@ -148,7 +150,7 @@ class FillMask(TokenizedTask):
         return MaskedRows(
             store,
             self._masking(),
-            length=self.max_length - 2,
+            length=self._room,
             joined=not self.line_by_line,
             epoch=epoch,
             seed=seed,
@@ -158,7 +160,8 @@ class FillMask(TokenizedTask):
         """Return the tokens of each record; windows are all full."""
         if not self.line_by_line:
             return None
-        return np.asarray(np.minimum(store.lengths("input_ids") + 2, self.max_length))
+        around = self.max_length - self._room
+        return np.asarray(np.minimum(store.lengths("input_ids") + around, self.max_length))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return what an encoder reads, (B, T), and labels where tokens are hidden."""
@@ -227,7 +230,12 @@ class FillMask(TokenizedTask):
         """Return an example of a view as it is, a stored one with tokens hidden for good."""
         if "labels" in example:
             return example
-        return self._masking().fixed(example["input_ids"][: self.max_length - 2])
+        return self._masking().fixed(example["input_ids"][: self._room])
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a row, without what the tokenizer puts around them."""
+        return self.max_length - self.tokenizer.frame().size
 
     def _masking(self) -> Masking:
         sizes = self.tokenizer.token_bytes()
@@ -236,7 +244,7 @@ class FillMask(TokenizedTask):
             self.mask_replace_prob,
             self.random_replace_prob,
             self._special("mask"),
-            self._special("start"),
+            self.tokenizer.frame(),
             self._special("separator"),
             np.flatnonzero(sizes),
         )

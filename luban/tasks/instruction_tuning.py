@@ -26,16 +26,12 @@ from luban.core.contracts import (
     Tokenizer,
 )
 from luban.core.errors import DataError, RecipeError, RequestError
-from luban.data.chat.template import (
-    CHATML,
-    ChatTemplate,
-    read_template,
-    tokens_named,
-    write_template,
-)
+from luban.data.chat.messages import texts_in
+from luban.data.chat.stored import CHATML, read_template, tokens_named, write_template
+from luban.data.chat.template import ChatTemplate
 from luban.data.lm import Unigram
 from luban.data.packing import Packed, positions_of
-from luban.data.rows import ids_type, padded
+from luban.data.rows import as_bytes, as_text, cut_at, ids_type, padded
 from luban.inference.text import TextGenerator
 from luban.metrics.bits_per_byte import BitsPerByte
 from luban.metrics.loss import Loss
@@ -47,6 +43,7 @@ from luban.tasks._conversations import (
     fitted,
     guess_conversations,
     messages_in,
+    tools_of,
 )
 from luban.tasks._exported import meaning, tokens
 from luban.tasks._tokenized import TokenizedTask
@@ -114,7 +111,16 @@ class InstructionTuning(TokenizedTask):
     def ports(self) -> Ports:
         """Return vocabulary size, window length and special tokens; an answer ends with ``end``."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
-        return Ports("tokens", size, size, self.context, tokenizer.pad, self._end)
+        return Ports(
+            "tokens",
+            size,
+            size,
+            self.context,
+            tokenizer.pad,
+            self._end,
+            begin=tokenizer.special("begin"),
+            ends=tuple(id_ for id_ in self._ends if id_ != self._end),
+        )
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
@@ -123,18 +129,19 @@ class InstructionTuning(TokenizedTask):
 
     def encode(self, record: Record) -> Example:
         """Return the tokens of a conversation, and which of them are answers."""
+        notes: tuple[str, ...] = ()
         if self._chat is None:
-            prompt, answer = map(self.tokenizer.encode, exchange_in(record))
-            prompt = prompt or [self.tokenizer.end]
-            ids = [*prompt, *answer, self.tokenizer.end]
-            spans = [(len(prompt), len(ids))]
+            ids, spans = self._exchange(*exchange_in(record))
         else:
             try:
-                turns = self._chat.turns(messages_in(record, self.system))
+                turns = self._chat.turns(messages_in(record, self.system), tools_of(record))
             except RequestError as error:
                 raise at_row(error, record) from None
-            ids, spans = turns.ids, turns.spans
+            ids, spans, notes = turns.ids, turns.spans, turns.notes
+        whole = len(ids)
         ids, spans, cut = fitted(ids, spans, self.context, self._end)
+        if spans and not cut and len(ids) < whole:
+            notes = (*notes, "prompts whose beginning is cut off")
         answers = np.zeros(len(ids), np.uint8)
         for first, last in spans:
             answers[first:last] = 1
@@ -143,7 +150,18 @@ class InstructionTuning(TokenizedTask):
             "input_ids": np.array(ids, dtype),
             "answers": answers,
             "cut": np.array(cut, np.uint8),
+            "notes": as_bytes("\n".join(notes)),
         }
+
+    def _exchange(self, prompt: str, answer: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return prompt and answer as the tokens of one text, and where the answer stands."""
+        frame = self.tokenizer.frame()
+        ((found, spans),) = self.tokenizer.encode_spans([prompt + answer])
+        ids = [*frame.before, *found]
+        start = len(frame.before) + cut_at(spans, len(prompt))
+        if not start:  # something must come before an answer
+            ids, start = [self.tokenizer.end, *ids], 1
+        return [*ids, self.tokenizer.end], [(start, len(ids) + 1)]
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a conversation with its answers."""
@@ -165,8 +183,9 @@ class InstructionTuning(TokenizedTask):
         said = example["input_ids"][example["answers"] == 1]
         return Supervision(
             count=int((said != self._end).sum()),
-            ends=bool(said[-1] == self._end),
+            ends=bool(said[-1] in self._ends) if len(said) else None,
             truncated=bool(example["cut"]),
+            notes=tuple(as_text(example["notes"]).splitlines()),
         )
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
@@ -250,11 +269,16 @@ class InstructionTuning(TokenizedTask):
 
     def generator(self, model: nn.Module) -> TextGenerator:
         """Return the generator that answers conversations, and continues prompts."""
-        return TextGenerator(model, self.tokenizer, chat=self._chat, ends=(self._end,))
+        return TextGenerator(model, self.tokenizer, chat=self._chat, ends=self._ends)
 
     @property
     def _end(self) -> int:
         return self.tokenizer.end if self._chat is None else self._chat.end
+
+    @property
+    def _ends(self) -> tuple[int, ...]:
+        """The tokens that end an answer when it is generated."""
+        return (*(() if self._chat is None else self._chat.ends), self.tokenizer.end)
 
     def _reading_with(self, tokenizer: Tokenizer) -> Self:
         task = self.model_copy(update={"tokenizer": tokenizer})
@@ -291,7 +315,7 @@ class InstructionTuning(TokenizedTask):
             else:
                 for message in messages_in(record, self.system):
                     yield f"{message['role']}\n"  # what templates write before each message
-                    yield message["content"]
+                    yield from texts_in({k: v for k, v in message.items() if k != "role"})
 
 
 def _check_apart(model: nn.Module) -> None:

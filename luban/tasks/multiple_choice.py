@@ -22,9 +22,9 @@ from luban.core.contracts import (
     Record,
     Supervision,
 )
-from luban.core.errors import DataError
+from luban.core.errors import DataError, UnfitError
 from luban.data.records import own_fields
-from luban.data.rows import ids_type, padded
+from luban.data.rows import cut_at, ids_type, padded
 from luban.metrics.choice_accuracy import ChoiceAccuracy
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._exported import meaning, tokens
@@ -62,7 +62,8 @@ class MultipleChoice(TokenizedTask):
     def ports(self) -> Ports:
         """Return vocabulary size, longest sequence and special tokens."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
-        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end)
+        begin = tokenizer.special("begin")
+        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin)
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
@@ -88,21 +89,25 @@ class MultipleChoice(TokenizedTask):
         return {**example, "gold": np.array(_gold(record, len(example["sizes"])), np.uint16)}
 
     def encode_input(self, record: Record) -> Example:
-        """Return every context with its continuation, joined.
+        """Return every context with its continuation, encoded as one text.
 
         ``lengths``: tokens of each; ``asked``: how many of these are context; ``sizes``: bytes
         of each choice.
         """
         pairs = _pairs(record)
-        cut = len(self.delimiter.rstrip())
-        before, after = self.delimiter[:cut], self.delimiter[cut:]
-        contexts = self.tokenizer.encode_batch([first + before for first, _ in pairs])
-        choices = self.tokenizer.encode_batch([after + second for _, second in pairs])
+        blank = len(self.delimiter.rstrip())
+        before, after = self.delimiter[:blank], self.delimiter[blank:]
+        asking = [first + before for first, _ in pairs]
+        whole = [text + after + second for text, (_, second) in zip(asking, pairs, strict=True)]
+        started = self.tokenizer.frame().before
         rows, asked = [], []
-        for number, (context, choice) in enumerate(zip(contexts, choices, strict=True)):
+        encoded = zip(self.tokenizer.encode_spans(whole), asking, strict=True)
+        for number, ((ids, spans), text) in enumerate(encoded):
+            cut = cut_at(spans, len(text))
+            context, choice = [*started, *ids[:cut]], ids[cut:]
             room = self.context - len(choice)
             if room < 1:
-                raise DataError(
+                raise UnfitError(
                     f"choice {number} does not fit into the context.",
                     where=record.get("_where", ""),
                     expected=f"at most {self.context - 1:,} tokens",

@@ -138,7 +138,7 @@ class QuestionAnswering(TokenizedTask):
             produces="span",
             start=tokenizer.special("start"),
             mask=tokenizer.special("mask"),
-            segments=2,
+            segments=1 + max(tokenizer.frame(pair=True).types),
         )
 
     @classmethod
@@ -229,9 +229,8 @@ class QuestionAnswering(TokenizedTask):
         labels = np.full((len(flat), 2), IGNORE)
         for i, window in enumerate(flat):
             if "begins" in window:
-                shown = len(window["begins"])
-                at = slice(len(window["input_ids"]) - 1 - shown, len(window["input_ids"]) - 1)
-                places[i, at] = np.arange(shown) + int(window["offset"])
+                at = self._cutter.shown(window)
+                places[i, at] = np.arange(len(window["begins"])) + int(window["offset"])
                 begins[i, at] = window["begins"]
                 labels[i] = window.get("labels", IGNORE)
         kept = padded([np.ones(len(window["input_ids"]), np.int64) for window in flat], 0)

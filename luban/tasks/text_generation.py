@@ -24,6 +24,7 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.data.lm import KneserNey, Unigram
+from luban.data.pieces import encode_pieces
 from luban.data.records import unusable
 from luban.data.rows import ids_type
 from luban.data.windows import Windows
@@ -62,7 +63,8 @@ class TextGeneration(TokenizedTask):
     def ports(self) -> Ports:
         """Return vocabulary size, window length and special tokens."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
-        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end)
+        begin = tokenizer.special("begin")
+        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin)
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
@@ -74,20 +76,33 @@ class TextGeneration(TokenizedTask):
         return self.encode_batch([record])[0]
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
-        """Encode documents on all cores; a piece of a longer document gets no end token."""
-        lists = self.tokenizer.encode_batch([_text(record) for record in records])
-        dtype = ids_type(self.tokenizer)
+        """Encode documents on all cores, with what the tokenizer puts before a text.
+
+        A piece of a longer document gets no end token, and nothing before it if it goes on.
+        """
+        lists = encode_pieces(self.tokenizer, records, list(map(_text, records)))
+        dtype, before = ids_type(self.tokenizer), self.tokenizer.frame().before
         end = self.tokenizer.end
         return [
-            {"input_ids": np.array([*ids, end] if record.get("_last", True) else ids, dtype=dtype)}
+            {
+                "input_ids": np.array(
+                    [
+                        *(before if record.get("_first", True) else ()),
+                        *ids,
+                        *([end] if record.get("_last", True) else ()),
+                    ],
+                    dtype=dtype,
+                )
+            }
             for ids, record in zip(lists, records, strict=True)
         ]
 
     def supervision(self, example: Example) -> Supervision:
         """Every token is supervised; an end token alone teaches nothing."""
-        ids = example["input_ids"]
+        ids, before = example["input_ids"], self.tokenizer.frame().before
         ends = bool(len(ids) and ids[-1] == self.tokenizer.end)
-        return Supervision(count=len(ids) - ends, ends=ends or None)
+        begins = len(before) if tuple(ids[: len(before)].tolist()) == before else 0
+        return Supervision(count=max(0, len(ids) - ends - begins), ends=ends or None)
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
         """Return windows of ``context`` + 1 tokens over the joined documents.

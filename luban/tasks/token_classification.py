@@ -217,13 +217,17 @@ class TokenClassification(TokenizedTask):
         return [self._row(row, ids) for row, ids in zip(rows, encoded, strict=True)]
 
     def _row(self, row: Words, encoded: Sequence[Sequence[int]]) -> Example:
-        ids, firsts = [_id(self.tokenizer, "start")], []
+        frame = self.tokenizer.frame()
+        # A word at place 0 would look like padding.
+        ids: list[int] = list(frame.before or (_id(self.tokenizer, "start"),))
+        after = frame.after or (_id(self.tokenizer, "separator"),)
+        firsts, room = [], self.max_length - len(after)
         for word in encoded:
-            if len(ids) >= self.max_length - 1:
+            if len(ids) >= room:
                 break
             firsts.append(len(ids))
             ids += word
-        ids = [*ids[: self.max_length - 1], _id(self.tokenizer, "separator")]
+        ids = [*ids[:room], *after]
         dtype = ids_type(self.tokenizer)
         return {
             "input_ids": np.array(ids, dtype),

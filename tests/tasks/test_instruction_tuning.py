@@ -14,7 +14,7 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Model, Record, Task
 from luban.core.errors import DataError, RecipeError
-from luban.data.chat.template import CHATML
+from luban.data.chat.stored import CHATML
 from luban.data.packing import positions_of
 from luban.data.store import Store, build
 from luban.models.gpt import GPT
@@ -120,8 +120,8 @@ END = 99
         ([1, 2, END, 3, 4, 5, 6, 7, END], [(1, 3), (7, 9)], ([1, 2, END], [(1, 3)]), True),
         # A long answer loses its last tokens but keeps its end.
         ([1, *range(2, 12), END], [(1, 12)], ([1, 2, 3, 4, 5, 6, 7, END], [(1, 8)]), True),
-        # A long prompt loses its first tokens.
-        ([*range(20), 50, END], [(20, 22)], ([*range(14, 20), 50, END], [(6, 8)]), True),
+        # A long prompt loses its first tokens; its answer is whole.
+        ([*range(20), 50, END], [(20, 22)], ([*range(14, 20), 50, END], [(6, 8)]), False),
         # Both: half for the answer.
         (
             [*range(20), *range(30, 50), END],
@@ -329,5 +329,6 @@ def test_a_pretrained_folder_of_transformers(tmp_path: Path) -> None:
     generator = again.generator(back)
     assert generator.chat.render(asked) == text
     special = json.loads((tmp_path / "ours/generation_config.json").read_text())
-    assert special["eos_token_id"] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    assert special["eos_token_id"] == ends, "what ends an answer here ends it there"
     assert generator.generate(generator.chat.encode(asked))[0].completion_tokens >= 1

@@ -68,8 +68,9 @@ def _whole(file: TextIO, path: Path) -> Iterator[Record]:
     for line, text in _pieces(file):
         if kept:
             yield kept
-        where = f"{path}:{line}"
+        where, first = f"{path}:{line}", kept is None
         kept = {"text": text, "_where": where, "_document": path.name, "_last": False}
+        kept["_first"] = first
     if kept:
         yield {**kept, "_last": True}
 
@@ -121,6 +122,8 @@ def _cut(parts: Iterable[tuple[int, str, bool]], path: Path) -> Iterator[Record]
             if text.strip():
                 yield {"text": text, "_where": where}
             continue
+        first = not document
         document = document or f"{path.name}:{line}"
-        yield {"text": text, "_where": where, "_document": document, "_last": ends}
+        known = {"_document": document, "_last": ends, "_first": first}
+        yield {"text": text, "_where": where, **known}
         document = "" if ends else document

@@ -11,14 +11,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from luban.core.contracts import Tokenizer
+from luban.core.contracts import Frame, Tokenizer
 from luban.core.errors import ContractError, DataError
 from luban.core.files import write_atomic, write_json
+from luban.data.tokenizers._frames import frame_of, set_closing_frame, set_encoder_frame
+from luban.data.tokenizers._spelled import SpelledText
 
 # Said outright, or the library warns and goes single-threaded after any fork.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import tokenizers
-from tokenizers import decoders, pre_tokenizers
+from tokenizers import decoders, pre_tokenizers, processors
 
 END = "<|endoftext|>"
 #: The special tokens of each role: BERT's names, and the keys of ``tokenizer_config.json``.
@@ -49,6 +51,8 @@ class FastTokenizer(Tokenizer, ABC):
     """
 
     _fast: tokenizers.Tokenizer | None = PrivateAttr(default=None)
+    _frames: dict[bool, Frame] = PrivateAttr(default_factory=dict)
+    _spelled: SpelledText | None = PrivateAttr(default=None)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens added."""
@@ -61,8 +65,41 @@ class FastTokenizer(Tokenizer, ABC):
 
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Encode many texts; return ids, and the characters [first, last) each id stands for."""
-        found = self.fast.encode_batch(list(texts), add_special_tokens=False)
+        fast = self.fast
+        if "ByteLevel" in repr(fast.post_processor):  # it moves offsets, some to the wrong place
+            fast = tokenizers.Tokenizer.from_str(fast.to_str())
+            fast.post_processor = processors.Sequence([])
+            fast.encode_special_tokens = True
+        found = fast.encode_batch(list(texts), add_special_tokens=False)
         return [(encoding.ids, encoding.offsets) for encoding in found]
+
+    def encode_parts(self, parts: Sequence[str | int]) -> tuple[list[int], list[tuple[int, int]]]:
+        """Encode one text, given as pieces of text and ids of special tokens between them.
+
+        Raises:
+            RequestError: if a text spells a special token and has a private character.
+        """
+        if self._spelled is None:
+            self._spelled = SpelledText(self.fast.to_str())
+        return self._spelled.encode(parts)
+
+    def frame(self, pair: bool = False) -> Frame:
+        """Return what the post-processor puts around a text, or around two.
+
+        Raises:
+            DataError: if it does more than that.
+        """
+        if pair not in self._frames:
+            self._frames[pair] = frame_of(self.fast, pair=pair)
+        return self._frames[pair]
+
+    def closed(self) -> Self:
+        """Return this tokenizer with the end token after a text, if it puts none there yet."""
+        if self.end in self.frame().after:
+            return self
+        fast = tokenizers.Tokenizer.from_str(self.fast.to_str())
+        set_closing_frame(fast, self.end, self.frame().before)
+        return self.holding(fast)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; special tokens are left out."""
@@ -86,6 +123,8 @@ class FastTokenizer(Tokenizer, ABC):
 
     def special(self, role: str) -> int | None:
         """Return the id of a special token by its role, None where there is none."""
+        if role == "begin":
+            return next(iter(self.frame().before), None)
         return self.end if role == "end" else self.fast.token_to_id(ROLES[role][0])
 
     def token_bytes(self) -> np.ndarray[Any, Any]:
@@ -111,7 +150,11 @@ class FastTokenizer(Tokenizer, ABC):
         """Return ``tokenizer_config.json``."""
         names = [self.fast.id_to_token(index) for index in (self.end, self.pad)]
         found = [(key, self.special(role)) for role, (_, key) in ROLES.items()]
-        special = {key: self.fast.id_to_token(index) for key, index in found if index is not None}
+        special: dict[str, Any] = {
+            key: self.fast.id_to_token(index) for key, index in found if index is not None
+        }
+        if special.keys() >= {"cls_token", "sep_token"} and any(self.frame(pair=True).types):
+            special["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": names[0],
@@ -122,7 +165,7 @@ class FastTokenizer(Tokenizer, ABC):
 
     def load(self, folder: Path) -> Self:
         """Return this tokenizer with what ``save`` wrote."""
-        return self.holding(read_fast(folder / "tokenizer.json"))
+        return self.holding(read_fast(folder / "tokenizer.json")).framed()
 
     @property
     def fast(self) -> tokenizers.Tokenizer:
@@ -141,8 +184,20 @@ class FastTokenizer(Tokenizer, ABC):
         fast.no_truncation()  # some files ask for both, and the task decides
         fast.no_padding()
         copy = self.model_copy()
-        copy._fast = fast
+        copy._fast, copy._frames, copy._spelled = fast, {}, None
         return copy
+
+    def framed(self) -> Self:
+        """Return this tokenizer, which from now on puts ``[CLS]`` and ``[SEP]`` around texts.
+
+        Encoders read texts so, and ``tokenizer.json`` has to say it to others. A tokenizer that
+        lacks these tokens, or puts some around texts already, stays as it is.
+        """
+        start, separator = self.special("start"), self.special("separator")
+        if start is not None and separator is not None and not self.frame().size:
+            set_encoder_frame(self.fast, start, separator)
+            self._frames.clear()
+        return self
 
     def id_of(self, token: str) -> int:
         """Return the id of a token.
@@ -190,7 +245,7 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
         fast.train_from_iterator(sample, self.trainer())
         fast.model = self.tidied(fast)
         fast.add_special_tokens([END, *named(specials)])
-        return self.holding(fast)
+        return self.holding(fast).framed()
 
     @abstractmethod
     def untrained(self) -> Any:

@@ -44,7 +44,7 @@ class Char(FastTokenizer):
         )
         fast.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
         fast.add_special_tokens([END, *named(specials)])
-        return self.holding(fast)
+        return self.holding(fast).framed()
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many texts on all cores.

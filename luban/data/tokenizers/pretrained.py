@@ -10,11 +10,15 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr
 
 from luban.core.errors import DataError
-from luban.data.chat.template import read_template
+from luban.data.chat.stored import read_template
 from luban.data.tokenizers._fast import END, ROLES, FastTokenizer, read_fast
+from luban.data.tokenizers._frames import set_text_frame
 
 #: Names of the end token, where no configuration tells.
 _ENDS = (END, "</s>", "<|end_of_text|>", "<|im_end|>", "<eos>", "[SEP]")
+
+#: What is in ``tokenizer.json`` once a tokenizer was read.
+_SETTLED = ("add_bos_token", "add_eos_token", "added_tokens_decoder", "auto_map")
 
 
 class Pretrained(FastTokenizer):
@@ -45,7 +49,7 @@ class Pretrained(FastTokenizer):
                     where=self.path,
                     fix="choose a tokenizer made for such tasks, or learn one: bpe, wordpiece.",
                 )
-        return loaded
+        return loaded.framed() if {"start", "separator"} <= set(specials) else loaded
 
     def load(self, folder: Path) -> Self:
         """Return this tokenizer with what a folder (or a ``tokenizer.json``) holds."""
@@ -54,8 +58,28 @@ class Pretrained(FastTokenizer):
         beside = file.with_name("tokenizer_config.json")
         loaded._template = read_template(file.parent)
         loaded._config = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        loaded._settle()
         loaded.end  # noqa: B018 - fails now, by name, where there is no end token
         return loaded
+
+    def _settle(self) -> None:
+        """Do to the tokenizer what transformers does to it, as the configuration says.
+
+        Tokens named there are special, and ``add_bos_token`` and ``add_eos_token`` decide over
+        what is put around a text. ``tokenizer.json`` holds it from then on.
+        """
+        named = {key: _text(v) for key, v in self._config.items() if key.endswith("_token")}
+        known = [token for token in named.values() if self.fast.token_to_id(token) is not None]
+        added = {token.content for token in self.fast.get_added_tokens_decoder().values()}
+        self.fast.add_special_tokens([token for token in known if token and token not in added])
+        asked = [self._config.get(key) for key in ("add_bos_token", "add_eos_token")]
+        if asked != [None, None]:
+            sides = [named.get(key, "") for key in ("bos_token", "eos_token")]
+            before, after = (
+                token if use and token in known else ""
+                for use, token in zip(asked, sides, strict=True)
+            )
+            set_text_frame(self.fast, before, after)
 
     @property
     def chat_template(self) -> str:
@@ -92,12 +116,23 @@ class Pretrained(FastTokenizer):
         """Return the id of a special token by its role: the configuration's, else BERT's name."""
         if role == "end":
             return self.end
+        if role == "begin":
+            named = _text(self._config.get("bos_token"))
+            return self.fast.token_to_id(named) if named else super().special(role)
         usual, key = ROLES[role]
         return self.fast.token_to_id(_text(self._config.get(key)) or usual)
 
     def config(self) -> dict[str, Any]:
-        """Return the configuration that came along, its end and padding tokens made sure."""
-        return {**self._config, **super().config()}
+        """Return the configuration that came along, its end and padding tokens made sure.
+
+        What a class of its own would do to the tokenizer, ``tokenizer.json`` has already: another
+        class could build another tokenizer from the same file.
+        """
+        kept = {key: value for key, value in self._config.items() if key not in _SETTLED}
+        ours = super().config()
+        if "model_input_names" in kept or "DistilBert" in str(self._config.get("tokenizer_class")):
+            ours.pop("model_input_names", None)
+        return {**kept, **ours}
 
     def bytes_of(self, token: str) -> int:
         """Return the bytes of a token: byte-level, byte fallback or ``▁`` for a blank."""
