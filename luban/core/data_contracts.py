@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Record: TypeAlias = Mapping[str, Any]  #: one row of raw data
 Example: TypeAlias = "Mapping[str, np.ndarray[Any, Any]]"  #: small arrays, what is cached on disk
 
-
 #: What a model may be asked to give, and the shape of its logits.
 PRODUCTS = {
     "next": "the token after every position, looking back only: (B, T, outputs)",
@@ -371,10 +370,7 @@ class Tokenizer(Component, ABC):
         """
 
     def frame(self, pair: bool = False) -> Frame:
-        """Return the special tokens that are put around a text, or around two.
-
-        They are those that ``tokenizer.json`` puts there when it is loaded elsewhere.
-        """
+        """Return the special tokens that ``tokenizer.json`` puts around a text, or around two."""
         return Frame()
 
     def closed(self) -> Self:
@@ -384,11 +380,8 @@ class Tokenizer(Component, ABC):
     def encode_parts(self, parts: Sequence[str | int]) -> tuple[list[int], list[tuple[int, int]]]:
         """Encode one text, given as pieces of text and ids of special tokens between them.
 
-        The pieces are encoded as one text. A special token that a piece spells stays text.
-
-        Returns:
-            Ids, and the characters [first, last) of the whole that each stands for; a special
-            token is as long as its name.
+        A special token that a piece spells stays text. Returns ids, and the characters
+        [first, last) of the whole that each stands for; a special token is as long as its name.
         """
         ids: list[int] = []
         for part in parts:

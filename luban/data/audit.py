@@ -32,6 +32,7 @@ class Audit:
         truncated_rows: Where the first ten truncated examples came from.
         adjusted: What was changed in answers, and how often.
         adjusted_rows: Where the first ten examples came from in which it was changed.
+        notes: What else the task says of them, and how often.
     """
 
     examples: int
@@ -44,6 +45,7 @@ class Audit:
     truncated_rows: tuple[str, ...]
     adjusted: Mapping[str, int]
     adjusted_rows: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, int]
 
 
 def audit(
@@ -84,9 +86,11 @@ def _examine(task: Task, store: Store) -> Audit:
     empty, truncated, changed = list[int](), list[int](), list[int]()
     adjusted: Counter[str] = Counter()
     rows: dict[str, list[int]] = {}
+    notes: Counter[str] = Counter()
     for index in range(len(store)):
         found = task.supervision(store[index])
         supervised += found.count
+        notes.update(found.notes)
         if found.count == 0:
             empty.append(index)
         if found.truncated:
@@ -111,6 +115,7 @@ def _examine(task: Task, store: Store) -> Audit:
         truncated_rows=_rows(store, truncated),
         adjusted=adjusted,
         adjusted_rows={act: _rows(store, found) for act, found in rows.items()},
+        notes=dict(sorted(notes.items())),
     )
 
 

@@ -165,6 +165,7 @@ class Prepare(Stage):
                 **{f"{split}/{unit}": Claim(n) for unit, n in store.meta["totals"].items()},
                 f"{split}/supervised positions": Claim(found.supervised),
                 **{f"{split}/{act}": Claim(times) for act, times in found.adjusted.items()},
+                **{f"{split}/{note}": Claim(times) for note, times in found.notes.items()},
             }
             if reached := reach_of(run, task, store):
                 claims[f"{split}/reachable {reached.metric}"] = Claim(

@@ -85,15 +85,13 @@ def fitted(
 
     Args:
         ids: The conversation, up to the end of its last answer.
-        spans: [first, last) of each answer that is learned, its end token included.
+        spans: [first, last) of each answer that is learned, its end token included; at least one.
         length: Positions of the window, at least 4.
         end: The end token.
     """
     whole = [span for span in spans if span[1] <= length]
     if whole:
         return ids[: whole[-1][1]], whole, len(whole) < len(spans)
-    if not spans:
-        return ids[:length], [], False
     start, stop = spans[0]
     room = max(length - start, length // 2)
     cut = stop - start > room

@@ -25,7 +25,7 @@ from luban.core.contracts import (
     Supervision,
     Tokenizer,
 )
-from luban.core.errors import DataError, RecipeError, RequestError
+from luban.core.errors import DataError, RecipeError, RequestError, UnfitError
 from luban.data.chat.messages import texts_in
 from luban.data.chat.stored import CHATML, read_template, tokens_named, write_template
 from luban.data.chat.template import ChatTemplate
@@ -138,9 +138,15 @@ class InstructionTuning(TokenizedTask):
             except RequestError as error:
                 raise at_row(error, record) from None
             ids, spans, notes = turns.ids, turns.spans, turns.notes
+        if not spans:
+            raise UnfitError(
+                "no answer of the conversation is to be learned.",
+                where=record.get("_where", ""),
+                expected="an answer without weight: 0 or train: false",
+            )
         whole = len(ids)
         ids, spans, cut = fitted(ids, spans, self.context, self._end)
-        if spans and not cut and len(ids) < whole:
+        if not cut and len(ids) < whole:
             notes = (*notes, "prompts whose beginning is cut off")
         answers = np.zeros(len(ids), np.uint8)
         for first, last in spans:
@@ -310,12 +316,15 @@ class InstructionTuning(TokenizedTask):
 
     def _texts(self, records: Iterable[Record]) -> Iterator[str]:
         for record in records:
-            if self.format == "raw":
-                yield from exchange_in(record)
-            else:
-                for message in messages_in(record, self.system):
-                    yield f"{message['role']}\n"  # what templates write before each message
-                    yield from texts_in({k: v for k, v in message.items() if k != "role"})
+            try:
+                exchange = exchange_in(record) if self.format == "raw" else ()
+                messages = messages_in(record, self.system) if self.format == "chat" else ()
+            except UnfitError:  # it will be set apart
+                continue
+            yield from exchange
+            for message in messages:
+                yield f"{message['role']}\n"  # what templates write before each message
+                yield from texts_in({k: v for k, v in message.items() if k != "role"})
 
 
 def _check_apart(model: nn.Module) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -90,6 +91,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "recipe": "reads; every field is known",
         **{f"{split} records": _count(records) for split, records in looked.items()},
         **{f"{split} set apart": _listed(lines, "; ") for split, lines in apart.items() if lines},
+        **_noted(task, rows),
         "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
@@ -168,6 +170,15 @@ def _encoded(task: Task, split: str, records: list[Record]) -> tuple[list[Exampl
             fix="mend or drop these rows.",
         )
     return good, apart
+
+
+def _noted(task: Task, rows: Mapping[str, list[Example]]) -> dict[str, str]:
+    """Return what the task says of examples, beside how much they teach, and how often."""
+    found: dict[str, str] = {}
+    for split, examples in rows.items():
+        notes = Counter(note for example in examples for note in task.supervision(example).notes)
+        found |= {f"{split}: {note}": f"{times:,}" for note, times in sorted(notes.items())}
+    return found
 
 
 def _bearable(apart: Mapping[str, list[str]], records: int, share: float) -> None:
