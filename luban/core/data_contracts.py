@@ -84,10 +84,7 @@ class Ports:
 
     @property
     def bos(self) -> int | None:
-        """What ``config.json`` calls ``bos_token_id``.
-
-        The end token, where no other begins a text: it stands between texts (GPT-2).
-        """
+        """What ``config.json`` calls ``bos_token_id``: the end token where there is no other."""
         return self.end if self.begin is None else self.begin
 
 
@@ -194,8 +191,7 @@ class Supervision:
         truncated: Whether part of the answer was cut off.
         adjusted: How many parts of the answer were changed so that a prediction can give them, by
             what was done (``entities widened to whole words``); the keys are always the same.
-        notes: What else became of it that the user should know, one for each time; they are
-            counted, and the counts shown.
+        notes: What else became of it, one for each time; how often is shown.
     """
 
     count: int
@@ -378,10 +374,9 @@ class Tokenizer(Component, ABC):
         return self
 
     def encode_parts(self, parts: Sequence[str | int]) -> tuple[list[int], list[tuple[int, int]]]:
-        """Encode one text, given as pieces of text and ids of special tokens between them.
+        """Encode one text, given as pieces of text, whatever they spell, and special tokens.
 
-        A special token that a piece spells stays text. Returns ids, and the characters
-        [first, last) of the whole that each stands for; a special token is as long as its name.
+        Returns ids, and the characters [first, last) of the whole that each stands for.
         """
         ids: list[int] = []
         for part in parts:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Example, Examples, Frame, Record, Tokenizer
-from luban.core.errors import DataError
+from luban.core.errors import DataError, RecipeError
 from luban.data.records import unusable
 from luban.data.rows import as_text, encoder_row
 
@@ -109,6 +109,21 @@ class Cutter:
     def _room(self) -> int:
         """Tokens of question and context in a window."""
         return self.max_length - self._frame.size
+
+    def check_room(self, question: int) -> None:
+        """Check that windows go on, after a question of so many tokens.
+
+        Raises:
+            RecipeError: if they do not, with the special tokens of this tokenizer.
+        """
+        least = question + self._frame.size + self.overlap + 1
+        if self.max_length < least:
+            raise RecipeError(
+                "a window has no room to go on by, with the special tokens of this tokenizer.",
+                where="task.max_length",
+                expected=f"at least {least}",
+                got=self.max_length,
+            )
 
     def before(self, question: int) -> int:
         """Return the position of the first context token after a question of so many tokens."""

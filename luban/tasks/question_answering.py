@@ -24,7 +24,7 @@ from luban.core.contracts import (
     Record,
     Supervision,
 )
-from luban.core.errors import DataError, RecipeError
+from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.rows import SPECIALS, as_bytes, as_text, ids_type, padded
 from luban.data.scripts import script_shares
@@ -107,14 +107,8 @@ class QuestionAnswering(TokenizedTask):
         tokenizer = self.tokenizer.learn(texts, SPECIALS)
         for _ in texts:  # a tokenizer that learns nothing need not have read them
             pass
-        least = self.max_question_length + tokenizer.frame(pair=True).size + self.doc_stride + 1
-        if self.max_length < least:
-            raise RecipeError(
-                "a window has no room to go on by, with the special tokens of this tokenizer.",
-                where="task.max_length",
-                expected=f"at least {least}",
-                got=self.max_length,
-            )
+        cutter = Cutter(tokenizer, self.max_length, self.doc_stride)
+        cutter.check_room(self.max_question_length)
         chinese = script_shares(looked)["cjk"] > 0.3
         found: Literal["en", "zh"] = "zh" if chinese else "en"
         task._written = found if self.language == "auto" else self.language

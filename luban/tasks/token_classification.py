@@ -218,19 +218,17 @@ class TokenClassification(TokenizedTask):
 
     def _row(self, row: Words, encoded: Sequence[Sequence[int]]) -> Example:
         frame = self.tokenizer.frame()
-        # A word at place 0 would look like padding.
         ids: list[int] = list(frame.before or (_id(self.tokenizer, "start"),))
         after = frame.after or (_id(self.tokenizer, "separator"),)
-        firsts, room = [], self.max_length - len(after)
+        firsts, room = list[int](), self.max_length - len(after)
         for word in encoded:
             if len(ids) >= room:
                 break
             firsts.append(len(ids))
             ids += word
         ids = [*ids[:room], *after]
-        dtype = ids_type(self.tokenizer)
         return {
-            "input_ids": np.array(ids, dtype),
+            "input_ids": np.array(ids, ids_type(self.tokenizer)),
             "firsts": np.array(firsts, np.int32),
             "spans": np.array(row.spans, np.int32),
             "text": as_bytes(row.text),
