@@ -9,7 +9,6 @@ from pathlib import Path
 
 from luban.cli.resume_proof import prove_resume
 from luban.cli.terminal import terminal
-from luban.core import registry
 from luban.core.contracts import Stage
 from luban.core.errors import LubanError, RunError, VerifyError
 from luban.core.report import Report
@@ -85,12 +84,6 @@ def _changed_files(run: Run) -> list[str]:
         run.console.say("files: not compared: this run was made before digests of them were kept")
         return []
     lines = digests.differences(partial(run.console.progress, "compare files"))
-    stages = registry.names("stages")
-    for name in stages:
-        path = f"reports/{name}.json"
-        expected = run.recipe.stage(name).always or name in run.recipe.stages
-        if expected and not (run.path / path).is_file() and path not in digests.files:
-            lines.append(f"{path}: missing; luban {name} {run.path} makes it")
     verdict = "DO NOT HOLD" if lines else "hold"
     run.console.say(f"files: {len(digests.files)} digests compared: {verdict}")
     return lines
