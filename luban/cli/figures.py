@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path, PurePath
 from typing import Any
 
 from luban.core.contracts import Example, Task
 from luban.core.errors import RunError
 from luban.core.files import write_atomic
+from luban.core.letters import file_name
 from luban.inference.sheets import draws, sheet
 
 _INCHES = 5.0  #: width of a figure
@@ -34,6 +34,6 @@ class Figures:
         """Draw a prediction; the file's name has the row's number and the record's ``id``."""
         picture = sheet(self._task, [(example, prediction, None)], inches=_INCHES)
         if picture is not None:
-            stem = re.sub(r"[^\w.-]", "_", PurePath(str(entry.get("id", ""))).stem)[:50]
+            stem = file_name(PurePath(str(entry.get("id", ""))).stem, "_")[:50]
             name = f"{entry['row']:06}-{stem}" if stem else f"{entry['row']:06}"
             write_atomic(self.folder / f"{name}.png", picture)

@@ -9,6 +9,8 @@ from glob import escape, glob
 from os.path import commonprefix
 from pathlib import Path
 
+from luban.core.letters import without_signs
+
 #: Beginnings of the names of files that are about the data.
 ABOUT = ("readme", "license", "licence", "copying", "changelog", "citation", ".")
 SPLITS = {
@@ -39,7 +41,7 @@ def stem_of(name: str) -> str:
     """Return what a file is called beside its split and number: ``cls.dev.2.tsv`` is ``cls``."""
     bare = name.lower().removesuffix(".gz")
     bare = bare.rsplit(".", 1)[0] if "." in bare.strip(".") else bare
-    return re.sub(r"[^\w]+|_+", " ", _SPLIT_WORDS.sub(" ", bare)).strip()
+    return without_signs(_SPLIT_WORDS.sub(" ", bare), " ").strip()
 
 
 def inside(folder: Path) -> list[Path]:

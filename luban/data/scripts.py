@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import regex
+
 _SCRIPTS = {
     "cjk": re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af々〇]"),
     "latin": re.compile("[A-Za-zªº\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff]"),
 }
-_LETTER = re.compile(r"[^\W\d_]")
+_LETTER = regex.compile(r"\p{L}")
 
 
 def script_shares(text: str) -> dict[str, float]:
@@ -18,11 +20,3 @@ def script_shares(text: str) -> dict[str, float]:
     counts["other"] = max(0, letters - sum(counts.values()))
     total = sum(counts.values())
     return {name: count / total if total else 0.0 for name, count in counts.items()}
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text in lower case; each Chinese character is one."""
-    return _WORD.findall(text.casefold())
-
-
-_WORD = re.compile(rf"{_SCRIPTS['cjk'].pattern}|(?:(?!{_SCRIPTS['cjk'].pattern})\w)+")

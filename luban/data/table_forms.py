@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import regex
+
 from luban.core.contracts import Source
 from luban.core.errors import DataError
 from luban.data import forms
@@ -20,7 +22,7 @@ from luban.data.scripts import script_shares
 
 _ROWS = 2_000  #: rows by which a header is told
 _FEW = 10  #: rows from which on it counts how many differ
-_NAME = re.compile(r"[^\W\d](?:[\w \-/.()#]*[\w)])?|#\w[\w ]*")
+_NAME = regex.compile(r"[\p{L}_](?:[\w\p{M} \-/.()#]*[\w\p{M})])?|#[\w\p{M}][\w\p{M} ]*")
 
 
 def arguments_of(form: str, path: Path, encoding: str, *, strict: bool = True) -> dict[str, Any]:

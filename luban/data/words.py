@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
-
-import regex
 
 from luban.core.contracts import Tokenizer
+from luban.core.letters import Span, alone, parts
 from luban.data.pieces import begins_as_it_goes_on
-
-Span: TypeAlias = tuple[int, int]  #: characters [first, last)
-
-#: Scripts without blanks between words: Han with kana; Thai, Lao, Myanmar and Khmer.
-UNSPACED = (
-    r"\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-    r"\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}"
-)
-_ALONE = regex.compile(f"[{UNSPACED}]")
-_SOLID = r"[^\s\x1c-\x1f]"  # what `str.split` keeps
-#: A letter of these with its marks; a run of letters and digits of any other script, with marks and
-#: the joiners between them; or any other sign.
-WORDS = (
-    rf"(?:[{UNSPACED}]\p{{M}}*"
-    rf"|(?:(?![{UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}]|(?<=[\p{{L}}\p{{M}}])[\u200c\u200d](?=\p{{L}}))+"
-    rf"|{_SOLID}\p{{M}}*)"
-)
-_WORD = regex.compile(WORDS)
-_CHARACTER = regex.compile(rf"(?={_SOLID})\X")
 
 
 def words_of(text: str, *, characters: bool = False) -> list[Span]:
     """Return where the words of a text stand: runs of letters and digits, and each other sign.
 
-    Letters keep their combining marks. In scripts without blanks between words (Chinese, Japanese,
-    Thai, Lao, Myanmar, Khmer) each letter is a word by itself; white space is part of none.
+    Letters keep their combining marks. In scripts without blanks between words each letter is a
+    word by itself; white space is part of none.
 
     Args:
         text: The text.
         characters: Whether each character is a word of its own, in every script.
     """
-    pattern = _CHARACTER if characters else _WORD
-    return [match.span() for match in pattern.finditer(text)]
+    return parts(text, characters=characters)
 
 
 def joined(tokens: Sequence[str]) -> tuple[str, list[Span]]:
     """Return tokens as one text, and where each stands in it.
 
-    A blank divides them, but none stands beside a letter of a script without blanks.
+    A blank divides them, but none stands beside a character of a script without blanks.
     """
     text, spans = "", []
     for token in tokens:
-        if text and token and not _ALONE.match(text[-1]) and not _ALONE.match(token):
+        if text and token and not alone(text[-1]) and not alone(token):
             text += " "
         spans.append((len(text), len(text) + len(token)))
         text += token

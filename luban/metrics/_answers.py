@@ -1,23 +1,25 @@
 """How answers are compared: normalised, cut into units, each against the best of the references.
 
 English as in SQuAD's ``evaluate-v2.0.py`` (Rajpurkar et al. 2016, 1606.05250; 2018, 1806.03822),
-Chinese as in ``cmrc2018_evaluate.py`` (Cui et al. 2019, 1810.07366).
+Chinese as in ``cmrc2018_evaluate.py`` (Cui et al. 2019, 1810.07366), which cuts what is not
+Chinese by NLTK's rules: numbers and words come out alike. Other scripts without blanks are cut
+into characters too.
 """
 
 from __future__ import annotations
 
-import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
+import regex
+
+from luban.core.letters import tokens
+
+_ARTICLES = regex.compile(r"(?<![\w\p{M}])(a|an|the)(?![\w\p{M}])")
 _DELETED = str.maketrans("", "", string.punctuation)
 #: The signs that the Chinese evaluation leaves out; no other is.
 _SIGNS = str.maketrans("", "", "-:_*^/\\~`+=，。：？！“”；’《》……·、「」（）－～『』")
-#: A Chinese character as the evaluation has it, or a run of others to be cut into words. The
-#: original cuts these by NLTK's rules; numbers and words come out alike.
-_UNIT = re.compile(r"[\u4e00-\u9fa5]|[^\W\u4e00-\u9fa5]+(?:[.,'][^\W\u4e00-\u9fa5]+)*|[^\w\s]")
 
 
 def normalised(text: str, language: str) -> str:
@@ -64,7 +66,7 @@ def best(
 
 def _units(text: str, language: str) -> list[str]:
     plain = normalised(text, language)
-    return _UNIT.findall(plain) if language == "zh" else plain.split()
+    return tokens(plain) if language == "zh" else plain.split()
 
 
 def _longest_run(a: Sequence[str], b: Sequence[str]) -> int:

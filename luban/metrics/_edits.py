@@ -11,18 +11,18 @@ import numpy as np
 
 from luban.core.contracts import Row
 from luban.core.errors import MissingExtra
-from luban.metrics._units import words
+from luban.metrics._units import units
 
 
 def word_edits(said: str, meant: str) -> Row:
     """Return replaced, missing and added words, and how many the reference has.
 
-    A Chinese character is a word by itself.
+    In scripts without blanks a character is a word by itself.
 
     Raises:
         MissingExtra: without jiwer.
     """
-    found = _jiwer().process_words(" ".join(words(meant)), " ".join(words(said)))
+    found = _jiwer().process_words(" ".join(units(meant)), " ".join(units(said)))
     return _row(found)
 
 
@@ -46,7 +46,9 @@ def rate(rows: np.ndarray[Any, Any]) -> float:
 def kinds(rows: np.ndarray[Any, Any]) -> str:
     """Return how many edits of each kind there were."""
     replaced, missing, added = (int(n) for n in rows[:, :3].sum(0))
-    return f"{replaced:,} replaced, {missing:,} missing, {added:,} added"
+    nothing = int((rows[:, 3] == 0).sum())
+    empty = f"; {nothing:,} of {len(rows):,} references are empty" if nothing else ""
+    return f"{replaced:,} replaced, {missing:,} missing, {added:,} added{empty}"
 
 
 def _row(found: Any) -> Row:

@@ -11,6 +11,7 @@ import numpy as np
 
 from luban.core.contracts import Row
 from luban.core.errors import MissingExtra
+from luban.metrics._units import wordless
 
 
 def scorer(name: str, **options: Any) -> Any:
@@ -34,12 +35,18 @@ def statistics(scorer: Any, prediction: Any, target: Any) -> Row:
 
 
 def corpus_score(scorer: Any, rows: np.ndarray[Any, Any]) -> float:
-    """Return the score of the summed statistics, 0 to 100."""
+    """Return the score of the summed statistics, as sacrebleu gives it."""
     return float(scorer._compute_score_from_stats(rows[:, 1:].sum(0).tolist()).score)
 
 
-def signature(scorer: Any, rows: np.ndarray[Any, Any]) -> str:
-    """Return sacrebleu's signature, without which a score can be compared with no other."""
+def signature(scorer: Any, rows: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> str:
+    """Return sacrebleu's signature, without which a score can be compared with no other.
+
+    Args:
+        scorer: The metric of sacrebleu.
+        rows: What ``statistics`` returned, (N, K).
+        lengths: Units of each reference, (N,): it is told how many have none.
+    """
     references = np.unique(rows[:, 0])
     scorer.num_refs = int(references[0]) if len(references) == 1 else -1
-    return f"sacrebleu {scorer.get_signature().format()}"
+    return f"sacrebleu {scorer.get_signature().format()}{wordless((lengths == 0).sum(), len(rows))}"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 
-#: Chinese characters and Japanese kana: each is a unit, since no blanks divide words.
-_CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_UNIT = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
-
-
-def words(text: str) -> list[str]:
-    """Return what blanks divide, Chinese character by character."""
-    return _UNIT.findall(text)
+from luban.core.letters import characters, pieces, words
 
 
 def units(text: str) -> list[str]:
-    """Return the words of a text, Chinese character by character.
+    """Return what blanks divide; in scripts without blanks, character by character."""
+    return pieces(text)
 
-    Text that is hardly written with blanks in another script (Thai, say) falls into characters.
-    """
-    found = words(text)
-    if sum(map(len, found)) > 12 * len(found):
-        return [character for character in text if not character.isspace()]
-    return found
+
+def lexical_units(text: str) -> list[str]:
+    """Return the words of a text in lower case; of a text without any, its signs."""
+    plain = unicodedata.normalize("NFC", text).lower()
+    return words(plain) or characters(plain)
+
+
+def has_words(text: str) -> bool:
+    """Return whether there is a word in a text."""
+    return bool(words(text))
+
+
+def wordless(count: float, of: int) -> str:
+    """Return how many references have no word, for a note; empty if all have."""
+    return f"; {int(count):,} of {of:,} references have no word" if count else ""

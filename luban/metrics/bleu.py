@@ -10,9 +10,15 @@ import numpy as np
 from luban.core.contracts import Metric, Row
 from luban.metrics import _sacrebleu
 
+_LONGEST = 4  #: units of the longest n-grams
+
 
 class Bleu(Metric):
-    """Corpus BLEU, 0 to 100 (Papineni et al. 2002), as sacrebleu computes it; cased."""
+    """Corpus BLEU, 0 to 100 (Papineni et al. 2002), as sacrebleu computes it; cased.
+
+    Where no reference has the four units of the longest n-grams, only shorter ones count
+    (sacrebleu's effective order): else no prediction could reach more than 0.
+    """
 
     tokenize: Literal["13a", "intl", "zh", "char", "none"] = "13a"
     higher_is_better: ClassVar[bool] = True
@@ -24,7 +30,9 @@ class Bleu(Metric):
 
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return BLEU of the summed counts."""
-        return _sacrebleu.corpus_score(_scorer(self.tokenize), rows)
+        if not rows[:, 1:].any():  # nothing was expected, and nothing said
+            return self.best
+        return min(_sacrebleu.corpus_score(self._scorer(rows), rows), self.best)
 
     def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
         """Return whether no text has four words."""
@@ -32,9 +40,13 @@ class Bleu(Metric):
 
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
-        return _sacrebleu.signature(_scorer(self.tokenize), rows)
+        return _sacrebleu.signature(self._scorer(rows), rows, rows[:, 2])
+
+    def _scorer(self, rows: np.ndarray[Any, Any]) -> Any:
+        return _scorer(self.tokenize, effective_order=bool(rows[:, 2].max() < _LONGEST))
 
 
 @lru_cache
-def _scorer(tokenize: str) -> Any:
-    return _sacrebleu.scorer("BLEU", tokenize=tokenize, force=True)
+def _scorer(tokenize: str, *, effective_order: bool = False) -> Any:
+    options = {"tokenize": tokenize, "effective_order": effective_order}
+    return _sacrebleu.scorer("BLEU", **options, force=True)

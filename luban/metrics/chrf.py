@@ -25,11 +25,13 @@ class Chrf(Metric):
 
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return chrF of the summed counts."""
-        return _sacrebleu.corpus_score(_scorer(self.word_order), rows)
+        if not rows[:, 1:].any():  # nothing was expected, and nothing said
+            return self.best
+        return min(_sacrebleu.corpus_score(_scorer(self.word_order), rows), self.best)
 
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
-        return _sacrebleu.signature(_scorer(self.word_order), rows)
+        return _sacrebleu.signature(_scorer(self.word_order), rows, rows[:, 2])
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from luban.metrics._units import units
 class Distinct(Metric):
     """distinct-n (Li et al. 2016, arXiv:1510.03055): different n-grams over all n-grams.
 
-    Units are words, or characters where the text is not written with spaces.
+    Units are words, and the characters of scripts without blanks.
     """
 
     n: int = Field(default=2, ge=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
@@ -11,16 +10,18 @@ import numpy as np
 
 from luban.core.contracts import Metric, Row
 from luban.core.errors import MissingExtra
-from luban.metrics._units import units
+from luban.metrics._units import has_words, lexical_units, wordless
 
-_SIGNS = re.compile(r"[^\w\s]|_")
+_STEMMED = 3  #: rouge_score stems words that are longer
 
 
 class Rouge(Metric):
     """Mean F1 of shared words, word pairs or longest common subsequence (Lin 2004), 0 to 1.
 
-    Computed by rouge_score, with Porter stems. Of several references the best one counts.
-    ``characters`` takes each Chinese character as a word (rouge_score itself drops them all).
+    Computed by rouge_score, over words of any script (it drops all but ``a-z0-9`` itself); in
+    scripts without blanks a character is a word, and of a text without words each sign is one.
+    ``words`` takes English words by their Porter stems, as rouge_score does, ``characters`` as
+    they are. Of several references the best one counts.
     """
 
     type: Literal["rouge1", "rouge2", "rougeL"] = "rouge1"
@@ -34,10 +35,13 @@ class Rouge(Metric):
         return self.type
 
     def row(self, prediction: Any, target: Any) -> Row:
-        """Return (F1,) of one text with the reference it shares most with."""
+        """Return F1 with the reference most is shared with, and whether none has a word."""
         references = list(target["references"]) or [""]
+        nothing = float(not any(map(has_words, references)))
+        if not prediction["text"].strip() and not all(map(str.strip, references)):
+            return 1.0, nothing
         best = _scorer(self.type, self.tokenize).score_multi(references, prediction["text"])
-        return (float(best[self.type].fmeasure),)
+        return float(best[self.type].fmeasure), nothing
 
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
@@ -46,21 +50,31 @@ class Rouge(Metric):
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Say how it was got."""
         how = "by character" if self.tokenize == "characters" else "Porter stems"
-        return f"F1, best of the references, {how}; rouge_score {version('rouge_score')}"
+        found = f"F1, best of the references, {how}; rouge_score {version('rouge_score')}"
+        return found + wordless(rows[:, 1].sum(), len(rows))
 
 
-class _Characters:
-    """Chinese characters one by one, other words and numbers whole; case and signs left out."""
+class _Words:
+    """Words of any script in lower case; those of ASCII by their stems, if asked."""
+
+    def __init__(self, stemmer: Any) -> None:
+        self._stemmer = stemmer
 
     def tokenize(self, text: str) -> list[str]:
-        return units(_SIGNS.sub(" ", text.lower()))
+        return [self._stem(word) for word in lexical_units(text)]
+
+    def _stem(self, word: str) -> str:
+        if self._stemmer is None or len(word) <= _STEMMED or not word.isascii():
+            return word
+        return str(self._stemmer.stem(word))
 
 
 @lru_cache
 def _scorer(kind: str, tokenize: str) -> Any:
     try:
+        from nltk.stem.porter import PorterStemmer
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError:
         raise MissingExtra("rouge-score", "text") from None
-    own = _Characters() if tokenize == "characters" else None
-    return RougeScorer([kind], use_stemmer=True, tokenizer=own)
+    own = _Words(PorterStemmer() if tokenize == "words" else None)
+    return RougeScorer([kind], tokenizer=own)

@@ -33,7 +33,7 @@ class Ter(Metric):
 
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
-        return _sacrebleu.signature(_scorer(self.tokenize), rows)
+        return _sacrebleu.signature(_scorer(self.tokenize), rows, rows[:, 2])
 
 
 @lru_cache

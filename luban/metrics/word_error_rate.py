@@ -15,7 +15,8 @@ from luban.metrics._edits import kinds, rate, word_edits
 class WordErrorRate(Metric):
     """Words replaced, missing or added, over those of all references, by jiwer.
 
-    Lower is better, and it may exceed 1. A Chinese character is a word by itself.
+    Lower is better, and it may exceed 1. In scripts without blanks a
+    character is a word by itself.
     """
 
     normalised: str = Field(

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Product
+from luban.core.letters import PARTS, UNSPACED
 from luban.data.images import PADDING
 from luban.data.mel import FLOOR, LogMel, filters
 from luban.data.tagging import Scheme, forbidden
-from luban.data.words import UNSPACED, WORDS
 from luban.inference.ctc import Search
 from luban.nn.detection import decoded
 
@@ -148,7 +148,7 @@ def words() -> dict[str, Any]:
     """Return how a text becomes words, and words become tokens."""
     return {
         "fields": ["tokens", "text"],
-        "words": WORDS,
+        "words": PARTS,
         "words_rule": "the matches of the pattern in a text; tokens are words as they are, joined "
         "by blanks but where one side is a character of unspaced",
         "unspaced": UNSPACED,

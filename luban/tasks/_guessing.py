@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from luban.core.contracts import Guess, Record
+from luban.core.letters import without_blanks, without_signs
 from luban.data.media import holds_media
 from luban.data.records import own_fields
-from luban.data.scripts import script_shares
 from luban.tasks._labels import label_of
 
 _TEXTS = ("text", "sentence", "content", "review", "body", "comment", "title", "query", "premise")
@@ -130,7 +130,7 @@ def by_name(names: Sequence[str], known: Sequence[str]) -> str | None:
 
 def bare(name: str) -> str:
     """Return a field's name in small letters, without signs: ``#1 String`` is ``1string``."""
-    return re.sub(r"[^\w]|_", "", last_of(name))
+    return without_signs(last_of(name))
 
 
 def classes_in(column: Sequence[Any]) -> int:
@@ -213,7 +213,7 @@ def _is_measure(column: list[Any]) -> bool:
 
 def _task(texts: list[str]) -> dict[str, Any]:
     """Return tokenizer and length: characters of Chinese, else pieces of words."""
-    chinese = script_shares("".join(texts))["cjk"] > 0.3
+    chinese = without_blanks("".join(texts))
     longest = max(map(len, texts)) if chinese else max(len(text) // 3 for text in texts)
     length = next((size for size in (64, 128, 256) if longest <= size), 512)
     return {"tokenizer": "char" if chinese else "bpe", "max_length": length}

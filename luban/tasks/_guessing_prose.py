@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
+from luban.core.letters import without_blanks
 from luban.data.media import holds_media
 from luban.data.records import own_fields
-from luban.data.scripts import script_shares
 from luban.tasks._guessing import classes_in, columns_of, last_of
 
 _TEXTS = ("text", "content", "body", "sentence", "article", "document")
@@ -29,7 +29,7 @@ def guess_prose(sample: Sequence[Record]) -> Guess | None:
         return None
     texts = [_joined(record.get(text)) for record in sample]
     large = sizes[text] >= _LARGE
-    chinese = script_shares("".join(texts)[:_LARGE])["cjk"] > 0.3
+    chinese = without_blanks("".join(texts)[:_LARGE])
     tokenizer: Any = "char"
     if large or chinese:
         tokenizer = {"name": "bpe", "vocab_size": 16_000 if large else 6_000}

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
+from luban.core.letters import without_blanks
 from luban.data.entity_forms import entities_in
 from luban.data.records import own_fields
-from luban.data.scripts import script_shares
 from luban.data.tagging import parsed
 
 _TOKENS = ("tokens", "words", "characters", "chars")
@@ -65,7 +65,7 @@ def guess_questions(sample: Sequence[Record]) -> Guess | None:
     answers = _named(rows, _ANSWERS, lambda value: isinstance(value, list | tuple | dict))
     if question is None or context is None or answers is None:
         return None
-    chinese = script_shares("".join(row[context] for row in rows))["cjk"] > 0.3
+    chinese = without_blanks("".join(row[context] for row in rows))
     return Guess(
         confidence=0.95,
         fields=_renamed({"question": question, "context": context, "answers": answers}),
@@ -79,7 +79,7 @@ _MODEL = {"name": "rnn", "hidden_size": 128, "num_hidden_layers": 1, "dropout": 
 
 
 def _task(texts: Sequence[str], words: Sequence[Sequence[str]]) -> dict[str, Any]:
-    chinese = script_shares("".join(texts))["cjk"] > 0.3
+    chinese = without_blanks("".join(texts))
     longest = max(map(len, texts)) if chinese else 2 * max(map(len, words))
     length = next((size for size in (64, 128, 256) if longest <= size), 512)
     return {"tokenizer": "char" if chinese else "bpe", "max_length": length, "crf": True}

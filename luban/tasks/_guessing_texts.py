@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
+from luban.core.letters import european_share, unspaced_share, without_blanks
 from luban.data.records import own_fields
 from luban.data.scripts import script_shares
 from luban.tasks._guessing import UNNAMED, classes_in, columns_of, is_texts, last_of
@@ -35,6 +36,9 @@ _LANGUAGES = {
     "th": "thai", "tr": "turkish", "uk": "ukrainian", "ur": "urdu", "vi": "vietnamese",
     "zh": "chinese",
 }  # fmt: skip
+#: Share of the letters without blanks from which on they are Chinese (Japanese has kana too),
+#: and of all letters from which on a text is European.
+_CHINESE, _MOST = 0.8, 0.5
 #: A summary is at most so long, as a share of its document.
 _SHORT = 0.5
 _MOST = 0.95  #: share of the records that must have a field
@@ -56,7 +60,7 @@ def guess_translation(sample: Sequence[Record]) -> Guess | None:
         confidence, why = 0.95, f"{source!r} and {target!r} are languages"
     elif len(pair := _unnamed_pair(sample, sizes)) == 2:
         source, target = pair
-        apart = _is_chinese(sample, source) != _is_chinese(sample, target)
+        apart = without_blanks(_all(sample, source)) != without_blanks(_all(sample, target))
         confidence = 0.9 if apart else 0.35
         said = "of two scripts" if apart else "of about one length"
         why = f"{source!r} and {target!r} are texts {said}"
@@ -64,12 +68,11 @@ def guess_translation(sample: Sequence[Record]) -> Guess | None:
         return None
     if not all(isinstance(record.get(source), str) for record in sample):
         return None
-    chinese = _is_chinese(sample, target)
     return Guess(
         confidence=confidence,
         fields=_renamed({"source": source, "target": target}),
         task={"tokenizer": {"name": "bpe", "vocab_size": 6000}}
-        | ({"tokenize": "zh"} if chinese else {}),
+        | _tokenize(sacrebleu_tokenizer(_all(sample, target)), "13a"),
         model={"name": "seq2seq", "dropout": 0.2},
         why=why,
     )
@@ -86,7 +89,7 @@ def _unnamed_pair(sample: Sequence[Record], sizes: Mapping[str, float]) -> tuple
     if len(texts) != 2 or any(classes_in(columns[name]) for name in rest):
         return ()
     lengths = [sizes[name] for name in texts]
-    scripts = _is_chinese(sample, texts[0]) != _is_chinese(sample, texts[1])
+    scripts = without_blanks(_all(sample, texts[0])) != without_blanks(_all(sample, texts[1]))
     return tuple(texts) if scripts or max(lengths) < 2 * min(lengths) else ()
 
 
@@ -101,12 +104,12 @@ def guess_summaries(sample: Sequence[Record]) -> Guess | None:
     lines = any(isinstance(record.get(document), list) for record in sample)
     if not lines and not plain and sizes[summary] > _SHORT * sizes[document]:
         return None
-    chinese = _is_chinese(sample, summary)
+    by_character = without_blanks(_all(sample, summary))
     return Guess(
         confidence=0.9 if plain else 0.5,
         fields=_renamed({"document": f"{{{document}}}" if lines else document, "summary": summary}),
         task={"tokenizer": {"name": "bpe", "vocab_size": 6000}, "max_source_length": 512}
-        | ({"tokenize": "characters"} if chinese else {}),
+        | _tokenize("characters" if by_character else "words", "words"),
         model={"name": "seq2seq", "dropout": 0.2},
         why=f"{summary!r} is beside {document!r}, and shorter"
         if sizes[summary] < sizes[document]
@@ -138,9 +141,23 @@ def _language(name: str) -> bool:
     return plain in _LANGUAGES or plain in _LANGUAGES.values()
 
 
-def _is_chinese(sample: Sequence[Record], field: str) -> bool:
-    text = "".join(_plain(record.get(field)) for record in sample)
-    return script_shares(text).get("cjk", 0) > 0.3
+def sacrebleu_tokenizer(text: str) -> str:
+    """Return how sacrebleu should cut texts like this one, by its script.
+
+    Its default knows the signs of ASCII only, which is what WMT uses for European languages;
+    ``intl`` knows those of every script; ``zh`` and ``char`` cut what has no blanks.
+    """
+    if without_blanks(text):
+        return "zh" if script_shares(text)["cjk"] > _CHINESE * unspaced_share(text) else "char"
+    return "13a" if european_share(text) > _MOST else "intl"
+
+
+def _tokenize(chosen: str, default: str) -> dict[str, str]:
+    return {} if chosen == default else {"tokenize": chosen}
+
+
+def _all(sample: Sequence[Record], field: str) -> str:
+    return "".join(_plain(record.get(field)) for record in sample)
 
 
 def _renamed(fields: Mapping[str, str]) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import regex
 
 from luban.core.contracts import Example, Examples, Frame, Record, Tokenizer
 from luban.core.errors import DataError, RecipeError
@@ -19,7 +19,8 @@ from luban.data.rows import as_text, encoder_row
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Answer: TypeAlias = tuple[str, int]  #: its text, and where it is said to begin (-1: nowhere)
 
-_SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
+#: The ends of sentences in any script: Unicode's property Sentence_Terminal.
+_SENTENCE = regex.compile(r"[^\p{STerm}\n]+\p{STerm}*")
 
 
 def text_in(record: Record, field: str) -> str:

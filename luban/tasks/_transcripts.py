@@ -12,13 +12,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from luban.core.errors import RunError
+from luban.core.letters import only_letters
 from luban.data.files import open_text
 from luban.data.lm import KneserNey
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 LANGUAGE_MODEL = "language_model.safetensors"
-_APOSTROPHES = "'\u2019"
+#: Apostrophes, and the Hebrew signs of abbreviation.
+_APOSTROPHES = "'\u2019\u05f3\u05f4"
 
 
 def written(text: str, *, lowercase: bool, strip_punctuation: bool) -> str:
@@ -106,4 +108,6 @@ class Continuations:
 def _inside(text: str, at: int) -> bool:
     """Whether the character there is an apostrophe between letters."""
     around = text[max(0, at - 1) : at] + text[at + 1 : at + 2]
-    return text[at] in _APOSTROPHES and len(around) == 2 and around.isalpha()
+    return (
+        text[at] in _APOSTROPHES and bool(text[:at]) and len(text) > at + 1 and only_letters(around)
+    )

@@ -26,8 +26,8 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
+from luban.core.letters import without_blanks
 from luban.data.rows import SPECIALS, as_bytes, as_text, ids_type, padded
-from luban.data.scripts import script_shares
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
@@ -109,8 +109,7 @@ class QuestionAnswering(TokenizedTask):
             pass
         cutter = Cutter(tokenizer, self.max_length, self.doc_stride)
         cutter.check_room(self.max_question_length)
-        chinese = script_shares(looked)["cjk"] > 0.3
-        found: Literal["en", "zh"] = "zh" if chinese else "en"
+        found: Literal["en", "zh"] = "zh" if without_blanks(looked) else "en"
         task._written = found if self.language == "auto" else self.language
         return task._reading_with(tokenizer)
 

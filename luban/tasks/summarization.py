@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import regex
 from pydantic import Field
 
 from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Record
@@ -14,7 +14,8 @@ from luban.metrics.rouge import Rouge
 from luban.tasks._guessing_texts import guess_summaries
 from luban.tasks._sequence_pair import SequencePair
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+#: Ends of sentences in any script: Unicode's Sentence_Terminal, and a blank but after wide signs.
+_SENTENCE = regex.compile(r"(?<=\p{STerm})\s+|(?<=[。．！？｡])")
 #: Training summaries that the baseline looks at, at most.
 _LOOKED_AT = 10_000
 
@@ -30,7 +31,9 @@ class Summarization(SequencePair):
     writes: ClassVar[str] = "summary"
 
     tokenize: Literal["words", "characters"] = Field(
-        default="words", description="What ROUGE counts; characters for Chinese."
+        default="words",
+        description="What ROUGE counts: words with Porter stems, or without. In scripts without "
+        "blanks, such as Chinese, a character is a word.",
     )
 
     @classmethod

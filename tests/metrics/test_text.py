@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from luban.core.contracts import Metric
 from luban.core.interval import measured
+from luban.core.letters import characters
 from luban.metrics._units import units
 from luban.metrics.bits_per_byte import BitsPerByte
 from luban.metrics.distinct import Distinct
@@ -169,7 +170,7 @@ def test_units_are_words_or_characters() -> None:
     assert units("to be or") == ["to", "be", "or"]
     assert units("床前明月光，\n疑是 地上霜。") == list("床前明月光，疑是地上霜。")
     assert units("GPT 模型 of 鲁班") == ["GPT", "模", "型", "of", "鲁", "班"]
-    assert units("ฉันรักภาษาไทยมากที่สุด") == list("ฉันรักภาษาไทยมากที่สุด")
+    assert units("ฉันรักภาษาไทยมากที่สุด") == characters("ฉันรักภาษาไทยมากที่สุด")
     assert units("") == []
 
 

@@ -16,6 +16,7 @@ from luban.core import registry
 from luban.core.contracts import Guess, Record, Source, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
+from luban.core.letters import file_name
 from luban.core.progress import doing
 from luban.data.guess import Found, guess
 from luban.data.records import opened, own_fields
@@ -239,7 +240,7 @@ def _counted(labels: Mapping[str, int]) -> str:
 def _name(path: str) -> str:
     """Return the name of a run for data or a recipe of this path."""
     bare = Path(path).expanduser().name.split(".")[0] or Path(path).absolute().name
-    return re.sub(r"[^\w.-]+", "-", bare).strip("-") or "model"
+    return file_name(bare).strip("-") or "model"
 
 
 def _shown(value: Any) -> str:

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
 from luban.core.errors import MissingExtra
+from luban.core.letters import words
 from luban.data.records import text_of
-from luban.data.scripts import words
 
 
 class NearDuplicates(Cleaner):
@@ -19,7 +19,7 @@ class NearDuplicates(Cleaner):
 
     MinHash signatures (Broder 1997) find candidates by locality-sensitive hashing; needs
     ``datasketch`` (the extra ``data``). A shingle is ``shingle`` words in a row, where each
-    Chinese character is a word. Memory: about 3 kB per record that stays.
+    character of a script without blanks is a word. Memory: about 3 kB per record that stays.
     """
 
     threshold: float = Field(
@@ -73,7 +73,7 @@ class NearDuplicates(Cleaner):
         """Return the signature of a text; None if it has no words."""
         from datasketch import MinHash
 
-        parts = words(text)
+        parts = words(text.casefold())
         if not parts:
             return None
         count = max(1, len(parts) - self.shingle + 1)
