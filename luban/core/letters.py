@@ -60,7 +60,7 @@ def words(text: str) -> list[str]:
 
 
 def parts(text: str, *, characters: bool = False) -> list[Span]:
-    """Return where ``words``, or characters, stand, and each other sign; blanks are part of none."""
+    """Return where ``words`` (or characters) and other signs stand; blanks are part of none."""
     return [match.span() for match in (_character if characters else _part).finditer(text)]
 
 

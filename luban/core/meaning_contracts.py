@@ -137,6 +137,13 @@ class Task(Component, ABC):
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return one prediction per example; evaluation and serving both use it."""
 
+    def told(self, prediction: Any) -> Any:
+        """Return what of a prediction ``luban predict`` and the server show: what is sure enough.
+
+        Metrics see the whole of it, since a ranking needs the unlikely too.
+        """
+        return prediction
+
     @abstractmethod
     def target(self, example: Example) -> Any:
         """Return what a perfect prediction would be compared with."""

@@ -25,9 +25,10 @@ def moved_along(
     *,
     visible: float = VISIBLE,
 ) -> dict[str, Array]:
-    """Return ``boxes`` and ``labels`` of an example whose image becomes old * scale + offset.
+    """Return ``boxes`` and what goes with them where an image becomes old * scale + offset.
 
-    Boxes are cut at the edges; those of which too little is left are dropped, with their labels.
+    Boxes are cut at the edges; those of which too little is left are dropped, with their
+    ``labels`` and ``crowds``.
 
     Args:
         example: It may have no boxes: then nothing is returned.
@@ -43,4 +44,5 @@ def moved_along(
     cut = boxes.clip(0, [size[1], size[0]] * 2)
     left = (cut[:, 2:] - cut[:, :2]).prod(1)
     kept = (left > 0) & (left >= visible * (boxes[:, 2:] - boxes[:, :2]).prod(1))
-    return {"boxes": cut[kept].astype(np.float32), "labels": example["labels"][kept]}
+    others = {name: example[name][kept] for name in ("labels", "crowds") if name in example}
+    return {"boxes": cut[kept].astype(np.float32), **others}

@@ -62,7 +62,7 @@ class Predictor:
             rows = self.task.collate([examples[index] for index in batch]).to(device)
             predictions = self.task.predict(self._module, rows)
             for index, prediction in zip(batch, predictions, strict=True):
-                answers[index] = prediction
+                answers[index] = self.task.told(prediction)
         return [(examples.get(index, {}), answer) for index, answer in enumerate(answers)]
 
     def _batches(self, examples: dict[int, Example]) -> list[list[int]]:

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import median
 from typing import Any, TypeAlias
 
 from luban.core.contracts import Example, Task
@@ -20,6 +21,7 @@ _FONTS = (
     "Microsoft YaHei", "SimHei", "Arial Unicode MS",
 )  # fmt: skip
 _DPI = 130
+_WRITING = 0.35  #: inches of what is written above and below a picture
 
 
 def draws(task: Task) -> bool:
@@ -49,7 +51,19 @@ def sheet(task: Task, things: Sequence[Seen], *, inches: float = 2.6) -> bytes |
         drawn = [task.show(axes, *thing) for axes, thing in zip(places, things, strict=False)]
         for axes in places[len(things) :]:
             axes.set_axis_off()
+        if shapes := [shape for axes in places[: len(things)] if (shape := _shape(axes))]:
+            written = any(axes.get_title() or axes.get_xlabel() for axes in places)
+            height = inches * median(shapes) + _WRITING * written
+            figure.set_size_inches(inches * columns, lines * height)
         return png_of(figure) if any(drawn) else None
+
+
+def _shape(axes: Any) -> float | None:
+    """Return height over width of what axes show in its own proportions; None: it has none."""
+    if axes.get_aspect() == "auto" or not axes.get_images():
+        return None
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    return float(abs(high - low) / abs(right - left))
 
 
 def png_of(figure: Any) -> bytes:

@@ -31,28 +31,48 @@ def score_of(found: Mapping[str, Any]) -> float:
     return float(found.get("score", 1.0))
 
 
+def matches(
+    found: Sequence[Mapping[str, Any]],
+    there: Sequence[Mapping[str, Any]],
+    thresholds: Array = OVERLAPS,
+) -> tuple[Array, Array]:
+    """Return which detections are right, and which do not count, at each threshold; bool (T, D).
+
+    The best first, each takes the free box of its label with the largest overlap, if that
+    reaches the threshold; a box is taken once. One that takes none does not count if enough of
+    its own area lies in a crowd of its label: any number may.
+
+    Args:
+        found: Detections, best first: ``label`` and ``box``.
+        there: True objects likewise; ``crowd`` is true where a box stands for a group of them.
+        thresholds: Smallest IoU, shape (T,).
+    """
+    single = [one for one in there if not one.get("crowd")]
+    right = _hits(found, single, thresholds)
+    if len(single) == len(there):
+        return right, np.zeros_like(right)
+    crowds = [one for one in there if one.get("crowd")]
+    shares = _of_one_label(found, crowds, box_overlaps(*_boxes(found, crowds), of_first=True))
+    within = shares.max(1, initial=-1.0) >= np.minimum(thresholds, 1 - 1e-10)[:, None]
+    return right, within & ~right
+
+
 def hits(
     found: Sequence[Mapping[str, Any]],
     there: Sequence[Mapping[str, Any]],
     thresholds: Array = OVERLAPS,
 ) -> Array:
-    """Return which detections are right at which threshold, bool (T, D).
+    """Return which detections are right, bool (T, D): the first of what ``matches`` returns."""
+    return matches(found, there, thresholds)[0]
 
-    The best first, each takes the free box of its label with the largest overlap, if that
-    reaches the threshold; a box is taken once.
 
-    Args:
-        found: Detections, best first: ``label`` and ``box``.
-        there: True objects likewise.
-        thresholds: Smallest IoU, shape (T,).
-    """
+def _hits(
+    found: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], thresholds: Array
+) -> Array:
     right = np.zeros((len(thresholds), len(found)), bool)
     if not found or not there:
         return right
-    iou = box_overlaps([one["box"] for one in found], [one["box"] for one in there])
-    labels = ([one["label"] for one in objects] for objects in (found, there))
-    mine, theirs = (np.array(names, dtype=object) for names in labels)
-    iou = np.where(mine[:, None] == theirs, iou, -1.0)
+    iou = _of_one_label(found, there, box_overlaps(*_boxes(found, there)))
     enough = np.minimum(thresholds, 1 - 1e-10)
     free = np.ones((len(thresholds), len(there)), bool)
     every = np.arange(len(thresholds))
@@ -64,31 +84,51 @@ def hits(
     return right
 
 
-def box_overlaps(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Array:
-    """Return the IoU of every pair of boxes, float64 (D, G)."""
+def _boxes(*sides: Sequence[Mapping[str, Any]]) -> list[list[Sequence[float]]]:
+    return [[one["box"] for one in objects] for objects in sides]
+
+
+def _of_one_label(
+    found: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], overlaps: Array
+) -> Array:
+    """Return overlaps (D, G), and -1 for those of two labels."""
+    labels = ([one["label"] for one in objects] for objects in (found, there))
+    mine, theirs = (np.array(names, dtype=object) for names in labels)
+    same: Array = np.where(mine[:, None] == theirs[None], overlaps, -1.0)
+    return same
+
+
+def box_overlaps(
+    one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], *, of_first: bool = False
+) -> Array:
+    """Return the IoU of every pair of boxes, or the share of the first's area; float64 (D, G)."""
     a, b = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (one, other))
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     both = np.maximum(high - low, 0).prod(2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - both
+    union = areas[0][:, None] + (0.0 if of_first else areas[1][None] - both)
     shares: Array = both / np.maximum(union, np.finfo(np.float64).tiny)
     return shares
 
 
-def precision_at_recalls(scores: Array, right: Array, there: int) -> Array:
+def precision_at_recalls(
+    scores: Array, right: Array, there: int, counts: Array | None = None
+) -> Array:
     """Return the best precision at each of ``RECALLS`` or beyond, (T, 101).
 
     Args:
         scores: Shape (D,), in any order.
         right: Shape (T, D).
         there: True objects, at least 1.
+        counts: Which detections count at all, (T, D); None: all of them.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, len(order) > 0))
     true = right[:, order].cumsum(1)[:, ends]
+    told = np.ones_like(right) if counts is None else counts
     recall = true / there
-    precision = true / (ends + 1)
+    precision = true / np.maximum(told[:, order].cumsum(1)[:, ends], 1)
     precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
     found = np.zeros((len(right), len(RECALLS)))
     for row, (reached, precise) in enumerate(zip(recall, precision, strict=True)):

@@ -12,22 +12,25 @@ from luban.metrics._detections import (
     OVERLAPS,
     RECALLS,
     best_objects,
-    hits,
+    matches,
     precision_at_recalls,
     score_of,
 )
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_KEPT = 3  #: numbers kept of a detection: score, class, and at which overlaps it is right
+#: Numbers kept of a detection: score, class, and at which overlaps it is right or does not count.
+_KEPT = 3
+_POWERS = 2 ** np.arange(2 * len(OVERLAPS))
 
 
 class MeanAveragePrecision(Metric):
     """COCO's mAP (Lin et al. 2014, 1405.0312): equal to ``pycocotools``, and its rows resample.
 
     A detection is right if its overlap with a true box of its class, free so far, is large
-    enough: an IoU of .5, or each of .5, .55, … .95 in turn. Precision is looked up at 101
-    recalls; the mean is over these, the overlaps, and the classes that occur.
+    enough: an IoU of .5, or each of .5, .55, … .95 in turn. In a ``crowd``, a box around a
+    group, it is neither right nor wrong. Precision is looked up at 101 recalls; the mean is over
+    these, the overlaps, and the classes that occur.
     """
 
     classes: tuple[str, ...]
@@ -43,7 +46,7 @@ class MeanAveragePrecision(Metric):
         return f"map@{self.overlap}" if self.only is None else f"ap@{self.overlap}-{self.only}"
 
     def row(self, prediction: Any, target: Any) -> Row:
-        """Return score, class and right overlaps of each detection, and true boxes by class.
+        """Return score, class and matches of each detection, and true boxes by class.
 
         With ``only``, those of its class: the others are no matter, and matching takes time.
         """
@@ -54,12 +57,13 @@ class MeanAveragePrecision(Metric):
             found = [one for one in found if one["label"] == self.only]
         table = np.full((self.max_detections, _KEPT), -1.0)
         if found:
-            bits = 2 ** np.arange(len(OVERLAPS)) @ hits(found, target["objects"])
+            bits = _POWERS @ np.concatenate(matches(found, target["objects"]))
             kept = [(score_of(one), known[one["label"]]) for one in found]
             table[: len(found)] = np.column_stack([np.array(kept), bits])
         there = np.zeros(len(self.classes))
         for one in target["objects"]:
-            there[known[one["label"]]] += 1
+            if not one.get("crowd"):
+                there[known[one["label"]]] += 1
         return (*table.ravel().tolist(), *there.tolist())
 
     def reduce(self, rows: Array) -> float:
@@ -91,10 +95,14 @@ class MeanAveragePrecision(Metric):
         found = found[found[:, 0] >= 0]
         there = rows[:, width:].sum(0)
         bits = found[:, 2].astype(np.int64)
-        right = (bits >> np.arange(len(overlaps))[:, None] & 1).astype(bool)
+        places = np.arange(len(overlaps))[:, None]
+        right = (bits >> places & 1).astype(bool)
+        counts = ~(bits >> places + len(OVERLAPS) & 1).astype(bool)
         curves = {}
         for number, name in enumerate(self.classes):
             if there[number] and self.only in (None, name):
                 mine = found[:, 1] == number
-                curves[name] = precision_at_recalls(found[mine, 0], right[:, mine], there[number])
+                curves[name] = precision_at_recalls(
+                    found[mine, 0], right[:, mine], there[number], counts[:, mine]
+                )
         return curves

@@ -21,8 +21,8 @@ SLACK = 1.0
 _COLOURS = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
-def objects_of(record: Record) -> tuple[list[str], Array]:
-    """Return the labels of a record's objects, and their boxes, float64 (N, 4).
+def objects_of(record: Record) -> tuple[list[str], Array, Array]:
+    """Return the labels of a record's objects, boxes, float64 (N, 4), and ``crowd``, uint8 (N,).
 
     Raises:
         DataError: if they are not written as they should be, or a box is empty.
@@ -30,7 +30,7 @@ def objects_of(record: Record) -> tuple[list[str], Array]:
     objects = record.get("objects")
     if not isinstance(objects, Sequence) or isinstance(objects, str):
         raise unusable(record, "objects", "that is a list of {label, box} (it may be empty)")
-    labels, boxes = [], []
+    labels, boxes, crowds = [], [], []
     for one in objects:
         name = label_of(one.get("label")) if isinstance(one, Mapping) else None
         if name is None:
@@ -48,9 +48,12 @@ def objects_of(record: Record) -> tuple[list[str], Array]:
                 got=list(box),
                 fix="mend it, or let the cleaner drop such boxes: data.cleaners: [boxes].",
             )
+        if not isinstance(crowd := one.get("crowd", False), bool):
+            raise _wrong(record, "crowd is true or false.", one)
         labels.append(name)
         boxes.append(box)
-    return labels, np.array(boxes, np.float64).reshape(-1, 4)
+        crowds.append(crowd)
+    return labels, np.array(boxes, np.float64).reshape(-1, 4), np.array(crowds, np.uint8)
 
 
 def check_upright(record: Record, size: tuple[int, int]) -> None:
@@ -138,13 +141,21 @@ def moved_back(boxes: Array, where: Placement) -> Array:
 
 
 def said(
-    boxes: Array, labels: Sequence[str], size: tuple[int, int], scores: Sequence[float] | None
+    boxes: Array, labels: Sequence[str], size: tuple[int, int], scores: Sequence[float]
 ) -> dict[str, Any]:
-    """Return objects as predictions and targets have them; edges to a hundredth of a pixel."""
+    """Return objects as predictions have them; edges to a hundredth of a pixel."""
+    rows = zip(labels, scores, boxes.round(2).tolist(), strict=True)
+    objects = [{"label": label, "score": score, "box": box} for label, score, box in rows]
+    return {"objects": objects, "width": size[1], "height": size[0]}
+
+
+def there(
+    boxes: Array, labels: Sequence[str], size: tuple[int, int], crowds: Array
+) -> dict[str, Any]:
+    """Return objects as targets have them; edges to a hundredth of a pixel."""
     objects: list[dict[str, Any]] = []
-    for number, (label, box) in enumerate(zip(labels, boxes.round(2).tolist(), strict=True)):
-        score = {} if scores is None else {"score": scores[number]}
-        objects.append({"label": label, **score, "box": box})
+    for label, box, crowd in zip(labels, boxes.round(2).tolist(), crowds.tolist(), strict=True):
+        objects.append({"label": label, "box": box, **({"crowd": True} if crowd else {})})
     return {"objects": objects, "width": size[1], "height": size[0]}
 
 
@@ -152,6 +163,9 @@ def draw_objects(
     axes: Any, pixels: Array, where: Placement, names: Sequence[str], things: Sequence[Any]
 ) -> None:
     """Draw an image with boxes: those with a score with their label, those without dashed.
+
+    Lines lie on wider ones of the opposite brightness, so that they are seen on any image. Only
+    the image is shown, not what fills it up to the size that the model sees.
 
     Args:
         axes: Matplotlib's.
@@ -161,19 +175,24 @@ def draw_objects(
         things: Objects of predictions and targets.
     """
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import Normal, Stroke
 
     axes.imshow(pixels if pixels.shape[2] == 3 else pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)
     for one in things:
         x1, y1, x2, y2 = moved(np.array(one["box"]), where)
         colour = _COLOURS[names.index(one["label"]) % len(_COLOURS)]
-        sure = "score" in one
-        look = {"linewidth": 1.2} if sure else {"linewidth": 0.8, "linestyle": ":"}
-        edge = colour if sure else "black"
-        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=edge, **look))
-        if sure:
+        found = "score" in one
+        line, under = (colour, "white") if found else ("white", "black")
+        style = {"linewidth": 1.4} if found else {"linewidth": 1.2, "linestyle": (0, (3, 2))}
+        frame = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=line, **style)
+        frame.set_path_effects([Stroke(linewidth=2.6, foreground=under), Normal()])
+        axes.add_patch(frame)
+        if found:
             text = f"{one['label']} {one['score']:.2f}"
-            box = {"facecolor": colour, "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-            axes.text(x1, y1, text, fontsize=4, color="white", va="bottom", bbox=box, clip_on=True)
+            box = {"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
+            axes.text(
+                x1, y1, text, fontsize=6.5, color="white", va="bottom", bbox=box, clip_on=True
+            )
 
 
 def _wrong(record: Record, what: str, got: Any) -> DataError:

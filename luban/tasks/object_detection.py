@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
@@ -30,11 +31,12 @@ from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.images import Placement, decode, fit, place
 from luban.data.preprocessor import Sample
-from luban.metrics._detections import hits
+from luban.metrics._detections import matches
 from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
 from luban.nn.detection import decoded
 from luban.nn.detection_loss import detection_loss
+from luban.tasks._calibration import HALF, f1_of, highest_f1, kept
 from luban.tasks._exported import Detector, images, meaning, places_of
 from luban.tasks._guessing_images import guess_objects
 from luban.tasks._images import SAMPLE, ImageTask, image_of
@@ -48,6 +50,7 @@ from luban.tasks._objects import (
     numbered,
     objects_of,
     said,
+    there,
 )
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -81,7 +84,14 @@ class ObjectDetection(ImageTask):
         default=1.5, gt=0, description="Strides from its centre within which places find a box."
     )
     score_threshold: float = Field(
-        default=0.05, ge=0, lt=1, description="Objects less sure than this are not told."
+        default=0.05, ge=0, lt=1, description="Objects less sure than this are not measured either."
+    )
+    display_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Objects less sure than this are not shown by `predict` and the server. "
+        "None: the threshold of the best F1 on validation data.",
     )
     nms_threshold: float = Field(
         default=0.5,
@@ -89,10 +99,10 @@ class ObjectDetection(ImageTask):
         le=1,
         description="Of two boxes of one class that overlap more (IoU), the better stays.",
     )
-    max_detections: int = Field(default=100, ge=1, description="Most objects told of an image.")
+    max_detections: int = Field(default=100, ge=1, description="Most objects of an image.")
     _names: tuple[str, ...] = PrivateAttr(default=())
     _counts: tuple[int, ...] = PrivateAttr(default=())
-    _sure: float = PrivateAttr(default=0.5)
+    _sure: float = PrivateAttr(default=HALF)
 
     @field_validator("augmentations")
     @classmethod
@@ -112,7 +122,8 @@ class ObjectDetection(ImageTask):
         sample = Sample(SAMPLE)
         for record in records:
             sample.see(image_of(record))
-            counts.update(objects_of(record)[0])
+            labels, _, crowds = objects_of(record)
+            counts.update(name for name, crowd in zip(labels, crowds, strict=True) if not crowd)
         if not counts:
             raise DataError(
                 "there is no object in the training records.",
@@ -126,7 +137,7 @@ class ObjectDetection(ImageTask):
         return task
 
     def save(self, folder: Path) -> None:
-        """Write size and normalisation, classes, and from which score on objects are drawn."""
+        """Write size and normalisation, classes, and from which score on objects are shown."""
         super().save(folder)
         data = {"names": self._names, "counts": self._counts, "sure": self._sure}
         write_json(folder / _FILE, data)
@@ -162,13 +173,15 @@ class ObjectDetection(ImageTask):
             UnfitError: if the image is damaged or was annotated at another size, or a box lies
                 outside it.
         """
-        labels, boxes = objects_of(record)
+        labels, boxes, crowds = objects_of(record)
+        known = [not c or n in self._names for n, c in zip(labels, crowds, strict=True)]
+        labels, boxes, crowds = list(compress(labels, known)), boxes[known], crowds[known]
         numbers = numbered(record, labels, self._names)
         example = self.encode_input(record)
         height, width = example["size"].tolist()
         check_upright(record, (height, width))
         boxes = moved(inside(record, boxes, (height, width)), self._placement((height, width)))
-        return {**example, "boxes": boxes.astype(np.float32), "labels": numbers}
+        return {**example, "boxes": boxes.astype(np.float32), "labels": numbers, "crowds": crowds}
 
     def encode_input(self, record: Record) -> Example:
         """Return pixels, and the height and width that the image had.
@@ -184,14 +197,15 @@ class ObjectDetection(ImageTask):
 
     def supervision(self, example: Example) -> Supervision:
         """An image teaches as many times as it has objects, and at least once."""
-        return Supervision(count=max(1, len(example["labels"])))
+        return Supervision(count=max(1, int((example["crowds"] == 0).sum())))
 
     def groups(self, store: Examples) -> Array | None:
         """Return the rarest class in each image; the number of classes where there is none."""
         rank = np.argsort(np.argsort(self._counts, kind="stable"))
         ends = np.cumsum(store.lengths("labels"))
-        images = np.split(np.asarray(store.flat("labels")), ends[:-1])
-        rarest = [min(labels, key=lambda label: rank[label], default=-1) for labels in images]
+        labels, crowds = np.asarray(store.flat("labels")), np.asarray(store.flat("crowds"))
+        images = np.split(np.where(crowds, -1, labels), ends[:-1])
+        rarest = [min(one[one >= 0], key=lambda label: rank[label], default=-1) for one in images]
         found = np.array(rarest, np.int64)
         return np.where(found < 0, len(self._names), found)
 
@@ -203,10 +217,13 @@ class ObjectDetection(ImageTask):
             most = max(len(example["labels"]) for example in examples)
             boxes = np.zeros((len(examples), most, 4), np.float32)
             labels = np.full((len(examples), most), -1)
+            crowds = np.zeros((len(examples), most), bool)
             for row, example in enumerate(examples):
                 boxes[row, : len(example["labels"])] = example["boxes"]
                 labels[row, : len(example["labels"])] = example["labels"]
-            targets |= {"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(labels)}
+                crowds[row, : len(example["labels"])] = example["crowds"]
+            arrays = {"boxes": boxes, "labels": labels, "crowds": crowds}
+            targets |= {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Batch({"pixel_values": self.pixel_values(examples)}, targets)
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
@@ -220,6 +237,7 @@ class ObjectDetection(ImageTask):
             gamma=self.focal_gamma,
             box_weight=self.box_weight,
             radius=self.center_radius,
+            crowds=batch.targets["crowds"],
         )
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
@@ -245,10 +263,12 @@ class ObjectDetection(ImageTask):
             "least_side": LEAST_SIDE,
             "nms_threshold": self.nms_threshold,
             "max_detections": self.max_detections,
+            "display_threshold": self._least,
             "rule": "of all pairs of place and label the best `candidates`; those that reach "
             "score_threshold, and whose box in the image is wider and higher than least_side "
             "pixels; suppression within each label: from the best down, a box goes if its overlap "
-            "(IoU) with a better one that stayed is above nms_threshold; the best max_detections",
+            "(IoU) with a better one that stayed is above nms_threshold; of the best max_detections "
+            "those that reach display_threshold",
         }
         said = meaning(self.name, images(self._look), choosing)
         sample = Batch(dict(batch.inputs), {})
@@ -256,14 +276,15 @@ class ObjectDetection(ImageTask):
 
     def target(self, example: Example) -> Any:
         """Return ``{"objects": [{"label", "box"}, …], "width", "height"}``."""
-        return self._target(example["boxes"], example["labels"], example["size"].tolist())
+        return self._target(*(example[name] for name in _GOALS), example["size"].tolist())
 
     def reachable(self, example: Example) -> Any:
         """Return the boxes of the example, entirely sure, as far as ``predict`` would tell them.
 
         What overlaps another box of its class too much is left out, and so is what is too many.
         """
-        boxes, labels = (torch.from_numpy(np.array(example[name])) for name in _GOALS[:2])
+        single = example["crowds"] == 0
+        boxes, labels = (torch.from_numpy(example[name][single]) for name in _GOALS[:2])
         sure = torch.zeros(len(labels), len(self._names))
         sure[torch.arange(len(labels)), labels] = 1.0
         return self._best(boxes, sure, example["size"].tolist())
@@ -279,44 +300,64 @@ class ObjectDetection(ImageTask):
         )
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
-        """Return this task with the score of the best F1, from which on objects are drawn."""
-        scores: list[float] = []
-        right: list[Array] = []
-        there = 0
+        """Return this task with the score from which on objects are shown: that of the best F1."""
+        images: list[tuple[Array, Array, int]] = []  # scores, right ones, objects there
         for batch in batches:
-            goals = zip(*(batch.targets[n].numpy(force=True) for n in _GOALS), strict=True)
-            for prediction, goal in zip(self.predict(model, batch), goals, strict=True):
-                known = goal[1] >= 0
-                target = self._target(goal[0][known], goal[1][known], goal[2].tolist())
+            goals = (batch.targets[name].numpy(force=True) for name in (*_GOALS, "sizes"))
+            rows = zip(self.predict(model, batch), *goals, strict=True)
+            for prediction, boxes, labels, crowds, size in rows:
+                real = labels >= 0
+                target = self._target(boxes[real], labels[real], crowds[real], size.tolist())
                 found = prediction["objects"]
-                scores += [one["score"] for one in found]
-                right.append(hits(found, target["objects"], _HALF)[0])
-                there += len(target["objects"])
-        if not scores:
-            return self
-        order = np.argsort(scores)[::-1]
-        true = np.concatenate(right)[order].cumsum()
-        best = int((2 * true / (np.arange(len(order)) + 1 + there)).argmax())
+                right, ignored = matches(found, target["objects"], _HALF)
+                counts = ~ignored[0]
+                scores = np.array([one["score"] for one in found], np.float64)
+                single = sum(not one.get("crowd") for one in target["objects"])
+                images.append((scores[counts], right[0][counts], single))
+
+        def joined(some: Array) -> tuple[Array, Array, int]:
+            scores, right, single = zip(*(images[number] for number in some), strict=True)
+            return np.concatenate(scores), np.concatenate(right), sum(single)
+
+        def counted(threshold: float, some: Array) -> Array:
+            scores, right, single = joined(some)
+            told = scores >= threshold
+            return np.array([(told & right).sum(), told.sum() + single])
+
         task = self.model_copy()
-        task._sure = float(scores[order[best]])
+        task._sure = kept(len(images), HALF, lambda some: highest_f1(*joined(some)), counted, f1_of)
         return task
 
+    def told(self, prediction: Any) -> Any:
+        """Return a prediction with the objects that are sure enough to be shown."""
+        sure = [one for one in prediction["objects"] if one["score"] >= self._least]
+        return {**prediction, "objects": sure}
+
+    @property
+    def _least(self) -> float:
+        return self._sure if self.display_threshold is None else self.display_threshold
+
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
-        """Draw the image, what was found with some sureness, and dotted what is there."""
-        where = self._placement((prediction["height"], prediction["width"]))
-        things = [*(target["objects"] if target else ()), *self._told(prediction)]
+        """Draw the image, what was found with some sureness, and dashed what is there."""
+        size = (prediction["height"], prediction["width"])
+        where = self._placement(size)
+        things = [*(target["objects"] if target else ()), *self.told(prediction)["objects"]]
         draw_objects(axes, example["pixels"], where, self._names, things)
+        (left, top, right, bottom) = moved(np.array([0, 0, *size[::-1]]), where)
+        axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5))
         return True
 
     def mistake(self, prediction: Any, target: Any) -> float:
         """Return the share of objects missed or invented among all that are there or told."""
-        told, there = self._told(prediction), target["objects"]
-        right = int(hits(told, there, _HALF).sum())
-        return 1 - 2 * right / (len(told) + len(there)) if told or there else 0.0
+        told, single = self.told(prediction)["objects"], target["objects"]
+        right, ignored = (int(found.sum()) for found in matches(told, single, _HALF))
+        every = len(told) - ignored + sum(not one.get("crowd") for one in single)
+        return 1 - 2 * right / every if every else 0.0
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return the mean box of each class, as sure as the class is frequent."""
-        boxes, labels = np.asarray(train.flat("boxes")), np.asarray(train.flat("labels"))
+        single = np.asarray(train.flat("crowds")) == 0
+        boxes, labels = (np.asarray(train.flat(name))[single] for name in ("boxes", "labels"))
         shares = np.bincount(labels, minlength=len(self._names)) / len(labels)
         means = np.stack([boxes[labels == number].mean(0) for number in range(len(self._names))])
         order = np.argsort(-shares, kind="stable")
@@ -337,12 +378,11 @@ class ObjectDetection(ImageTask):
         where: Tensor = model.places((height, width))  # type: ignore[operator]
         return where.to(batch.inputs["pixel_values"].device)
 
-    def _target(self, boxes: Array, labels: Array, size: Sequence[int]) -> dict[str, Any]:
+    def _target(
+        self, boxes: Array, labels: Array, crowds: Array, size: Sequence[int]
+    ) -> dict[str, Any]:
         back = moved_back(boxes.astype(np.float64), self._placement(size))
-        return said(back, [self._names[label] for label in labels], (size[0], size[1]), None)
-
-    def _told(self, prediction: Any) -> list[Any]:
-        return [one for one in prediction["objects"] if one["score"] >= self._sure]
+        return there(back, [self._names[label] for label in labels], (size[0], size[1]), crowds)
 
     def _best(self, boxes: Tensor, scores: Tensor, size: Sequence[int]) -> dict[str, Any]:
         """Return the objects of an image: sure enough, and no two the same."""
@@ -352,12 +392,12 @@ class ObjectDetection(ImageTask):
         chosen, labels = at // scores.shape[1], at % scores.shape[1]
         back = moved_back(boxes[chosen].double().numpy(force=True), self._placement(size))
         back = back.clip(0, [width, height, width, height])
-        kept = (back[:, 2:] - back[:, :2] > LEAST_SIDE).all(1)  # what lies outside is gone
-        back, at, labels = back[kept], at[kept], labels[kept]
+        left = (back[:, 2:] - back[:, :2] > LEAST_SIDE).all(1)  # what lies outside is gone
+        back, at, labels = back[left], at[left], labels[left]
         stays = suppress(torch.from_numpy(back), flat[at].cpu(), labels.cpu(), self.nms_threshold)
         stays = stays[: self.max_detections]
         names = [self._names[number] for number in labels.cpu()[stays].tolist()]
         return said(back[stays.numpy()], names, (height, width), flat[at].cpu()[stays].tolist())
 
 
-_GOALS = ("boxes", "labels", "sizes")
+_GOALS = ("boxes", "labels", "crowds")

@@ -137,8 +137,10 @@ def test_coco(tmp_path: Path) -> None:
     write(tmp_path, {"x.json": coco(), "photos/a.png": png(1), "photos/b.png": png(2)})
     found = source("coco", str(tmp_path / "x.json"), images=str(tmp_path / "photos"))
     first, second = rows(found)
-    assert (content(first), first["objects"], second["objects"]) == (png(1), BOXES, [])
-    assert found.facts()["dropped boxes"].startswith("1 without area, 1 around a crowd")
+    crowd = {"label": "cat", "box": [0.0, 0.0, 1.0, 1.0], "crowd": True}
+    assert (content(first), first["objects"]) == (png(1), [*BOXES, crowd])
+    assert second["objects"] == []
+    assert found.facts()["dropped boxes"].startswith("1 without area")
     assert found.files() == (
         tmp_path / "x.json",
         tmp_path / "photos/a.png",

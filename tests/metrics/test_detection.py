@@ -18,7 +18,7 @@ NAMES = ("cat", "dog", "eel")
 BOX = [10.0, 10.0, 30.0, 40.0]
 
 
-def scenes(seed: int, count: int) -> tuple[list[Any], list[Any]]:
+def scenes(seed: int, count: int, crowds: float = 0.0) -> tuple[list[Any], list[Any]]:
     """Return predictions and targets: true boxes moved a little, missed, doubled, invented."""
     rng = np.random.default_rng(seed)
 
@@ -49,7 +49,8 @@ def scenes(seed: int, count: int) -> tuple[list[Any], list[Any]]:
         targets.append(
             {
                 "objects": [
-                    {"label": str(n), "box": b.tolist()} for n, b in zip(labels, true, strict=True)
+                    {"label": str(n), "box": b.tolist(), **({"crowd": True} if c else {})}
+                    for n, b, c in zip(labels, true, rng.random(len(true)) < crowds, strict=True)
                 ]
             }
         )
@@ -72,7 +73,7 @@ def by_pycocotools(predictions: list[Any], targets: list[Any]) -> Any:
     for image, (said, target) in enumerate(zip(predictions, targets, strict=True)):
         found += [entry(image, one, score=one["score"]) for one in said["objects"]]
         for one in target["objects"]:
-            made = entry(image, one, id=len(truth) + 1, iscrowd=0)
+            made = entry(image, one, id=len(truth) + 1, iscrowd=int(one.get("crowd", False)))
             truth.append({**made, "area": made["bbox"][2] * made["bbox"][3]})
     with contextlib.redirect_stdout(io.StringIO()):
         known = coco.COCO()
@@ -88,9 +89,10 @@ def by_pycocotools(predictions: list[Any], targets: list[Any]) -> Any:
     return evaluator.eval["precision"][:, :, :, 0, 2]
 
 
+@pytest.mark.parametrize("crowds", [0.0, 0.3, 0.8])
 @pytest.mark.parametrize("seed", range(6))
-def test_it_equals_pycocotools(seed: int) -> None:
-    predictions, targets = scenes(seed, 25)
+def test_it_equals_pycocotools(seed: int, crowds: float) -> None:
+    predictions, targets = scenes(seed, 25, crowds)
     theirs = by_pycocotools(predictions, targets)
     known = theirs[theirs > -1]
     assert 0.05 < known.mean() < 0.95
@@ -169,6 +171,21 @@ def test_images_without_objects_cost_precision_and_nothing_else() -> None:
     wrong = metric.row(one_image(("cat", 0.9, BOX)), empty)
     assert metric.reduce(np.asarray([right, wrong])) == 0.5
     assert metric.reduce(np.asarray([wrong])) == 0
+
+
+def test_what_is_found_in_a_crowd_is_neither_right_nor_wrong() -> None:
+    group = {"label": "cat", "box": [0.0, 0.0, 100.0, 100.0], "crowd": True}
+    apart = {"label": "cat", "box": [200.0, 0.0, 220.0, 20.0]}
+    inside = [("cat", 0.9, [10.0 * n, 0.0, 10.0 * n + 9, 9.0]) for n in range(5)]
+    target = {"objects": [group, apart]}
+    assert value(one_image(*inside, ("cat", 0.5, [200.0, 0, 220, 20])), target) == 1
+    assert (
+        value(one_image(("cat", 0.9, [150.0, 0, 160, 9]), ("cat", 0.5, apart["box"])), target)
+        == 0.5
+    )
+    assert value(one_image(("dog", 0.9, [1.0, 1, 9, 9])), target) == 0
+    other = {"objects": [{**group, "label": "dog"}, apart]}
+    assert value(one_image(*inside, ("cat", 0.5, apart["box"])), other) == pytest.approx(1 / 6)
 
 
 def test_overlaps_of_boxes_that_touch_or_are_empty() -> None:

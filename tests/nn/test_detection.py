@@ -230,3 +230,20 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
     free = fixed[..., :6].clone().requires_grad_()
     assert torch.autograd.gradcheck(loss, (free,))
+
+
+def test_in_a_crowd_its_class_costs_nothing_and_others_do() -> None:
+    where = places((120, 120), STRIDES)
+    boxes, labels = torch.tensor([[[0.0, 0, 60, 120]]]), torch.tensor([[1]])
+    crowds = torch.tensor([[True]])
+    said = torch.full((1, len(where), 3 + 5), -20.0)
+    said[..., -5:-1] = 1.0
+    empty = detection_loss(said, where, boxes, labels, crowds=crowds)
+    assert empty.sums.item() < 1e-4, "no place has to find the box of a group"
+    inside = int((where[:, 0] <= 60).sum())
+    for number, counted in ((1, len(where) - inside), (0, len(where))):
+        unsure = said.clone()
+        unsure[..., number] = 0.0  # as likely as not, everywhere
+        told = detection_loss(unsure, where, boxes, labels, crowds=crowds)
+        nats = 0.75 * 0.5**2 * np.log(2) * counted
+        assert told.sums.item() == pytest.approx(nats, rel=1e-5)

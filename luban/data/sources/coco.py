@@ -20,7 +20,8 @@ from luban.data.sources._files import FileSource
 class Coco(FileSource):
     """COCO files, plain or gzip: a record has ``image`` and ``objects``, empty where it has none.
 
-    A file is parsed whole. Groups (``iscrowd``) and boxes without area are dropped and counted. An
+    A file is parsed whole. Boxes without area are dropped and counted; those of
+    groups (``iscrowd``) are marked ``crowd``: what is found there is neither right nor wrong. An
     image without its file, or with a box of no category, is set apart.
     """
 
@@ -91,10 +92,9 @@ def _record(image: Image, path: Path, tree: Tree, dropped: Dropped) -> Record:
     file, objects = tree[image.name], []
     for note in image.notes:
         where = f"{path}: annotation {note.id}"
-        if note.crowd:
-            dropped.add("around a crowd", where)
-        elif box := box_of(note.corners, image.size, where, dropped):
-            objects.append({"label": note.label, "box": box})
+        if box := box_of(note.corners, image.size, where, dropped):
+            crowd = {"crowd": True} if note.crowd else {}
+            objects.append({"label": note.label, "box": box, **crowd})
     return {
         "image": file.media(),
         "objects": objects,
