@@ -56,7 +56,7 @@ def words(text: str) -> list[str]:
 
     Signs are left out.
     """
-    return _word.findall(text)
+    return [match[0] for match in _word.finditer(text)]
 
 
 def parts(text: str, *, characters: bool = False) -> list[Span]:
@@ -66,17 +66,17 @@ def parts(text: str, *, characters: bool = False) -> list[Span]:
 
 def tokens(text: str) -> list[str]:
     """Return words and signs, as ``parts``; a word or number keeps the point or comma inside."""
-    return _token.findall(text)
+    return [match[0] for match in _token.finditer(text)]
 
 
 def pieces(text: str) -> list[str]:
     """Return what blanks divide, signs and all, and each character of scripts without blanks."""
-    return _piece.findall(text)
+    return [match[0] for match in _piece.finditer(text)]
 
 
 def characters(text: str) -> list[str]:
     """Return the characters of a text as readers see them, with their marks, without blanks."""
-    return _character.findall(text)
+    return [match[0] for match in _character.finditer(text)]
 
 
 def alone(text: str) -> bool:
@@ -113,4 +113,4 @@ def without_signs(text: str, instead: str = "") -> str:
 
 def file_name(text: str, instead: str = "-") -> str:
     """Return a text with whatever is no letter, mark, digit or one of ``_.-`` replaced."""
-    return _unfit.sub(instead, text)
+    return str(_unfit.sub(instead, text))

@@ -12,8 +12,6 @@ from luban.core.contracts import Metric, Row
 from luban.core.errors import MissingExtra
 from luban.metrics._units import has_words, lexical_units, wordless
 
-_STEMMED = 3  #: rouge_score stems words that are longer
-
 
 class Rouge(Metric):
     """Mean F1 of shared words, word pairs or longest common subsequence (Lin 2004), 0 to 1.
@@ -57,24 +55,24 @@ class Rouge(Metric):
 class _Words:
     """Words of any script in lower case; those of ASCII by their stems, if asked."""
 
-    def __init__(self, stemmer: Any) -> None:
-        self._stemmer = stemmer
+    def __init__(self, english: Any) -> None:
+        self._english = english
 
     def tokenize(self, text: str) -> list[str]:
         return [self._stem(word) for word in lexical_units(text)]
 
     def _stem(self, word: str) -> str:
-        if self._stemmer is None or len(word) <= _STEMMED or not word.isascii():
+        if self._english is None or not word.isascii():
             return word
-        return str(self._stemmer.stem(word))
+        return "".join(self._english.tokenize(word))
 
 
 @lru_cache
 def _scorer(kind: str, tokenize: str) -> Any:
     try:
-        from nltk.stem.porter import PorterStemmer
         from rouge_score.rouge_scorer import RougeScorer
+        from rouge_score.tokenizers import DefaultTokenizer
     except ImportError:
         raise MissingExtra("rouge-score", "text") from None
-    own = _Words(PorterStemmer() if tokenize == "words" else None)
+    own = _Words(DefaultTokenizer(use_stemmer=True) if tokenize == "words" else None)
     return RougeScorer([kind], tokenizer=own)

@@ -12,11 +12,12 @@ from typing import Any
 from luban.core.batch import Batch
 from luban.core.contracts import Example, Examples, Record
 from luban.core.errors import DataError
+from luban.core.letters import Span
 from luban.data.entity_forms import entities_in
 from luban.data.records import own_fields, unusable
 from luban.data.rows import as_text
 from luban.data.tagging import SCHEMES, Entity, Scheme, entities_of, fault, mended, parsed
-from luban.data.words import Span, joined, words_of
+from luban.data.words import joined, words_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,7 +276,8 @@ class ObjectDetection(ImageTask):
 
     def target(self, example: Example) -> Any:
         """Return ``{"objects": [{"label", "box"}, …], "width", "height"}``."""
-        return self._target(*(example[name] for name in _GOALS), example["size"].tolist())
+        boxes, labels, crowds = (example[name] for name in _GOALS)
+        return self._target(boxes, labels, crowds, example["size"].tolist())
 
     def reachable(self, example: Example) -> Any:
         """Return the boxes of the example, entirely sure, as far as ``predict`` would tell them.

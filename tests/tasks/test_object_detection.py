@@ -362,7 +362,7 @@ def test_what_is_shown_is_what_is_sure_enough() -> None:
         places = staticmethod(oracle.places)
 
         def forward(self, pixel_values: Tensor) -> Tensor:
-            found = oracle(pixel_values)
+            found: Tensor = oracle(pixel_values)
             sure = found[..., :-5] > 0
             found[..., :-5] = torch.where(sure, -1.0, -3.0)
             found[..., -1] = torch.where(sure.any(-1), -1.0, -2.0)
