@@ -22,6 +22,8 @@ SECTIONS = {
 CAPTIONS = {
     "examples": "Examples chosen by chance, and what the model makes of them",
     "loss": "The course of training",
+    "macro-f1": "Confusion matrix",
+    "map@50": "Precision over recall, of each class",
     "samples": "Samples",
     "worst": "The worst mistakes, the worst first",
 }

@@ -28,10 +28,17 @@ class Auroc(Metric):
 
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the mean area; 0.5, which is chance, where no class has two sides."""
+        known = self._areas(rows)
+        return float(np.mean(known)) if known else 0.5
+
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether no class has examples on both sides."""
+        return not self._areas(rows)
+
+    def _areas(self, rows: np.ndarray[Any, Any]) -> list[float]:
         size = len(self.classes)
         areas = [_area(rows[:, c], rows[:, size + c]) for c in range(size)]
-        known = [area for area in areas if area is not None]
-        return float(np.mean(known)) if known else 0.5
+        return [area for area in areas if area is not None]
 
 
 def _area(scores: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float | None:

@@ -35,8 +35,8 @@ class Bleu(Metric):
         return min(_sacrebleu.corpus_score(self._scorer(rows), rows), self.best)
 
     def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
-        """Return whether no text has four words."""
-        return not rows[:, -1].any()
+        """Return whether no reference has a word."""
+        return not rows[:, 2].any()
 
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""

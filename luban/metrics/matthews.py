@@ -30,3 +30,7 @@ class Matthews(Metric):
         said, true, n = hits + extra, hits + missed, float(len(rows))
         spread = (n**2 - said @ said) * (n**2 - true @ true)
         return float((n * hits.sum() - said @ true) / np.sqrt(spread)) if spread > 0 else 0.0
+
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether only one class is true."""
+        return len(np.unique(rows[:, 1])) < 2

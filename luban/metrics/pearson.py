@@ -23,3 +23,7 @@ class Pearson(Metric):
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the correlation."""
         return correlation(rows)
+
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether all true values are the same."""
+        return len(np.unique(rows[:, 1])) < 2

@@ -24,3 +24,7 @@ class Spearman(Metric):
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the correlation of ranks."""
         return correlation(np.column_stack([midranks(column) for column in rows.T]))
+
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether all true values are the same."""
+        return len(np.unique(rows[:, 1])) < 2

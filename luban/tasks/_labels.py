@@ -5,6 +5,7 @@ Shapes: N examples, C labels.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ Answer: TypeAlias = str | tuple[str, ...]
 Weights: TypeAlias = Literal["balanced"] | Mapping[str, float] | None
 
 _SHOWN = 20  #: labels named in a message
+_NUMBER = re.compile(r"-?\d+\.0+")
+_WHOLE = re.compile(r"-?\d+(?:\.0+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Labels:
                 got=", ".join(counts) or "empty lists only",
                 fix="check the field `label`, and how the data are split.",
             )
+        _check_numbers(counts)
         names = tuple(sorted(counts, key=_order))
         return cls(names, several, tuple(counts[name] for name in names), answers.total())
 
@@ -192,14 +196,35 @@ class Labels:
 
 
 def label_of(value: Any) -> str | None:
-    """Return a label as text: strings, whole numbers and truth values can be one."""
+    """Return a label as text: strings, whole numbers and truth values can be one.
+
+    A number is called as it is written: 1 and 1.0 are two labels, which ``Labels.of`` refuses.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
+        return str(value)
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _order(name: str) -> tuple[bool, int, str]:
-    number = name.removeprefix("-").isdecimal()
-    return (not number, int(name) if number else 0, name)
+def _check_numbers(counts: Counter[str]) -> None:
+    """Refuse labels that are one number written in two ways.
+
+    Raises:
+        DataError: naming both.
+    """
+    for name, times in counts.items():
+        whole = name.rstrip("0").removesuffix(".") if _NUMBER.fullmatch(name) else name
+        if whole != name and whole in counts:
+            raise DataError(
+                "the same number is written in two ways, as two labels.",
+                where="label",
+                expected=f"{whole} or {name} everywhere",
+                got=f"{whole} in {counts[whole]:,} training records, {name} in {times:,}",
+                fix="write it in one way, or rename labels in data.source.values.",
+            )
+
+
+def _order(name: str) -> tuple[bool, float, str]:
+    number = bool(_WHOLE.fullmatch(name))
+    return (not number, float(name) if number else 0.0, name)

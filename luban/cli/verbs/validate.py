@@ -8,10 +8,11 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ LOOK_BYTES, HELD_BYTES = 100 << 20, 256 << 20
 #: Bad records from which on no more are looked for.
 MANY = 50
 
+_VARIOUS = 16  #: examples whose mean loss is told
 _TOLD = 10  #: bad records that are listed
 _TORCH = 2**30  #: bytes of torch itself
 
@@ -75,6 +77,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     module = recipe.model.resolve().build(task.ports())
     view = task.view(Held(rows["train"]), 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
+    various = [view[i] for i in _various(task, Held(rows["train"]), len(view))]
     parameters = sum(p.numel() for p in module.parameters())
     # Weights, the best ones and two moments of Adam, in fp32.
     disk = parameters * 4 * 4 * (getattr(train, "save_total_limit", 2) + 1)
@@ -86,6 +89,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     memory = 16 * parameters + _TORCH + kept * at_once
     _enough(memory, disk, Path(recipe.runs))
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
+    initial = _mean_loss(task, module, various)
     ports, time = task.ports(), measure_minutes(recipe, task, rows)
     return {
         "recipe": "reads; every field is known",
@@ -95,7 +99,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
-        "loss before training": f"{float(losses.mean.detach()):.3f} {loss_unit(task)}".strip(),
+        "loss before training": f"{initial:.3f} {loss_unit(task)}".strip(),
         "memory, about": f"{memory / 2**30:.2f} GiB of {_free_memory() / 2**30:.1f} GiB free",
         "disk, about": f"{disk / 2**30:.2f} GiB for checkpoints",
         "time, about": str(time),
@@ -220,6 +224,24 @@ def _forward(task: Task, module: nn.Module, batch: Batch) -> tuple[Losses, int]:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         losses = task.loss(module.train(), batch)
     return losses, (sum(kept.values()) + 2 * max(kept.values(), default=0)) // len(losses.sums)
+
+
+def _various(task: Task, store: Held, size: int) -> list[int]:
+    """Return which examples of a view tell the loss: of all classes in turn, or from all over."""
+    groups = task.groups(store)
+    if groups is None:
+        return sorted({round(at) for at in np.linspace(0, size - 1, _VARIOUS)})
+    each = [iter(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)]
+    turns = chain.from_iterable(zip_longest(*each))
+    return list(islice((index for index in turns if index is not None), _VARIOUS))
+
+
+@torch.no_grad()
+def _mean_loss(task: Task, module: nn.Module, examples: list[Example]) -> float:
+    """Return the mean loss of examples, two at a time."""
+    pairs = [examples[at : at + 2] for at in range(0, len(examples), 2)]
+    parts = [task.loss(module.train(), task.collate(pair)) for pair in pairs]
+    return float(Losses.cat(parts).mean)
 
 
 def _free_memory() -> int:
