@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ SUMMARIES = {
 }
 
 
-def write_rows(rows: list[Mapping[str, Any]], name: str = "rows.jsonl") -> str:
+def write_rows(rows: Sequence[Mapping[str, Any]], name: str = "rows.jsonl") -> str:
     Path(name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return name
 
@@ -122,7 +122,9 @@ def test_a_distance_lies_in_its_interval() -> None:
 
 def coco(folder: Path, count: int) -> str:
     """Write images in each of which one box is alone and another stands for a group."""
-    rng, notes, images = np.random.default_rng(0), [], []
+    rng = np.random.default_rng(0)
+    notes: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     (folder / "photos").mkdir(parents=True)
     for number in range(count):
         pixels = rng.integers(90, 160, (48, 64, 3)).astype(np.uint8)
