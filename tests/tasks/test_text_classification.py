@@ -70,7 +70,7 @@ def test_labels_are_learned_in_a_stable_order() -> None:
     assert task().learn(numbers).ports().labels == ("-1", "2", "9", "10")
     assert task().learn(THREE[::-1]).ports().labels == ("a", "b", "c")
     mixed = [{**ONE[0], "label": label} for label in (True, "maybe", 3.0)]
-    assert task().learn(mixed).ports().labels == ("3", "maybe", "true")
+    assert task().learn(mixed).ports().labels == ("3.0", "maybe", "true")
 
 
 def test_the_ports_tell_everything() -> None:
