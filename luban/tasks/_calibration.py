@@ -8,7 +8,7 @@ Shapes: N examples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -111,6 +111,26 @@ def best_threshold(scores: Array, truth: Array) -> float:
     return kept(
         len(scores), HALF, lambda some: highest_f1(scores[some], truth[some]), counts, f1_of
     )
+
+
+def best_detection_threshold(images: Sequence[tuple[Array, Array, int]]) -> float:
+    """Return the threshold of scores with the highest F1, or 0.5 unless it helps elsewhere.
+
+    Args:
+        images: Of each the scores of what was found, whether it is right, and how many objects
+            there are.
+    """
+
+    def joined(some: Array) -> tuple[Array, Array, int]:
+        scores, right, there = zip(*(images[number] for number in some), strict=True)
+        return np.concatenate(scores), np.concatenate(right), sum(there)
+
+    def counts(threshold: float, some: Array) -> Array:
+        scores, right, there = joined(some)
+        told = scores >= threshold
+        return np.array([(told & right).sum(), told.sum() + there])
+
+    return kept(len(images), HALF, lambda some: highest_f1(*joined(some)), counts, f1_of)
 
 
 def f1_of(counts: Array) -> float:

@@ -36,7 +36,7 @@ from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
 from luban.nn.detection import decoded
 from luban.nn.detection_loss import detection_loss
-from luban.tasks._calibration import HALF, f1_of, highest_f1, kept
+from luban.tasks._calibration import HALF, best_detection_threshold
 from luban.tasks._exported import Detector, images, meaning, places_of
 from luban.tasks._guessing_images import guess_objects
 from luban.tasks._images import SAMPLE, ImageTask, image_of
@@ -267,8 +267,8 @@ class ObjectDetection(ImageTask):
             "rule": "of all pairs of place and label the best `candidates`; those that reach "
             "score_threshold, and whose box in the image is wider and higher than least_side "
             "pixels; suppression within each label: from the best down, a box goes if its overlap "
-            "(IoU) with a better one that stayed is above nms_threshold; of the best max_detections "
-            "those that reach display_threshold",
+            "(IoU) with a better one that stayed is above nms_threshold; of the best "
+            "max_detections those that reach display_threshold",
         }
         said = meaning(self.name, images(self._look), choosing)
         sample = Batch(dict(batch.inputs), {})
@@ -316,17 +316,8 @@ class ObjectDetection(ImageTask):
                 single = sum(not one.get("crowd") for one in target["objects"])
                 images.append((scores[counts], right[0][counts], single))
 
-        def joined(some: Array) -> tuple[Array, Array, int]:
-            scores, right, single = zip(*(images[number] for number in some), strict=True)
-            return np.concatenate(scores), np.concatenate(right), sum(single)
-
-        def counted(threshold: float, some: Array) -> Array:
-            scores, right, single = joined(some)
-            told = scores >= threshold
-            return np.array([(told & right).sum(), told.sum() + single])
-
         task = self.model_copy()
-        task._sure = kept(len(images), HALF, lambda some: highest_f1(*joined(some)), counted, f1_of)
+        task._sure = best_detection_threshold(images)
         return task
 
     def told(self, prediction: Any) -> Any:

@@ -44,6 +44,7 @@ def chosen(boxes: Array, scores: Array, say: dict[str, Any]) -> list[dict[str, A
     return [
         {"label": say["labels"][label], "score": score, "box": box.round(2).tolist()}
         for label, score, box in kept[: say["max_detections"]]
+        if score >= say["display_threshold"]
     ]
 
 
