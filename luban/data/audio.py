@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,8 @@ _BLOCK = 1 << 16  #: samples of each channel that are read at once
 #: Share of the energy of C channels that their mean must keep, times C: unlike ones keep 1 / C.
 _KEPT = 0.25
 _QUIET = 1e-8  #: energy of a step of 16 bits: below, rounding alone makes channels unlike
+_ROUNDED = 0.05  #: seconds by which a part may end after the recording: manifests round
+_TOLD, _LEAST = 0.05, 0.25  #: share and seconds by which a told duration may be another
 _LOUDEST = 4.0  #: a peak, in full scales, up to which a decoder may have overshot
 _CUT = 0.05  #: share of the samples that may lie above full scale
 _WHOLE = 256  #: from this peak on, real ones that are whole numbers are plainly those of 16 bits
@@ -89,11 +92,11 @@ def form_of(recording: Media) -> tuple[int, float]:
         UnreadableError: if there is no such header.
     """
     soundfile = _soundfile()
-    try:
+    with _decoding(recording.name):
         found = [soundfile.info(io.BytesIO(d)) for d in streams(recording.read(), recording.name)]
-        return int(found[0].samplerate), float(sum(part.duration for part in found))
-    except soundfile.LibsndfileError as error:
-        raise _unreadable(recording.name, error) from None
+        rate, frames = int(found[0].samplerate), sum(int(part.frames) for part in found)
+        first, last = _meant(recording, frames, rate)
+        return rate, (last - first) / rate
 
 
 def is_recording(value: Any) -> bool:
@@ -117,37 +120,93 @@ _MAGIC = re.compile(
 def _read(recording: Media, max_seconds: float) -> tuple[Array, int]:
     """Return samples of one channel (T,), int16 if the file has no finer ones, and their rate.
 
-    Streams that follow each other in the file are joined.
+    Streams that follow each other in the file are joined. Of a recording of which a part is meant,
+    only that is read.
     """
-    name, soundfile, found, rate, seconds = recording.name, _soundfile(), [], 0, 0.0
-    try:
-        for data in streams(recording.read(), name):
-            with soundfile.SoundFile(io.BytesIO(data)) as file:
-                if rate not in (0, file.samplerate):
-                    raise UnfitError(
-                        "this file holds streams of several sampling rates.",
-                        where=name,
-                        got=f"{rate:,} and {file.samplerate:,} samples a second",
-                        fix="cut it into a file for each.",
-                    )
-                rate, frames = int(file.samplerate), int(file.frames)
-                seconds += frames / rate
-                _refuse_long(seconds, max_seconds, name)
-                whole = file.subtype in ("PCM_16", "PCM_U8", "PCM_S8")
-                samples = _mixed(_blocks(file, "int16" if whole else "float32"), name)
-            if len(samples) < frames:
-                raise cut_off(name, len(samples), frames, "samples")
+    name, soundfile, found, rate = recording.name, _soundfile(), list[Array](), 0
+    with _decoding(name), ExitStack() as opened:
+        parts = [
+            opened.enter_context(soundfile.SoundFile(io.BytesIO(data)))
+            for data in streams(recording.read(), name)
+        ]
+        rates = {int(part.samplerate) for part in parts}
+        if len(rates) > 1:
+            raise UnfitError(
+                "this file holds streams of several sampling rates.",
+                where=name,
+                got=" and ".join(f"{rate:,} samples a second" for rate in sorted(rates)),
+                fix="cut it into a file for each.",
+            )
+        rate = rates.pop()
+        first, last = _meant(recording, sum(int(part.frames) for part in parts), rate)
+        _refuse_long((last - first) / rate, max_seconds, name)
+        for part in parts:
+            begin, end = max(first, 0), min(last, int(part.frames))
+            first, last = first - int(part.frames), last - int(part.frames)
+            if begin >= end:
+                continue
+            if begin:
+                part.seek(begin)
+            whole = part.subtype in ("PCM_16", "PCM_U8", "PCM_S8")
+            kind = "int16" if whole else "float32"
+            samples = _mixed(_blocks(part, kind, end - begin), name)
+            if len(samples) < end - begin:
+                raise cut_off(name, len(samples), end - begin, "samples")
             found.append(samples)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    if len({samples.dtype for samples in found}) > 1:
+        found = [_real(samples) for samples in found]
+    return np.concatenate(found) if found else np.zeros(0, np.int16), rate
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (_soundfile().LibsndfileError, RuntimeError) as error:
         raise _unreadable(name, error) from None
-    if len({part.dtype for part in found}) > 1:
-        found = [_real(part) for part in found]
-    return np.concatenate(found), rate
 
 
-def _blocks(file: Any, kind: str) -> Iterator[Array]:
+def _meant(recording: Media, frames: int, rate: int) -> tuple[int, int]:
+    """Return the first sample that a recording means, and the one after its last.
+
+    Raises:
+        UnfitError: if it means what lies beyond the end, or all is not as long as it is said to be.
+    """
+    begin, seconds, whole = recording.begin, recording.seconds, frames / rate
+    if begin is None:
+        if seconds is not None and not _alike(seconds, whole):
+            raise UnfitError(
+                "this recording is not as long as its row says.",
+                where=recording.name,
+                expected=f"{seconds:g} seconds",
+                got=f"{whole:.2f} seconds",
+                fix="an `offset` beside `duration` means a part of it; data.source.segments: false "
+                "reads all whatever is said.",
+            )
+        return 0, frames
+    end = whole if seconds is None else begin + seconds
+    if begin >= whole or end > whole + _ROUNDED:
+        raise UnfitError(
+            "the part of the recording that is meant lies beyond its end.",
+            where=recording.name,
+            expected=f"at most {whole:.2f} seconds",
+            got=f"{begin:g} to {end:g} seconds",
+            fix="correct offset and duration: they are in seconds.",
+        )
+    first = round(begin * rate)
+    return first, max(first + 1, min(frames, round(end * rate)))
+
+
+def _alike(told: float, whole: float) -> bool:
+    """Return whether a duration is that of a recording: in seconds, or in milliseconds."""
+    slack = max(_TOLD * whole, _LEAST)
+    return abs(told - whole) <= slack or abs(told / 1000 - whole) <= slack
+
+
+def _blocks(file: Any, kind: str, left: int) -> Iterator[Array]:
     """Yield samples (T, C): a small file can hold many channels of silence, too much at once."""
-    while len(part := file.read(_BLOCK, dtype=kind, always_2d=True)):
+    while left and len(part := file.read(min(left, _BLOCK), dtype=kind, always_2d=True)):
+        left -= len(part)
         yield part
 
 

@@ -61,7 +61,12 @@ def _expand(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
 
 def _aside(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return hidden or path.name.lower().startswith(_ABOUT)
+    return hidden or is_about(path.name)
+
+
+def is_about(name: str) -> bool:
+    """Return whether a file is about the data (README, LICENSE), by its name."""
+    return name.lower().startswith(_ABOUT)
 
 
 def bare_suffix(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,12 +38,17 @@ class Media:
         source: The bytes, or the file that holds them.
         offset: Where in the file they begin.
         length: How many they are (None: to the end of the file).
+        begin: Of a recording: the second at which the part begins that is meant (None: all is).
+        seconds: How long that part is (None: to the end); without ``begin``, how long all is said
+            to be, which is checked.
     """
 
     name: str
     source: Path | bytes
     offset: int = 0
     length: int | None = None
+    begin: float | None = None
+    seconds: float | None = None
 
     @property
     def size(self) -> int:
@@ -134,6 +139,9 @@ def check_readable(fields: Iterable[str]) -> None:
 
 def content_of(value: Any) -> Any:
     """Return what stands for a value where JSON has no form for it: files by their content."""
+    if isinstance(value, Media) and value.begin is not None:
+        whole = content_of(replace(value, begin=None, seconds=None))
+        return _digest(f"{whole} {value.begin} {value.seconds}".encode())
     if isinstance(value, Media) and isinstance(value.source, Path):
         return _digest_of_file(value, value.source)
     if isinstance(value, Media):

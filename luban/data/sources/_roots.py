@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from luban.core.contracts import SetApart
 from luban.core.errors import DataError
-from luban.data.files import expand
+from luban.core.text_formats import parse_json
+from luban.data.files import expand, is_about
 from luban.data.media import Media
 from luban.data.members import Member, field_of, is_archive, members
+from luban.data.sources._boxes import refuse_twice
 from luban.data.sources._files import SPLIT_NAMES
+from luban.data.sources._metadata import table_rows
 from luban.data.sources._transcripts import listed_splits, stem, transcripts
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
@@ -37,8 +38,10 @@ class Root:
         files: The files on disk that they lie in, and those that tell of them.
         texts: Transcripts by name without suffix.
         lists: Splits by name, if files list them.
-        rows: What metadata tell, by name.
+        rows: What metadata tell, by name, and where: several rows mean parts of a recording.
         beside: What a ``.cls`` or ``.json`` of the same name tells, by name.
+        wrong: What is wrong with a file, or with what tells of it, by name.
+        lost: Entries of files that tell of others, of which there is no file, by split.
         skipped: How many files of which kind were left out.
         first: The first of these.
         depth: The place of the label in a name's parts: what all share, and splits, come before.
@@ -52,8 +55,10 @@ class Root:
     files: list[Path] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     lists: dict[str, str] = field(default_factory=dict)
-    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
     beside: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wrong: dict[str, DataError] = field(default_factory=dict)
+    lost: dict[str, list[SetApart]] = field(default_factory=lambda: defaultdict(list))
     skipped: Counter[str] = field(default_factory=Counter)
     first: str = ""
     depth: int = 0
@@ -73,7 +78,8 @@ class Root:
             return self.lists.get(name, "train")
         if self.splits == {"train"}:
             return "train"
-        return SPLIT_NAMES[PurePosixPath(name).parts[self.depth - 1].lower()]
+        parts = PurePosixPath(name).parts
+        return SPLIT_NAMES.get(parts[self.depth - 1].lower(), "train") if parts else "train"
 
     def look(self) -> Root:
         """Go through all names once, and read what tells of other files."""
@@ -96,6 +102,7 @@ class Root:
         self._lay_out()
         labels = self._take(beside)
         self._describe(tables)
+        self._miss()
         used = [*self.names, *tables, *told, *labels]
         self.files = [self.path / name for name in used] if self.path.is_dir() else [self.path]
         return self
@@ -113,47 +120,109 @@ class Root:
         self.first = self.first or where
 
     def _tell(self, texts: dict[str, bytes]) -> list[str]:
-        """Take splits and transcripts from text files; return the names of those that tell any."""
+        """Take splits and transcripts from text files; return the names of those that tell any.
+
+        Raises:
+            DataError: if two of them tell of one file.
+        """
         lists = listed_splits(texts, self.names)
         told = transcripts(texts, self.names, self.path)
-        for parts, whole in ((lists, self.lists), (told, self.texts)):
-            for part in parts.values():
-                whole |= part
+        for parts, whole, what in (
+            (lists, self.lists, "the split of"),
+            (told, self.texts, "the transcript of"),
+        ):
+            seen = dict[Any, str]()
+            for name, part in parts.items():
+                for file, value in part.items():
+                    if whole.get(file) != value:
+                        refuse_twice(seen, file, f"{what} {file}", name, self.path)
+                    whole[file] = value
+        self._lose(lists)
+        folders = {PurePosixPath(name).parent for name in told if stem(name) in self.texts}
         for name in texts:
+            place = PurePosixPath(name)
             if name not in lists and name not in told:
-                self._skip(".txt", f"{self.path}/{name}")
+                if place.parent in folders and not is_about(place.name):
+                    error = DataError("there is no recording for this transcript.")
+                    self.lost["train"].append(SetApart(error, f"{self.path}/{name}"))
+                else:
+                    self._skip(".txt", f"{self.path}/{name}")
         return [*lists, *told]
+
+    def _lose(self, lists: Mapping[str, Mapping[str, str]]) -> None:
+        """Set entries of lists apart that name no file."""
+        known = set(self.names)
+        for name, part in lists.items():
+            for number, (file, split) in enumerate(part.items(), 1):
+                if file not in known:
+                    error = DataError("this entry names no file that is there.", got=file)
+                    self.lost[split].append(SetApart(error, f"{self.path}/{name}: entry {number}"))
 
     def _take(self, beside: dict[str, bytes]) -> list[str]:
         """Take what lies beside a file: its label (``.cls``) or fields; return what was taken."""
-        files, used = {stem(name): name for name in self.names}, []
+        files, used = defaultdict[str, list[str]](list), list[str]()
+        for name in self.names:
+            files[stem(name)].append(name)
+        alone = []
         for name, data in sorted(beside.items()):  # .cls before .json, which has names for labels
-            where = f"{self.path}/{name}"
-            file = files.get(stem(name))
-            fields = _fields(name, data, where) if file else None
-            if file is None or fields is None:
-                self._skip(PurePosixPath(name).suffix, where)
+            owners, where = files.get(stem(name), []), f"{self.path}/{name}"
+            if not owners:
+                alone.append(name)
                 continue
-            own = field_of(file)  # a name of the file is not the file
-            told = {name: value for name, value in fields.items() if name != own}
-            self.beside.setdefault(file, {}).update(told)
             used.append(name)
+            for file in owners:
+                try:
+                    fields = _fields(name, data, where)
+                    if len(owners) > 1:
+                        same = " and ".join(owners)
+                        raise DataError("this tells of several files.", where=where, got=same)
+                    own = field_of(file)  # a name of the file is not the file
+                    told = {name: value for name, value in fields.items() if name != own}
+                    self.beside.setdefault(file, {}).update(told)
+                except DataError as error:
+                    self.wrong[file] = error
+        kinds = {(PurePosixPath(name).parent, PurePosixPath(name).suffix) for name in used}
+        for name in alone:
+            place, where = PurePosixPath(name), f"{self.path}/{name}"
+            if (place.parent, place.suffix) in kinds:
+                error = DataError("there is no image and no recording of this name.")
+                self.lost["train"].append(SetApart(error, where))
+            else:
+                self._skip(place.suffix, where)
         return used
+
+    def _miss(self) -> None:
+        """Set apart the few files of which nothing tells what is told of all others."""
+        sounds = [name for name in self.names if field_of(name) == "audio"]
+        if not self.rows and 2 * len(self.texts) >= len(sounds):
+            for name in sounds:
+                if self.texts and stem(name) not in self.texts and not self.beside.get(name):
+                    self.wrong.setdefault(name, DataError("nothing tells what is said in it."))
+        if self.beside and not self.rows and 2 * len(self.beside) >= len(self.names):
+            for name in self.names:
+                if name not in self.beside and not self.texts:
+                    what = "nothing tells of this file, as .cls or .json does of others."
+                    self.wrong.setdefault(name, DataError(what))
 
     def _describe(self, tables: dict[str, str]) -> None:
         known = set(self.names)
         for name, text in tables.items():
             folder, where = PurePosixPath(name).parent, f"{self.path}/{name}"
-            for number, row in _table(text, where):
+            for number, row in table_rows(text, where):
+                place = f"{where}:{number}"
+                if isinstance(row, DataError):
+                    self.lost["train"].append(SetApart(row, place))
+                    continue
                 file = str(folder / str(row.pop("file_name")))
                 if file not in known:
-                    raise DataError(
+                    error = DataError(
                         "this row names a file that is not there, or no image or recording.",
-                        where=f"{where}:{number}",
                         expected="a name that ends as those of images or recordings do",
                         got=file,
                     )
-                self.rows[file] = row
+                    self.lost[self.split_of(file)].append(SetApart(error, place))
+                    continue
+                self.rows.setdefault(file, []).append((place, row))
         if left := [name for name in self.names if tables and name not in self.rows]:
             self._skip("not in the metadata", f"{self.path}/{left[0]}", len(left))
         if tables:
@@ -204,38 +273,19 @@ def _is_media(name: str) -> bool:
     return bool(field_of(name)) and _NOISE not in PurePosixPath(name).parts
 
 
-def _fields(name: str, data: bytes, where: str) -> dict[str, Any] | None:
-    """Return the fields that a file beside another tells; None if it is no table of them.
+def _fields(name: str, data: bytes, where: str) -> dict[str, Any]:
+    """Return the fields that a file beside another tells.
 
     Raises:
-        DataError: if it is damaged.
+        DataError: if it is damaged, or no table of them.
     """
     try:
         text = data.decode("utf-8-sig").strip()
-        fields = json.loads(text) if name.endswith(".json") else {"label": text}
-    except ValueError as error:
+        fields = parse_json(text, where) if name.endswith(".json") else {"label": text}
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise DataError(f"this file is damaged ({error}).", where=where) from None
-    return fields if isinstance(fields, dict) else None
-
-
-def _table(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    rows: Iterator[tuple[int, Any]] = enumerate(csv.DictReader(io.StringIO(text, newline="")), 2)
-    if where.lower().endswith(".jsonl"):
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-        rows = ((number, _json(line, f"{where}:{number}")) for number, line in lines)
-    for number, row in rows:
-        if not isinstance(row, dict) or not row.get("file_name"):
-            raise DataError(
-                "this row names no file.",
-                where=f"{where}:{number}",
-                expected="a field file_name",
-                got=row,
-            )
-        yield number, row
-
-
-def _json(line: str, where: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise DataError(f"this line is not JSON ({error}).", where=where, got=line) from None
+    if not isinstance(fields, dict):
+        raise DataError("this file is no table of fields.", where=where, got=fields)
+    return fields

@@ -15,7 +15,9 @@ from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
 from luban.data.files import missing
 from luban.data.media import Media
+from luban.data.members import field_of
 from luban.data.records import shape, value_at
+from luban.data.segments import SEGMENTS, segment_of
 from luban.data.sources._files import FileSource, Meanings
 
 
@@ -61,6 +63,7 @@ class RowSource(FileSource, ABC):
             'empty one, `""`, is the folder of the rows.'
         ),
     )
+    segments: bool = Field(default=True, description=SEGMENTS)
     others: bool = Field(
         default=True, description="Whether fields that none of these name are kept as they are."
     )
@@ -108,7 +111,7 @@ class RowSource(FileSource, ABC):
             made = self._asking(row, asked) if asked and isinstance(row, dict) else self
             try:
                 record = made._record(row, f"{path}:{number}")
-                yield number, made._with_media(record, path) if made.media else record
+                yield number, made._with_media(record, path, row) if made.media else record
             except DataError as error:
                 yield number, error
 
@@ -154,7 +157,7 @@ class RowSource(FileSource, ABC):
             others=self.others,
         )
 
-    def _with_media(self, record: Record, path: Path) -> Record:
+    def _with_media(self, record: Record, path: Path, row: Mapping[str, Any]) -> Record:
         """Return a record whose names of files are the files.
 
         Raises:
@@ -180,6 +183,8 @@ class RowSource(FileSource, ABC):
                 error.where, error.got = where, str(file)
                 raise error
             opened[field] = Media(str(file), file)
+            if self.segments and field_of(file.name) == "audio":
+                opened[field] = segment_of(opened[field], row, where)
         return opened
 
 

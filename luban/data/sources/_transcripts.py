@@ -29,7 +29,7 @@ def listed_splits(texts: Mapping[str, bytes], names: Collection[str]) -> dict[st
         folder, match = PurePosixPath(name).parent, _LIST.fullmatch(PurePosixPath(name).stem)
         lines = data.decode("utf-8", "replace").split("\n") if match else ()
         files = [str(folder / line.strip()) for line in lines if line.strip()]
-        if match and files and known.issuperset(files):
+        if match and not known.isdisjoint(files):
             found[name] = dict.fromkeys(files, SPLIT_NAMES[match[1]])
     return found
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from luban.core.contracts import Record
+from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
+from luban.data.apart import tried
+from luban.data.media import Media
 from luban.data.members import IMAGES, SOUNDS, Member, field_of
 from luban.data.records import shape
+from luban.data.segments import SEGMENTS, segment_of
 from luban.data.sources._files import FileSource, Meanings
 from luban.data.sources._patterns import checked, told_by
 from luban.data.sources._roots import Root, roots_of
@@ -50,6 +53,7 @@ class Files(FileSource):
         default_factory=dict,
         description='What the values of a field mean: `{label: {"0": zero, "1": one}}`.',
     )
+    segments: bool = Field(default=True, description=SEGMENTS)
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits that ``path`` names, else those that folders are called."""
@@ -62,10 +66,14 @@ class Files(FileSource):
             DataError: if a name does not fit the pattern.
         """
         given = isinstance(self.path, dict)
+        every = given or len(self._named) == 1
         for root in self._roots[split if given else "train"]:
             for member in root.media():
-                if given or len(self._named) == 1 or root.split_of(member.name) == split:
-                    yield self._record(root, member)
+                if every or root.split_of(member.name) == split:
+                    yield from self._records(root, member)
+            for place, lost in root.lost.items():
+                if every or place == split:
+                    yield from lost
 
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the records of one file or archive."""
@@ -107,14 +115,40 @@ class Files(FileSource):
         found = {split for root in self._roots["train"] for split in root.splits}
         return tuple(s for s in SPLITS if s in found) if "train" in found else ("train",)
 
-    def _record(self, root: Root, member: Member) -> Record:
-        record: dict[str, Any] = {str(field_of(member.name)): member.media()}
+    def _records(self, root: Root, member: Member) -> Iterator[Record]:
+        """Yield the record of a file; several, if rows tell of parts of it."""
+        where, rows = f"{member.where}:1", root.rows.get(member.name, [("", {})])
+        if member.name in root.wrong:
+            yield SetApart(root.wrong[member.name], where)
+            return
+        media = member.media()
+        parts = [tried(partial(self._record, root, member, media, *row), where) for row in rows]
+        fit = [part for part in parts if not isinstance(part, SetApart)]
+        audio = [record.get("audio") for record in fit]
+        if len(rows) > 1 and not all(isinstance(m, Media) and m.begin is not None for m in audio):
+            yield SetApart(
+                DataError(
+                    "several rows tell of this file, and not of parts of it.",
+                    expected="one row, or offset and duration in each",
+                    got=" and ".join(place for place, _ in rows[:3]),
+                ),
+                where,
+            )
+            return
+        yield from parts
+
+    def _record(
+        self, root: Root, member: Member, media: Media, place: str, row: Mapping[str, Any]
+    ) -> Record:
+        record: dict[str, Any] = {str(field_of(member.name)): media}
         if root.labelled:
             record["label"] = PurePosixPath(member.name).parts[root.depth]
         if "audio" in record and (text := root.texts.get(stem(member.name))) is not None:
             record["text"] = text
         record |= root.beside.get(member.name, {})
-        record |= root.rows.get(member.name, {})
+        record |= row
+        if "audio" in record and self.segments:
+            record["audio"] = segment_of(media, record, place or member.where)
         record |= told_by(self.pattern, member.name, member.where)
         record["_where"] = f"{member.where}:1"
         return shape(record, self.fields, values=self.values) if self._shapes else record
