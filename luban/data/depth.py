@@ -96,7 +96,7 @@ def check_depth(image: Image.Image, where: str) -> None:
         return
     extrema: Any = image.getextrema()
     least, most = ([pair[end] for pair in extrema[:3]] for end in (0, 1))
-    if most != least and 256 * max(most) < _DARK:
+    if (most != least or not max(most)) and 256 * max(most) < _DARK:
         raise _too_dark(where, 256 * max(most), max(most) + 1)
 
 

@@ -160,7 +160,7 @@ def test_what_lies_beside_a_file_as_webdataset_has_it(form: str, tmp_path: Path)
     first, second, *_ = source("files", found.path).read("train")  # type: ignore[attr-defined]
     assert (first["label"], second["label"], second["size"]) == ("1", "cat", 3)
     assert content(second) == png(1)
-    said = [error.what for error in apart(found)]
+    said = [error.what for error in apart(source("files", found.path))]  # type: ignore[attr-defined]
     assert ["no table" in said[0], "no image and no recording" in said[1]] == [True, True]
     assert next(iter(found.read("train")))["label"] == "dog"
 
