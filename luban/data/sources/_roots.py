@@ -185,8 +185,8 @@ class Root:
         for name in alone:
             place, where = PurePosixPath(name), f"{self.path}/{name}"
             if (place.parent, place.suffix) in kinds:
-                error = DataError("there is no image and no recording of this name.")
-                self.lost["train"].append(SetApart(error, where))
+                lost = DataError("there is no image and no recording of this name.")
+                self.lost["train"].append(SetApart(lost, where))
             else:
                 self._skip(place.suffix, where)
         return used
