@@ -40,6 +40,7 @@ def render(run: Run) -> str:
         f"A `{recipe.model.name}` model for `{recipe.task.name}`, made with Luban. Every number "
         "below is evidence: it stands in `reports/` with the command that recomputes it, and "
         f"`luban verify {_place(run)}` recomputes them all.",
+        *_warnings(reports),
         "## Intended use",
         recipe.description or "Not stated in the recipe (`description:`).",
     ]
@@ -108,6 +109,12 @@ def _caption(file: str) -> str:
     stem = PurePosixPath(file).stem
     words = stem.replace("-", " ").replace("_", " ")
     return CAPTIONS.get(stem, words[:1].upper() + words[1:])
+
+
+def _warnings(reports: Mapping[str, Report]) -> list[str]:
+    """Return what a reader must know before all else, as a quotation in Markdown."""
+    told = [text for report in reports.values() for text in report.details.get("warnings", ())]
+    return ["\n>\n".join(f"> **Note:** {text}" for text in told)] if told else []
 
 
 def _markdown(rows: list[list[str]]) -> str:

@@ -29,6 +29,7 @@ from luban.core.contracts import Stage, Task
 from luban.core.digests import Digests
 from luban.core.errors import RunError
 from luban.core.files import disk_error, sweep, write_atomic, write_json
+from luban.core.progress import doing
 from luban.core.report import Report
 from luban.recipe import Recipe
 
@@ -285,11 +286,15 @@ class Run:
     def is_fresh(self, stage: Stage) -> bool:
         """Return whether a stage's report and files are there and none of its inputs changed.
 
+        Not where its work was broken off, and was reported as it is.
+
         Raises:
             RunError: if what the stage said was edited since.
         """
         try:
             if self.report(stage.name).inputs != self.inputs(stage):
+                return False
+            if not stage.finished(self):
                 return False
         except RunError:
             return False
@@ -319,10 +324,14 @@ class Run:
             fix=f"bring the old one back, or measure again: luban {stage} {self.path} --force.",
         )
 
-    def perform(self, stage: Stage) -> Report | None:
+    def perform(self, stage: Stage, *, settle: bool = False) -> Report | None:
         """Let a stage do its work, measure it and write its report.
 
         Returns None on ranks other than the first.
+
+        Args:
+            stage: The stage.
+            settle: Whether work that was broken off is ended as it is, rather than gone on with.
         """
         for need in stage.needs:
             self.report(need)
@@ -332,11 +341,12 @@ class Run:
                 for name in digests.lost(need):
                     self._refuse_edited(name, need)
             before = digests.begin(stage.name)
-        if self.main or stage.distributed:
-            stage.perform(self)
-        if not self.main:
-            return None
-        measured = stage.measure(self)
+        with doing(stage.name):
+            if (self.main or stage.distributed) and not (settle and stage.settle(self)):
+                stage.perform(self)
+            if not self.main:
+                return None
+            measured = stage.measure(self)
         command = f"luban verify {self.path} --stage {stage.name}"
         report = Report(**{**_fields(measured), "inputs": self.inputs(stage), "command": command})
         self.write_json(f"reports/{stage.name}.json", report.to_dict())

@@ -201,6 +201,14 @@ class Stage(Component, ABC):
     def perform(self, run: Any) -> None:
         """Do the work and write its files into the run; idempotent, safe to kill."""
 
+    def finished(self, run: Any) -> bool:
+        """Return whether what was reported is all there was to do: no part was broken off."""
+        return True
+
+    def settle(self, run: Any) -> bool:
+        """End work that was broken off as it is, for stages that build on it; False: it was not."""
+        return False
+
     @abstractmethod
     def measure(self, run: Any) -> Report:
         """Compute the report from the run's own files; ``luban verify`` calls it again."""

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import ClassVar
 
@@ -143,7 +144,31 @@ class MissingExtra(LubanError, ImportError):
 
 
 class Diverged(LubanError, ArithmeticError):
-    """Training left the finite numbers, or the loss jumped and stayed up."""
+    """Training left the finite numbers, or the loss jumped and stayed up.
+
+    Args:
+        what: One sentence, in the user's words.
+        expected: What would have been right.
+        got: What was found.
+        fix: What to do next.
+        began: Steps that had been applied when the first of the bad losses was seen.
+        before: The loss before it rose; not a number if there was none.
+        after: The loss at last.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        what: str,
+        *,
+        expected: object = "",
+        got: object = None,
+        fix: str = "",
+        began: int = 0,
+        before: float = math.nan,
+        after: float = math.nan,
+    ) -> None:
+        self.began, self.before, self.after = began, before, after
+        super().__init__(what, expected=expected, got=got, fix=fix)
 
 
 class VerifyError(LubanError, AssertionError):

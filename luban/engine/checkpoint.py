@@ -33,7 +33,7 @@ from luban.core.files import disk_error, folder_atomic, sha256_of, write_atomic,
 from luban.engine.fit import State
 from luban.engine.world import World
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,14 @@ class Checkpoints:
             raise failure or RunError("the main process could not save a checkpoint.", where=path)
         return path
 
-    def load(self, state: State) -> Loaded | None:
+    def load(self, state: State, until: int | None = None) -> Loaded | None:
         """Fill the state from the newest good checkpoint; None if there are none.
 
         A checkpoint that is damaged is passed over for the one before it.
+
+        Args:
+            state: What is filled.
+            until: The latest step that will do.
 
         Raises:
             CheckpointError: if it belongs to another recipe, data or model, or if there are
@@ -99,12 +103,15 @@ class Checkpoints:
         """
         warnings: list[str] = []
         for path in reversed(self.paths()):
+            if until is not None and _step_of(path) > until:
+                continue
             damage = self._damage(path)
             if damage:
                 warnings.append(f"{path.name} is damaged ({damage}); going on without it.")
                 continue
             self._read(path, state)
-            if self.world.is_main:  # it may point to one that is damaged, or be gone
+            if self.world.is_main and until is None:
+                # It may point to one that is damaged, or be gone.
                 write_atomic(self.folder / "last_checkpoint", path.name + "\n")
             return Loaded(path, tuple(warnings))
         if warnings:
@@ -114,6 +121,10 @@ class Checkpoints:
                 fix="remove the checkpoint-* folders to start over.",
             )
         return None
+
+    def steps(self) -> list[int]:
+        """Return the steps of the checkpoints there are, the oldest first."""
+        return [_step_of(path) for path in self.paths()]
 
     def paths(self) -> list[Path]:
         """Return the checkpoint folders by step, oldest first."""

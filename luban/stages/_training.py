@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,29 +9,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from luban.core.batch import LossFn
 from luban.core.component import digest_of
-from luban.core.contracts import Example, Tracker
-from luban.core.files import disk_error, folder_atomic
+from luban.core.contracts import Example
+from luban.core.errors import Diverged
 from luban.core.interval import measured
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, compare, eager_seconds, time_step
 from luban.engine.cost import EnergyMeter, peak_flops
-from luban.engine.fit import Plan, State, Step, averaged, fit
+from luban.engine.fit import Plan, State, Step, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.engine.loader import Loader
 from luban.engine.precision import Precision
 from luban.engine.world import World
 from luban.run import Run
-from luban.stages._figures import draw_loss
-from luban.stages._log import log_beginning, log_digest
+from luban.stages._ending import (
+    conclude,
+    diverged,
+    interrupted,
+    keep_the_good,
+    swap_averages,
+)
+from luban.stages._log import Log, log_digest
 from luban.stages._prepared import identity, open_store
 from luban.stages._rows import Measuring, model_rows
 from luban.stages._stopping import stop_signal
-from luban.trained import save_model
 
 if TYPE_CHECKING:
     from luban.stages.train import Train
@@ -92,6 +96,7 @@ class Training:
         self.checkpoints = Checkpoints(
             run.path, identity(run, options), self.world, options.save_total_limit
         )
+        self.log = Log(run, options.trackers)
         self.meter = EnergyMeter()
         self.flop_per_token = recipe.model.flops_per_token(self.task.ports(), self.parameters)
         self.unit = self.task.ports().unit
@@ -116,21 +121,52 @@ class Training:
         return sum(p.numel() for p in self.state.model.parameters())
 
     def finish(self) -> None:
-        """Train from the last good checkpoint to the end of the budget; write ``model/``."""
+        """Train from the last good checkpoint to the end of the budget; write ``model/``.
+
+        Training that diverges is ended: the weights kept are the best ones until then.
+
+        Raises:
+            Diverged: if there are no weights worth keeping.
+        """
         self._resume()
+        self._compile()
+        if "stopped" not in self.state.memo:
+            try:
+                self._train()
+            except Diverged as error:
+                self.log.write_last()
+                self.state.memo["stopped"] = diverged(self, error)
+                self._save()
+        keep_the_good(self)
+        if self._out_of_patience() and "stopped" not in self.state.memo:
+            self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
+            self._save()
+        conclude(self)
+
+    def settle(self) -> bool:
+        """End training where the last checkpoint stands, if it took steps: write ``model/``."""
+        self._resume()
+        if self.state.step == 0:
+            return False
+        if self.plan.progress(self.state) < 1 and not self._out_of_patience():
+            self.state.memo.setdefault("stopped", interrupted(self))
+        keep_the_good(self)
+        conclude(self)
+        return True
+
+    def _train(self) -> None:
         batches = self.loader.batches(self.state.step)
         steps = fit(self.state, batches, self.plan, self.world)
-        with stop_signal() as stopped, self._trackers() as trackers:
+        with stop_signal() as stopped, self.log.trackers():
             while not self._out_of_patience() and (step := next(steps, None)) is not None:
-                self._after(step, trackers)
+                self._after(step)
                 if self.world.any_true(stopped.is_set()):
                     self._save()
                     raise KeyboardInterrupt
-        self._conclude()
 
     def _resume(self) -> None:
         loaded = self.checkpoints.load(self.state)
-        self._keep_metrics_up_to(self.state.step)
+        self.log.keep(self.state.memo.get("log"), self.state.step)
         if loaded is None:
             self.world.copy_main_(list(self.state.model.state_dict().values()))
             self.run.say(
@@ -145,7 +181,6 @@ class Training:
         if name != self.precision.name:  # decided on another machine: a run keeps to it
             self.precision = replace(self.precision, name=name)
             self.plan = replace(self.plan, precision=self.precision)
-        self._compile()
 
     def _compile(self) -> None:
         """Compile if it pays; a resumed run keeps the decision it began with."""
@@ -183,7 +218,7 @@ class Training:
         compiler.remember()
         return seconds
 
-    def _after(self, step: Step, trackers: Sequence[Tracker]) -> None:
+    def _after(self, step: Step) -> None:
         options, final = self.options, step.progress >= 1
         values = {
             "loss": step.loss,
@@ -197,11 +232,11 @@ class Training:
         }
         validates = bool(self.validation) and (step.index % options.eval_steps == 0 or final)
         # A validation may be the last thing that happens: its step must stand in the log.
-        if validates or step.index % options.logging_steps == 0 or step.index == 1 or final:
-            self._log(step.index, values, trackers)
+        due = validates or step.index % options.logging_steps == 0 or step.index == 1 or final
+        self.log.see(step.index, values, due=due)
         self._show(step)
         if validates:
-            self._validate(step.index, trackers)
+            self.validate(step.index)
         if step.index % options.save_steps == 0 or final:
             self._save()
 
@@ -217,7 +252,14 @@ class Training:
         self.meter = EnergyMeter()
         if self.run.main:  # a resumed training checks that its log is still whole
             self.state.memo["log"] = log_digest(self.run.path / "metrics.jsonl")
-        self.checkpoints.save(self.state)
+        self.checkpoints.save(self.state, self._needed())
+
+    def _needed(self) -> list[int]:
+        """Return the step of the checkpoint where going back begins, while losses are bad."""
+        guard, step = self.state.guard, self.state.step
+        healthy = self.state.memo.get("stopped", {}).get("healthy", step - guard.high - 1)
+        before = [at for at in self.checkpoints.steps() if at <= healthy]
+        return before[-1:]
 
     def _share_statistics(self) -> None:
         """Let all processes have the running statistics of the first one, averaged ones too."""
@@ -239,7 +281,8 @@ class Training:
         done = min(step.progress, 1.0)
         self.run.console.progress("train", done * 1000, 1000, facts)
 
-    def _validate(self, step: int, trackers: Sequence[Tracker]) -> None:
+    def validate(self, step: int) -> None:
+        """Measure the validation split, log it, and keep the weights if they are the best."""
         module, metrics = self.state.model, self.task.validation_metrics()
         self._share_statistics()
         with self._averaged(), self.precision.autocast():
@@ -272,7 +315,7 @@ class Training:
             values[f"validation/{name}"] = float(claim.value)
             ends = {"low": claim.low, "high": claim.high}
             values |= {f"validation/{name}/{end}": v for end, v in ends.items() if v is not None}
-        self._log(step, values, trackers)
+        self.log.write(step, values)
         shown = ", ".join(f"{name} {claim}" for name, claim in found.items())
         self.run.say(f"step {step:,}: validation {shown}")
 
@@ -280,114 +323,14 @@ class Training:
         patience = self.options.early_stopping_patience
         return patience is not None and self.state.memo.get("waited", 0) >= patience
 
-    def _conclude(self) -> None:
-        if self._out_of_patience():
-            self.run.say(f"train: validation got no better; stopped at step {self.state.step:,}")
-            self._save()
-        state, options = self.state, self.options
-        if state.best is not None:
-            state.model.load_state_dict(state.best, strict=False)
-        elif state.ema is not None:
-            _swap(state)
-        if not self.run.main:
-            return
-        self._write_model()
-        self.run.write_json(
-            "training.json",
-            {
-                "steps": state.step,
-                "tokens": state.tokens,
-                "seconds": state.seconds,
-                "parameters": self.parameters,
-                "flop_per_token": self.flop_per_token,
-                "peak_flop_per_second": self.peak,
-                "energy": state.memo["energy"],
-                "compiled": state.memo["compile"],
-                "precision": self.precision.name,
-                "processes": self.world.size,
-                "device": str(self.world.device),
-                "best": state.memo.get("best"),
-                "kept": "last step" if state.best is None else "best validation",
-                "cost": dict(
-                    options.mechanism.cost(state.step, options.batch_size, self.loader.size)
-                ),
-            },
-        )
-        draw_loss(self.run)
-
-    def _write_model(self) -> None:
-        """Calibrate on validation data, keep what an adapter learned apart, write ``model/``."""
-        module, adapter = self.state.model.eval(), self.options.adapter
-        size, examples, device = self.options.eval_batch_size, self.validation, self.world.device
-        batches = (
-            self.task.collate([examples[i] for i in range(at, min(at + size, len(examples)))])
-            for at in range(0, len(examples), size)
-        )
-        with torch.inference_mode():
-            task = self.task.calibrate(module, (batch.to(device) for batch in batches))
-        if hasattr(module, "auxiliary"):
-            del module.auxiliary
-        if adapter is not None:
-            with folder_atomic(self.run.path / "adapter") as folder:
-                adapter.save(module, self.run.recipe.model, folder)
-            module = adapter.merge(module)
-        save_model(self.run, task, module, examples or self.task.view(self.train, None, 0))
-
-    # Logging
-
-    def _log(self, step: int, values: dict[str, float], trackers: Sequence[Tracker]) -> None:
-        if not self.run.main:
-            return
-        path = self.run.path / "metrics.jsonl"
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
-        except OSError as error:
-            raise disk_error(error, path) from error
-        for tracker in trackers:
-            tracker.log(step, values)
-
-    def _keep_metrics_up_to(self, step: int) -> None:
-        """Drop lines of steps that will be done again.
-
-        Raises:
-            RunError: if the lines before them are not those that were logged.
-        """
-        if self.run.main and (recorded := self.state.memo.get("log")):
-            self.run.write_bytes("metrics.jsonl", log_beginning(self.run, recorded))
-            return
-        kept = [line for line in self.run.metrics() if line["step"] <= step]
-        self.run.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-
-    @contextmanager
-    def _trackers(self) -> Iterator[Sequence[Tracker]]:
-        trackers = self.options.trackers if self.run.main else ()
-        for tracker in trackers:
-            tracker.start(self.run.path, self.run.recipe.name, self.run.recipe.to_dict())
-        try:
-            yield trackers
-        finally:
-            for tracker in trackers:
-                tracker.finish()
-
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Put the averaged weights into the model for a while, if there are any."""
         if self.state.ema is None:
             yield
             return
-        _swap(self.state)
+        swap_averages(self.state)
         try:
             yield
         finally:
-            _swap(self.state)
-
-
-@torch.no_grad()
-def _swap(state: State) -> None:
-    current = averaged(state.model)
-    averages: dict[str, Tensor] = state.ema or {}
-    for name, average in averages.items():
-        held = current[name].clone()
-        current[name].copy_(average)
-        average.copy_(held)
+            swap_averages(self.state)

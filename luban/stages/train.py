@@ -29,7 +29,7 @@ from luban.trained import stored_parameters, weights_of
 #: What ``training.json`` holds for the report.
 SUMMARY = (
     "best", "cost", "device", "energy", "flop_per_token", "kept", "peak_flop_per_second",
-    "precision", "processes", "steps",
+    "precision", "processes", "steps", "stopped",
 )  # fmt: skip
 
 
@@ -109,6 +109,15 @@ class Train(Stage):
         """Train from the last good checkpoint, or from the start, to the end of the budget."""
         Training(run, self).finish()
 
+    def finished(self, run: Run) -> bool:
+        """Return whether training came to its end, or was stopped for good."""
+        stopped = run.read_json("training.json", *SUMMARY)["stopped"]
+        return not stopped or stopped["because"] != "interrupted"
+
+    def settle(self, run: Run) -> bool:
+        """End training where its last checkpoint stands, if there is one with steps."""
+        return any(run.path.glob("checkpoint-*")) and Training(run, self).settle()
+
     def measure(self, run: Run) -> Report:
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
         summary, log = run.read_json("training.json", *SUMMARY), run.metrics()
@@ -151,11 +160,22 @@ class Train(Stage):
             claims[f"best validation {best['metric']}"] = Claim(
                 then[label], best["unit"], note=f"at step {then['step']:,}"
             )
+        warnings = []
+        if stopped := summary["stopped"]:
+            kept = f"the weights of step {stopped['kept']:,} were kept"
+            warnings = [f"Training stopped early: {stopped['text']}; {kept}."]
+            claims["stopped early"] = Claim(
+                stopped["because"], note=f"at step {stopped['step']:,}; {kept}"
+            )
         text = (
             f"Trained in {summary['precision']} on {summary['processes']} process(es), device "
             f"{summary['device']}; the weights kept are those of the {summary['kept']}."
         )
-        details = {"text": [text], "figures": ["figures/loss.png"]}
+        details = {
+            "text": [text, *warnings],
+            "warnings": warnings,
+            "figures": ["figures/loss.png"],
+        }
         return Report("train", claims, details=details, tolerance=1e-9)
 
 

@@ -34,7 +34,8 @@ def perform(args: argparse.Namespace) -> int:
                 run.say(f"{stage.name}: nothing has changed; kept.")
             else:
                 run.say(f"{stage.name}: begins")
-                run.perform(stage)
+                # Who asks for what builds on it takes work that was broken off as it is.
+                run.perform(stage, settle=args.stage is not None and not last)
             world.barrier()
             if run.main and (last or args.stage is None):
                 done[stage.name] = run.report(stage.name)
