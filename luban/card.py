@@ -28,6 +28,8 @@ CAPTIONS = {
     "worst": "The worst mistakes, the worst first",
 }
 
+_LONGEST = 600  #: characters of a text that are quoted
+
 
 def render(run: Run) -> str:
     """Return the card as Markdown; the same reports always give the same text."""
@@ -100,9 +102,16 @@ def _section(run: Run, report: Report) -> list[str]:
     parts += [_markdown(rows) for rows in tables(report.claims)]
     for file in report.details.get("figures", ()):
         parts += [f"{_caption(file)}:", f"![{file}]({file})"]
+    for index, words in enumerate(report.details.get("examples", ()), 1):
+        lines = "\n".join(f"{name}: {_shortened(text)}" for name, text in words.items())
+        parts += [f"Example {index}, chosen by chance:", _quoted(lines)]
     for index, sample in enumerate(report.details.get("samples", ()), 1):
         parts += [f"Sample {index}:", _quoted(sample)]
     return [part for part in parts if part]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def _caption(file: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EVERY = 4.0
 
 _LOOK = 16  #: how often in that time the thread looks whether it is time
+_DEEP = 3  #: how many pieces of work are named, each inside the one before
 _SHORT = 1.0  #: seconds of work that is not worth a bar of its own
 
 
@@ -40,13 +41,16 @@ class _Work:
     since: float = field(default_factory=time.monotonic)
     shown: bool = False
 
-    def line(self) -> str:
-        """Return one line about it."""
-        share = f"{100 * min(1.0, self.done / self.total):3.0f} %" if self.total else ""
+    def name(self) -> str:
+        """Return what it is, and how far it has come."""
+        share = f"{100 * min(1.0, self.done / self.total):.0f} %" if self.total else ""
         if not self.total and self.done:
             share = f"{self.done:,.0f}"
-        seconds = f"({time.monotonic() - self.since:.0f} s)"
-        return " ".join(part for part in (self.label, share, self.facts, seconds) if part)
+        return f"{self.label} {share}".rstrip()
+
+    def seconds(self) -> str:
+        """Return how long it has taken."""
+        return f"({time.monotonic() - self.since:.0f} s)"
 
 
 class Terminal:
@@ -101,6 +105,7 @@ class Terminal:
             if total and done >= total:
                 if work.shown and not self.rich.is_terminal:
                     self._print(work)
+                work.done, work.total, work.facts = 0.0, 0.0, ""
                 self._now = None
                 self._close_if_other()
             else:
@@ -159,7 +164,10 @@ class Terminal:
             self._print(work)
 
     def _print(self, work: _Work) -> None:
-        print(work.line(), file=sys.stderr, flush=True)
+        around = [each for each in self._stack[-_DEEP:] if each is not work]
+        names = ": ".join(each.name() for each in (*around, work))
+        line = " ".join(part for part in (names, work.facts, work.seconds()) if part)
+        print(line, file=sys.stderr, flush=True)
         work.shown, self._shown = True, time.monotonic()
 
     def _draw(self, work: _Work) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Metric, Row
+from luban.core.progress import tracked
 from luban.core.report import Claim
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -53,7 +54,10 @@ def _bootstrap(
     """Return the percentile interval, or the jackknife's where resampling is biased."""
     size = len(table)
     draws = np.array(
-        [metric.reduce(table[generator.integers(0, size, size)]) for _ in range(rounds)]
+        [
+            metric.reduce(table[generator.integers(0, size, size)])
+            for _ in tracked(range(rounds), f"interval of {metric.label}")
+        ]
     )
     if np.isfinite(draws).all() and abs(draws.mean() - value) > _BEARABLE * draws.std():
         return _jackknife(metric, table, value, generator)
@@ -69,7 +73,12 @@ def _jackknife(
     if groups < 2:
         return value, value
     left_out = np.array_split(generator.permutation(len(table)), groups)
-    values = np.array([metric.reduce(np.delete(table, group, 0)) for group in left_out])
+    values = np.array(
+        [
+            metric.reduce(np.delete(table, group, 0))
+            for group in tracked(left_out, f"interval of {metric.label}")
+        ]
+    )
     error = float(np.sqrt((groups - 1) * values.var()))
     lowest, highest = metric.bounds
     width = _student(groups - 1) * error

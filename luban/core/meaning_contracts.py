@@ -189,6 +189,13 @@ class Task(Component, ABC):
         """
         return False
 
+    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+        """Return an example with its prediction as texts by name; empty: it is not one of words.
+
+        The card quotes some. The arguments are those of ``show``.
+        """
+        return {}
+
     def mistake(self, prediction: Any, target: Any) -> float:
         """Return how wrong a prediction is, 0 for right: the worst are shown in the card."""
         return 0.0

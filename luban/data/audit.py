@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luban.core.contracts import Task
 from luban.core.errors import DataError
+from luban.core.progress import tracked
 from luban.data.store import Store
 
 _SHOWN = 10
@@ -87,7 +88,7 @@ def _examine(task: Task, store: Store) -> Audit:
     adjusted: Counter[str] = Counter()
     rows: dict[str, list[int]] = {}
     notes: Counter[str] = Counter()
-    for index in range(len(store)):
+    for index in tracked(range(len(store)), "look at what examples teach"):
         found = task.supervision(store[index])
         supervised += found.count
         notes.update(found.notes)

@@ -14,6 +14,7 @@ from luban.core.component import Settings, digest_of
 from luban.core.contracts import Cleaner, Record, SetApart, Source, Tally
 from luban.core.errors import DataError, UnfitError
 from luban.core.files import sha256_of
+from luban.core.progress import tracked
 from luban.core.registry import nearest
 from luban.data.apart import around, usable
 from luban.data.files import missing
@@ -146,7 +147,12 @@ class Data(Settings):
         """
         files = self.source.files()
         root = commonpath([path.absolute().parent for path in files]) if files else ""
-        return digest_of([(relpath(path.absolute(), root), content_of(path)) for path in files])
+        return digest_of(
+            [
+                (relpath(path.absolute(), root), content_of(path))
+                for path in tracked(files, "read the files")
+            ]
+        )
 
     def read(self, split: str) -> Iterator[Record]:
         """Yield the records of a split, cleaned; ``entries`` is the checked way to it."""

@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 import zlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import Field
 from luban.core.component import Settings
 from luban.core.errors import DataError
 from luban.core.files import write_atomic
+from luban.core.progress import tracked
 from luban.core.registry import nearest
 from luban.core.text_formats import parse_yaml
 from luban.data.files import open_bytes
@@ -25,6 +26,7 @@ from luban.data.split import Split
 
 _RAW = "https://raw.githubusercontent.com"
 _SECONDS = 60
+_BLOCK = 1 << 18  #: bytes read at once
 
 
 class Remote(Settings):
@@ -133,7 +135,9 @@ def fetch(remote: Remote) -> bytes:
     request = urllib.request.Request(url, headers={"User-Agent": "luban"})
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            data: bytes = answer.read()
+            size = int(answer.headers.get("Content-Length") or 0)
+            blocks = iter(partial(answer.read, _BLOCK), b"")
+            data = b"".join(tracked(blocks, f"fetch {remote.name}", size / _BLOCK))
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()

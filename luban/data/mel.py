@@ -66,6 +66,13 @@ class LogMel:
         found: Array = power @ filters(self.sampling_rate, self.n_fft, self.bands).T
         return found
 
+    def band_of(self, hertz: float) -> float:
+        """Return the number of the band whose middle a pitch is, from 0; bands between have parts.
+
+        The first band's middle lies one step of mel above 0 Hz.
+        """
+        return _mel(hertz) / _mel(self.sampling_rate / 2) * (self.bands + 1) - 1
+
     def __call__(self, samples: Array) -> Array:
         """Return the features of a recording, float32 (F, M)."""
         powers = np.maximum(self.powers(samples), np.float32(FLOOR))

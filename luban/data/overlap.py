@@ -12,6 +12,7 @@ import numpy as np
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
+from luban.core.progress import tracked
 from luban.data.dataset import Data
 from luban.data.records import identity_of, parts_of
 
@@ -68,7 +69,7 @@ def overlap(data: Data) -> dict[str, Overlap]:
     """
     wanted = {s: _Wanted(data.records(s)) for s in data.available_splits() if s != "train"}
     if wanted:
-        for records, texts in _batches(data.records("train")):
+        for records, texts in tracked(_batches(data.records("train")), "compare with train"):
             identities = {_identity(text) for text in texts}
             parts = {part for record in records for part in _parts(record)}
             # A character that text does not hold keeps passages from running across records.

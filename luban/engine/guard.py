@@ -11,6 +11,10 @@ from typing import Any
 
 from luban.core.errors import Diverged
 
+_ADVICE = (
+    "a lower learning_rate (a third, say), a longer warmup (warmup_steps) or a tighter"
+    " max_grad_norm."
+)
 _FIRST = 5  #: losses whose median is the initial loss
 _NORMAL = 1.4826  #: standard deviations of a normal law in its median absolute value
 
@@ -59,6 +63,7 @@ class Guard:
             raise Diverged(
                 f"training left the finite numbers at step {step}; this step was not applied.",
                 got=f"loss {loss}, gradient norm {grad_norm}",
+                fix=_ADVICE,
                 began=step - self.high,
                 before=statistics.median(self.recent) if self.recent else math.nan,
                 after=loss,
@@ -78,6 +83,7 @@ class Guard:
                 f"the loss rose at step {step - self.patience + 1} and stayed up.",
                 expected=f"below {self.factor:g} x the running median {before:.4g}",
                 got=f"{loss:.4g} after {self.patience} steps",
+                fix=_ADVICE,
                 began=step - self.patience + 1,
                 before=before,
                 after=loss,

@@ -145,8 +145,8 @@ def _nothing_good(training: Training, verdict: dict[str, Any]) -> Diverged:
     return Diverged(
         f"training diverged before it had learned anything: {verdict['text']}.",
         got=f"optimizer {optimizer.name}, products in {training.precision.name}",
-        fix=f"luban run RECIPE name={name}-2 {change}; and look for values out of range in the "
-        "data.",
+        fix=f"luban run RECIPE name={name}-2 {change}; a lower learning_rate helps most often, and "
+        "values out of range in the data are looked for next.",
     )
 
 

@@ -11,10 +11,13 @@ import numpy as np
 
 from luban.core.contracts import Example, Metric, Row, Task
 from luban.core.palette import BLUE, GREY, RED
+from luban.core.progress import doing
 from luban.inference.sheets import Seen, plain_text, png_of, sheet
 from luban.run import Run
 
 SHOWN = 16  #: examples on a sheet
+_FEW = 8  #: losses that make no curve yet
+_WIDE = 30  #: how many times its lowest value a loss reaches for logarithms to be drawn
 
 
 def loss_unit(task: Task) -> str:
@@ -27,6 +30,11 @@ def draw_loss(run: Run) -> None:
 
     Writes ``figures/loss.png``.
     """
+    with doing("draw the curve"):
+        _draw_loss(run)
+
+
+def _draw_loss(run: Run) -> None:
     from matplotlib.figure import Figure
 
     lines = run.metrics()
@@ -40,6 +48,7 @@ def draw_loss(run: Run) -> None:
     if train:
         axes[0].plot(*zip(*train, strict=True), color=GREY, linewidth=1, label="training")
     _draw_validation(axes[0], lines, "validation/loss", RED, best=min)
+    _fit_axis(axes[0], [value for _, value in train], lines)
     axes[0].set(ylabel=f"loss ({unit})" if unit else "loss", title=f"{run.recipe.name}: loss")
     if apart:
         best = max if metric.higher_is_better else min
@@ -57,13 +66,31 @@ def draw_loss(run: Run) -> None:
     _save(run, png_of(figure), "loss")
 
 
+def _fit_axis(axes: Any, losses: list[float], lines: list[dict[str, Any]]) -> None:
+    """Let a few high losses not flatten the rest: cut them off and say so, or draw logarithms."""
+    key = "validation/loss"
+    values = np.array([*losses, *(line[key] for line in lines if key in line)])
+    values = values[np.isfinite(values)]
+    if len(values) < _FEW:
+        return
+    low, high = np.quantile(values, [0.0, 0.97])
+    if low > 0 and high > _WIDE * low:
+        axes.set_yscale("log")
+        return
+    room = 1.15 * (high - low)
+    if room > 0 and values.max() > low + 1.5 * room:
+        axes.set_ylim(low - 0.05 * room, low + room)
+        told, place = f"beyond the axis: up to {values.max():.4g}", axes.transAxes
+        axes.text(0.02, 0.97, told, transform=place, fontsize=8, color=GREY, va="top")
+
+
 def draw_rows(run: Run, metric: Metric, rows: Sequence[Row]) -> list[str]:
     """Draw what a metric makes of its rows, if it draws; return the file's place in the run."""
     if type(metric).draw is Metric.draw or not run.main:
         return []
     from matplotlib.figure import Figure
 
-    with plain_text():
+    with doing(f"draw {metric.label}"), plain_text():
         figure = Figure(figsize=(6, 5.5), layout="constrained")
         if not metric.draw(figure.subplots(), np.asarray(rows, dtype=np.float64)):
             return []
@@ -72,7 +99,8 @@ def draw_rows(run: Run, metric: Metric, rows: Sequence[Row]) -> list[str]:
 
 def draw_things(run: Run, name: str, task: Task, things: Sequence[Seen]) -> list[str]:
     """Draw examples with their predictions on one sheet, if the task draws any."""
-    sheet_png = sheet(task, things) if things and run.main else None
+    with doing(f"draw {name}"):
+        sheet_png = sheet(task, things) if things and run.main else None
     return [_save(run, sheet_png, name)] if sheet_png else []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from luban.core.component import digest_of
 from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
+from luban.core.progress import doing, report
 from luban.data.audit import examined
 from luban.data.cache import cache_key, encoded, learned_digest
 from luban.data.dataset import Data
@@ -71,12 +72,13 @@ def open_store(run: Run, split: str) -> Store:
         raise RunError(f"there is no split {split!r}.", where=run.path, expected=known)
 
     def progress(records: int, size: int) -> None:
-        run.console.progress(f"encode {split}", size, size * 1.001 + 1)
+        report(f"encode {split}", size, max(size, run.recipe.data.survey().size))
 
     data, was = run.recipe.data, prepared["splits"][split]
     if data.files_digest() == prepared["files"]:
         # Who verifies a run trusts nothing that was found out before.
-        store = encoded(task, data, split, progress, thorough=not run.main)
+        with doing(f"open the examples of {split}"):
+            store = encoded(task, data, split, progress, thorough=not run.main)
         same_code = cache_key(task, data, split) == was["key"]
         if same_code or _content(task, store) == was["content"]:
             return store

@@ -12,6 +12,7 @@ from torch import nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Baseline, Example, Metric, Row, Task
+from luban.core.progress import tracked
 from luban.engine.world import World
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -43,7 +44,7 @@ def model_rows(  # noqa: PLR0913
     *,
     batch_size: int,
     world: World | None = None,
-    progress: Callable[[int], None] | None = None,
+    label: str = "predict",
     lengths: np.ndarray[Any, Any] | None = None,
     see: See | None = None,
 ) -> dict[str, list[Row]]:
@@ -54,7 +55,7 @@ def model_rows(  # noqa: PLR0913
         examples: The view of a split that evaluation uses.
         batch_size: Examples predicted at once; those of about one length go together.
         world: The ranks that share the work.
-        progress: Called with the number of examples done.
+        label: What is being done, for whoever shows progress.
         lengths: Positions of each example, (N,), if they differ.
         see: Shown each example of this process, its prediction and its target.
     """
@@ -67,7 +68,7 @@ def model_rows(  # noqa: PLR0913
     if lengths is not None:
         mine.sort(key=lambda i: int(lengths[i]))
     tables: dict[str, Table] = {}
-    for start in range(0, max(1, len(mine)), batch_size):
+    for start in tracked(range(0, max(1, len(mine)), batch_size), label):
         where = mine[start : start + batch_size] or [0]  # no share: only learn how wide rows are
         chunk = [examples[i] for i in where]
         predictions = measuring.predict(module, task.collate(chunk).to(device))
@@ -83,8 +84,6 @@ def model_rows(  # noqa: PLR0913
             table = tables.setdefault(metric.label, np.zeros((len(examples), len(rows[0]))))
             if mine:
                 table[where] = rows
-        if progress:
-            progress(min(len(examples), (start + len(chunk)) * ranks))
     module.train(was_training)
     if world:  # each rank filled its own rows and left zeros elsewhere: a sum gathers them
         world.sum_([torch.from_numpy(tables[metric.label]) for metric in metrics])
@@ -92,11 +91,11 @@ def model_rows(  # noqa: PLR0913
 
 
 def baseline_rows(
-    task: Task, baseline: Baseline, examples: Sequence[Example]
+    task: Task, baseline: Baseline, examples: Sequence[Example], label: str = "baseline"
 ) -> dict[str, list[Row]]:
     """Return the rows of each metric for a trivial predictor."""
     rows: dict[str, list[Row]] = {metric.label: [] for metric in task.metrics()}
-    for example in examples:
+    for example in tracked(examples, label):
         prediction, target = baseline(example), task.target(example)
         for metric in task.metrics():
             rows[metric.label].append(metric.row(prediction, target))

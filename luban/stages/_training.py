@@ -291,6 +291,7 @@ class Training:
                 self.validation,
                 batch_size=self.options.eval_batch_size,
                 world=self.world,
+                label="validate",
                 lengths=self.lengths,
             )
             found = {m.label: measured(m, rows[m.label], rounds=200) for m in metrics}

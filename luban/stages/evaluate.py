@@ -9,6 +9,7 @@ from pydantic import Field
 
 from luban.core.contracts import Metric, Row, Stage, Task
 from luban.core.interval import measured
+from luban.core.progress import doing, tracked
 from luban.core.report import Claim, Report
 from luban.data.store import Store
 from luban.inference.sheets import draws
@@ -18,6 +19,8 @@ from luban.stages._outside import outside_digests
 from luban.stages._prepared import held_out_split, open_store
 from luban.stages._rows import Measuring, baseline_rows, model_rows
 from luban.trained import load_trained
+
+_TOLD = 6  #: examples chosen by chance that the card quotes
 
 
 class Evaluate(Stage):
@@ -44,13 +47,10 @@ class Evaluate(Stage):
         train, held_out = open_store(run, "train"), open_store(run, split)
         examples = task.view(held_out, None, run.recipe.seed)
 
-        def progress(done: int) -> None:
-            run.console.progress(f"evaluate {split}", done, len(examples))
-
         claims: dict[str, Claim] = {}
         figures: list[str] = []
         seen = gallery(task.mistake, len(examples), run.recipe.seed)
-        looks = run.main and draws(task)
+        looks = run.main and (draws(task) or type(task).tell is not Task.tell)
         ways = [(task.predict, task.metrics())]
         if task.validation_metrics() != task.metrics():
             ways.append((task.validate_batch, task.validation_metrics()))
@@ -60,7 +60,7 @@ class Evaluate(Stage):
                 measuring,
                 examples,
                 batch_size=self.batch_size,
-                progress=progress,
+                label=f"predict {split}",
                 lengths=task.lengths(held_out),
                 see=seen.see if looks and metrics == task.metrics() else None,
             )
@@ -70,9 +70,11 @@ class Evaluate(Stage):
         for name, things in (("examples", some), ("worst", seen.worst)):
             figures += draw_things(run, name, task, things)
         for name, baseline in task.baselines(train).items() if self.baselines else ():
-            rows = baseline_rows(task, baseline, examples)
+            rows = baseline_rows(task, baseline, examples, f"baseline {name}")
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
         more, details = self._samples(run, task, module, train, held_out)
+        told = [dict(task.tell(*thing)) for thing in some[:_TOLD]]
+        details["examples"] = [words for words in told if words]
         details["figures"] = list(dict.fromkeys([*figures, *details.get("figures", [])]))
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
@@ -89,13 +91,18 @@ class Evaluate(Stage):
         if not metrics:
             return {}, {}
         run.say("evaluate: drawing samples")
-        made = task.samples(module, self.num_samples, run.recipe.seed)
-        real = task.references(held_out, self.num_samples, run.recipe.seed)
-        others = task.sample_baselines(held_out, self.num_samples, run.recipe.seed)
+        with doing("draw samples"):
+            made = task.samples(module, self.num_samples, run.recipe.seed)
+        with doing("compare with unseen examples"):
+            real = task.references(held_out, self.num_samples, run.recipe.seed)
+            others = task.sample_baselines(held_out, self.num_samples, run.recipe.seed)
         claims: dict[str, Claim] = {}
         for name, things in {"samples": made, "unseen": real, **others}.items():
             rows: dict[str, list[Row]] = {
-                metric.label: [metric.row(thing, None) for thing in things] for metric in metrics
+                metric.label: [
+                    metric.row(thing, None) for thing in tracked(things, f"measure {name}")
+                ]
+                for metric in metrics
             }
             claims |= self._claims(metrics, rows, f"{name}/")
         shown = [thing for thing in made[:3] if isinstance(thing, str)]

@@ -13,6 +13,7 @@ from luban.core.contracts import Stage
 from luban.core.environment import environment
 from luban.core.errors import DataError
 from luban.core.files import folder_atomic
+from luban.core.progress import doing, report
 from luban.core.report import Claim, Report
 from luban.data.audit import audit
 from luban.data.cache import encoded
@@ -21,10 +22,12 @@ from luban.data.overlap import Overlap, check_overlap, overlap
 from luban.data.store import Store
 from luban.run import Run
 from luban.stages._prepared import describe, doubts, open_store, reach_of, refuse_other_data
+from luban.stages._provenance import provenance
 
 _REACHABLE = "the labels as they were encoded, scored as predictions"
 _SHOWN = 10  #: records set apart that are named
 _MANY_SHARED = 0.1  #: share of held-out records with a field in common with train that is told
+_NAMED = 3  #: those named in the card
 
 
 class Prepare(Stage):
@@ -67,15 +70,18 @@ class Prepare(Stage):
         run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_rule()})")
         if len(splits) == 1:
             run.say("prepare: nothing is held out, so the model cannot be evaluated")
-        self._check_read(data.survey())
-        task = recipe.task.learn(data.records("train"))
+        with doing("read all records"):
+            self._check_read(data.survey())
+        with doing("learn from the training records"):
+            task = recipe.task.learn(data.records("train"))
         stores = {}
         for split in splits:
 
             def progress(records: int, size: int, split: str = split) -> None:
-                run.console.progress(f"encode {split}", size, max(size, data.survey().size))
+                report(f"encode {split}", size, max(size, data.survey().size))
 
-            store = encoded(task, data, split, progress)
+            with doing(f"encode {split}"):
+                store = encoded(task, data, split, progress)
             run.say(f"prepare: {split}: {len(store):,} examples")
             _tell_apart(run, split, store)
             stores[split] = store
@@ -182,7 +188,8 @@ class Prepare(Stage):
             for act, times in tally.counts.items():
                 claims[f"{cleaner.name}/{act}"] = Claim(times)
             details[cleaner.name] = tally.examples
-        shared = overlap(data)
+        with doing("look for records that splits share"):
+            shared = overlap(data)
         check_overlap(data, shared)
         for split, part in shared.items():
             claims[f"{split} found in train/records"] = Claim(part.record_share, n=part.records)
@@ -192,8 +199,9 @@ class Prepare(Stage):
             for name, times in part.parts.items():
                 share = times / max(1, part.records)
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
-        told = [f"{key}: {value}" for key, value in data.source.facts().items()]
-        details["text"] = [*told, f"split: {data.split_rule()}", *_shared(shared)]
+        apart = [line for store in stores.values() for line in store.apart[:_NAMED]]
+        named = [f"set apart: {line}" for line in apart[:_NAMED]]
+        details["text"] = [*provenance(data), *_shared(shared), *named]
         details["limits"] = limits
         return Report("prepare", claims, details=details)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Task
 from luban.core.errors import RecipeError, RunError
+from luban.core.progress import tracked
 from luban.engine.saved import load_saved
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -99,7 +100,7 @@ class Judge:
             lambda _, inputs: self._seen.append(inputs[0])
         )
         try:
-            for at in range(0, len(images), _BATCH):
+            for at in tracked(range(0, len(images), _BATCH), "judge images"):
                 some = images[at : at + _BATCH]
                 batch = self.task.collate([self.task.encode_input({"image": x}) for x in some])
                 self._seen.clear()

@@ -6,7 +6,7 @@ Shapes: B examples, S tokens of the input, U tokens of the answer.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -272,6 +272,13 @@ class SequencePair(Task, ABC):
     def reachable(self, example: Example) -> Any:
         """Return what is learned of the answer: as far as it was kept, as its tokens tell it."""
         return {"text": self._writer.decode(example["labels"].tolist()[: self._longest]).strip()}
+
+    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+        """Return the input, what is to be written, and what was."""
+        told = {self.reads: self.source(example)}
+        if target is not None:
+            told["reference"] = "\n".join(target["references"])
+        return {**told, "prediction": prediction["text"] or "(nothing)"}
 
     def validate_batch(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return each answer's negative log-likelihood: searching takes too long for a look."""

@@ -169,6 +169,21 @@ class SoundTask(Task, ABC):
         }
 
     def draw(self, axes: Any, example: Example) -> None:
-        """Draw the spectrogram of an example on matplotlib axes."""
-        features = self.featured(example)["features"]
+        """Draw the spectrogram of an example on matplotlib axes: seconds, and kHz as mels."""
+        features, mel = self.featured(example)["features"], self.mel
+        frames = mel.sampling_rate / mel.hop_length  # a second
         axes.imshow(features.T, origin="lower", aspect="auto", cmap="magma")
+        seconds = _round_steps(len(features) / frames)
+        axes.set_xticks([second * frames for second in seconds], [f"{s:g} s" for s in seconds])
+        pitches = [khz for khz in (0.5, 1, 2, 4, 8, 16) if 2000 * khz <= mel.sampling_rate]
+        places = [mel.band_of(1000 * khz) for khz in pitches]
+        axes.set_yticks(places, [f"{khz:g} kHz" for khz in pitches])
+        axes.set_xlim(-0.5, len(features) - 0.5)
+        axes.set_ylim(-0.5, mel.bands - 0.5)
+        axes.tick_params(labelsize=6, length=2, pad=1)
+
+
+def _round_steps(longest: float) -> list[float]:
+    """Return two to five round numbers from 0 up to ``longest``."""
+    step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60) if longest / s < 5), longest)
+    return [step * number for number in range(int(longest / step) + 1)]

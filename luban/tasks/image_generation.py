@@ -6,8 +6,10 @@ Shapes: B images, C channels, H height, W width.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -20,6 +22,7 @@ from luban.core.batch import Batch, Losses
 from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Product, Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
+from luban.core.progress import doing, report, tracked
 from luban.data.noise import Noised, content_key, noise_of
 from luban.data.preprocessor import Sample
 from luban.inference.images import ImageMaker, Sampler
@@ -310,16 +313,17 @@ class ImageGeneration(ImageTask):
         device = next(model.parameters()).device
         shape = (self._look.channels, *self._look.size)
         images: list[Array] = []
-        for at in range(0, len(numbers), _BATCH):
+        for at in tracked(range(0, len(numbers), _BATCH), "draw"):
             some = numbers[at : at + _BATCH]
             drawn = [noise_of(np.array([seed, at + i]), shape)[0] for i in range(len(some))]
             labels = torch.from_numpy(np.asarray(some, np.int64)).to(device)
-            made: Tensor = model.sample(  # type: ignore[operator]
-                torch.from_numpy(np.stack(drawn)).to(device),
-                labels if self._labels.names else None,
-                steps=self.num_inference_steps,
-                guidance=self.guidance_scale,
-            )
+            with _steps_told(model, self.num_inference_steps):
+                made: Tensor = model.sample(  # type: ignore[operator]
+                    torch.from_numpy(np.stack(drawn)).to(device),
+                    labels if self._labels.names else None,
+                    steps=self.num_inference_steps,
+                    guidance=self.guidance_scale,
+                )
             images += _to_bytes(made)
         return images
 
@@ -359,3 +363,18 @@ def blurred(image: Array) -> Array:
         size = image.shape[axis]
         found = sum(w * wide.take(range(i, i + size), axis) for i, w in enumerate(weights))
     return np.rint(found).astype(np.uint8)
+
+
+@contextmanager
+def _steps_told(model: nn.Module, steps: int) -> Iterator[None]:
+    """Report how often the network of a diffusion has been asked, if the model has one."""
+    network, done = getattr(model, "network", None), count(1)
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    hook = network.register_forward_hook(lambda *_: report("steps", next(done), steps))
+    try:
+        with doing("steps"):
+            yield
+    finally:
+        hook.remove()

@@ -308,6 +308,11 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             axes.set_xlabel(_short(target["text"]), fontsize=9)
         return True
 
+    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+        """Return what was said, and what was heard."""
+        told = {} if target is None else {"reference": target["text"]}
+        return {**told, "prediction": prediction["text"] or "(nothing)"}
+
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return the commonest transcript of training data, whatever is heard."""
         ends = np.cumsum(train.lengths("text"))

@@ -72,7 +72,7 @@ SPOILT: dict[str, Any] = {
 
 
 #: Fields of a model, and of its task, where it needs larger inputs than the tests' other ones.
-SMALL = {"inception": {"width": 0.0625}}
+SMALL = {"inception": {"width": 0.0625, "auxiliary_weight": 0.0}}
 LARGE = {"inception": {"image-classification": {"image_size": 75}}}
 
 
@@ -85,7 +85,7 @@ def write_family(folder: Path, model: str, samples: Path, train: dict[str, Any])
     for task, records in RECORDS.items():
         fields = MAKE.get(f"tasks/{task}", [{}])[0] | LARGE.get(model, {}).get(task, {})
         ports = make(Task, task, fields, samples).learn(records).ports()
-        made = MAKE.get(f"models/{model}", [{}])
+        made = MAKE.get(f"models/{model}", [SMALL.get(model, {})])
         found = next((its for its in made if make(Model, model, its, samples).fits(ports)), None)
         if found is not None:
             break
@@ -101,7 +101,7 @@ def write_family(folder: Path, model: str, samples: Path, train: dict[str, Any])
         "name": "tiny",
         "data": {"source": {"name": "jsonl", "path": paths}, "max_overlap": 1.0},
         "task": {"name": task, **fields},
-        "model": {"name": model, **found, **SMALL.get(model, {})},
+        "model": {"name": model, **found},
         "train": {**common, **train},
         "evaluate": {"num_samples": 2, "bootstrap_rounds": 100},
     }
