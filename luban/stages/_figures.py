@@ -16,7 +16,7 @@ from luban.inference.sheets import Seen, plain_text, png_of, sheet
 from luban.run import Run
 
 SHOWN = 16  #: examples on a sheet
-_FEW = 8  #: losses that make no curve yet
+_FEW = 4  #: losses that make no curve yet
 _WIDE = 30  #: how many times its lowest value a loss reaches for logarithms to be drawn
 
 
@@ -73,7 +73,7 @@ def _fit_axis(axes: Any, losses: list[float], lines: list[dict[str, Any]]) -> No
     values = values[np.isfinite(values)]
     if len(values) < _FEW:
         return
-    low, high = np.quantile(values, [0.0, 0.97])
+    low, high = np.quantile(np.sort(values)[:-1], [0.0, 0.97])  # the first may stand alone
     if low > 0 and high > _WIDE * low:
         axes.set_yscale("log")
         return

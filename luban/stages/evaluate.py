@@ -69,12 +69,15 @@ class Evaluate(Stage):
         some = [thing for _, thing in sorted(seen.some.items())]
         for name, things in (("examples", some), ("worst", seen.worst)):
             figures += draw_things(run, name, task, things)
+        falls_short: list[str] = []
         for name, baseline in task.baselines(train).items() if self.baselines else ():
             rows = baseline_rows(task, baseline, examples, f"baseline {name}")
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
+            falls_short += _no_better(task.metrics(), claims, split, name)
         more, details = self._samples(run, task, module, train, held_out)
         told = [dict(task.tell(*thing)) for thing in some[:_TOLD]]
         details["examples"] = [words for words in told if words]
+        details["warnings"] = falls_short
         details["figures"] = list(dict.fromkeys([*figures, *details.get("figures", [])]))
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
@@ -108,3 +111,19 @@ class Evaluate(Stage):
         shown = [thing for thing in made[:3] if isinstance(thing, str)]
         figures = draw_things(run, "samples", task, [({}, thing, None) for thing in made[:64]])
         return claims, {"samples": shown, "figures": figures}
+
+
+def _no_better(
+    metrics: tuple[Metric, ...], claims: dict[str, Claim], split: str, name: str
+) -> list[str]:
+    """Return a sentence for each metric by which a trivial baseline is as good as the model."""
+    lines = []
+    for metric in metrics:
+        ours, theirs = claims[f"{split}/{metric.label}"], claims[f"{split}/{name}/{metric.label}"]
+        gain = float(ours.value) - float(theirs.value)
+        if (gain if metric.higher_is_better else -gain) <= 0:
+            lines.append(
+                f"No better than the trivial baseline `{name}` by {metric.label} on {split}: "
+                f"{ours} against {theirs}."
+            )
+    return lines

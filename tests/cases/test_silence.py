@@ -1,7 +1,7 @@
 """No command is silent: whatever takes long, something is shown at least every few seconds.
 
 Time is scaled: signs of life come after a quarter of a second instead of four, and each component
-in turn takes most of a second instead of minutes.
+in turn takes a second or two instead of minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from luban.models.gpt import GPT
 from luban.tasks.text_generation import TextGeneration
 from tests.life import done, write_life
 
-EVERY, SLOW = 0.25, 0.9
+EVERY, SLOW = 0.25, 1.6
 
 #: What is slow, and the label under which its user reads it.
 PARTS: list[tuple[type, str, str]] = [
