@@ -72,9 +72,11 @@ class Watched(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
         self.times = [time.monotonic()]
+        self.said = ["(start)"]
 
     def write(self, text: str) -> int:
         self.times.append(time.monotonic())
+        self.said.append(text)
         return super().write(text)
 
 
@@ -85,7 +87,9 @@ def watched(*arguments: str) -> tuple[float, str]:
         main(arguments)
     stream.times.append(time.monotonic())
     gaps = [after - before for before, after in zip(stream.times, stream.times[1:], strict=False)]
-    return max(gaps), stream.getvalue()
+    longest = max(range(len(gaps)), key=gaps.__getitem__)
+    before = "".join(stream.said[max(0, longest - 6) : longest + 1])
+    return gaps[longest], f"{stream.getvalue()}\nthe longest silence came after: {before}"
 
 
 def slow(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[int]:
