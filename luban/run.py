@@ -22,9 +22,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from luban.core.component import Settings, digest_of
+from luban.core.console import Console, Silent
 from luban.core.contracts import Stage, Task
 from luban.core.digests import Digests
 from luban.core.errors import RunError
@@ -32,26 +33,6 @@ from luban.core.files import disk_error, sweep, write_atomic, write_json
 from luban.core.progress import doing
 from luban.core.report import Report
 from luban.recipe import Recipe
-
-
-class Console(Protocol):
-    """Where a run shows what it does; stages never print."""
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-
-    def progress(self, label: str, done: float, total: float, facts: str = "") -> None:
-        """Show how far a long piece of work has come."""
-
-
-class Silent:
-    """A console that shows nothing."""
-
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def progress(self, label: str, done: float, total: float, facts: str = "") -> None:
-        """Show nothing."""
 
 
 class Run:

@@ -15,6 +15,7 @@ from luban.core.contracts import Example, Examples, Frame, Record, Tokenizer
 from luban.core.errors import DataError, RecipeError
 from luban.data.records import unusable
 from luban.data.rows import as_text, encoder_row
+from luban.tasks._calibration import HALF, kept
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Answer: TypeAlias = tuple[str, int]  #: its text, and where it is said to begin (-1: nowhere)
@@ -294,3 +295,31 @@ def _nearest(context: str, text: str, stated: int) -> int:
         places.append(at)
         at = context.find(text, at + 1)
     return min(places, key=lambda place: abs(place - stated), default=-1)
+
+
+def best_no_answer_threshold(rows: Array) -> float:
+    """Return the threshold with the highest total, or 0.5 unless that improves on other examples.
+
+    Args:
+        rows: Of each question the probability that there is no answer, and the F1 of the answer
+            found and of an empty one, shape (N, 3).
+    """
+
+    def total(threshold: float, some: Array) -> Array:
+        chance, span, none = rows[some].T
+        return np.array([np.where(chance > threshold, none, span).sum()])
+
+    return kept(
+        len(rows), HALF, lambda some: _highest_total(rows[some]), total, lambda sums: sums[0]
+    )
+
+
+def _highest_total(rows: Array) -> float:
+    """Return the threshold with the highest total, halfway between two chances."""
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    spans = np.concatenate([[0.0], np.cumsum(rows[:, 1])])
+    none = np.concatenate([np.cumsum(rows[::-1, 2])[::-1], [0.0]])
+    chances = np.concatenate([[0.0], rows[:, 0], [1.0]])
+    total = np.where(chances[1:] > chances[:-1], spans + none, -1.0)  # equal ones stay together
+    at = int(total.argmax())
+    return float(chances[at : at + 2].mean())

@@ -111,3 +111,8 @@ def _inside(text: str, at: int) -> bool:
     return (
         text[at] in _APOSTROPHES and bool(text[:at]) and len(text) > at + 1 and only_letters(around)
     )
+
+
+def shortened(text: str) -> str:
+    """Return a text of at most 40 characters, for a figure."""
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -31,7 +31,7 @@ from luban.data.rows import SPECIALS, as_bytes, as_text, ids_type, padded
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._calibration import HALF, kept
+from luban.tasks._calibration import HALF
 from luban.tasks._exported import asker
 from luban.tasks._guessing_spans import guess_questions
 from luban.tasks._learned import read_learned
@@ -41,6 +41,7 @@ from luban.tasks._questions import (
     answer_at,
     answer_texts,
     answers_in,
+    best_no_answer_threshold,
     most_alike,
     places_of,
     text_in,
@@ -305,7 +306,7 @@ class QuestionAnswering(TokenizedTask):
                 gains = (metric.row(answer, target)[0], metric.row({"answer": ""}, target)[0])
                 rows.append((answer["no_answer"], *gains))
         task = self.model_copy()
-        task._threshold = _best_threshold(np.array(rows).reshape(-1, 3))
+        task._threshold = best_no_answer_threshold(np.array(rows).reshape(-1, 3))
         return task
 
     def reachable(self, example: Example) -> Any:
@@ -378,29 +379,3 @@ def _sources(examples: Sequence[Example]) -> dict[str, Tensor]:
 
 def _answers(batch: Batch) -> list[list[str]]:
     return [answer_texts(row) for row in batch.targets["answers"].cpu().numpy()]
-
-
-def _best_threshold(rows: Array) -> float:
-    """Return the threshold with the highest total, or 0.5 unless that improves on other examples.
-
-    Args:
-        rows: Of each question the probability that there is no answer, and the F1 of the answer
-            found and of an empty one, shape (N, 3).
-    """
-
-    def total(threshold: float, some: Array) -> Array:
-        chance, span, none = rows[some].T
-        return np.array([np.where(chance > threshold, none, span).sum()])
-
-    return kept(len(rows), HALF, lambda some: _highest(rows[some]), total, lambda sums: sums[0])
-
-
-def _highest(rows: Array) -> float:
-    """Return the threshold with the highest total, halfway between two chances."""
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    spans = np.concatenate([[0.0], np.cumsum(rows[:, 1])])
-    none = np.concatenate([np.cumsum(rows[::-1, 2])[::-1], [0.0]])
-    chances = np.concatenate([[0.0], rows[:, 0], [1.0]])
-    total = np.where(chances[1:] > chances[:-1], spans + none, -1.0)  # equal ones stay together
-    at = int(total.argmax())
-    return float(chances[at : at + 2].mean())

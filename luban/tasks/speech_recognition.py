@@ -52,6 +52,7 @@ from luban.tasks._transcripts import (
     changes,
     lines_of,
     needed,
+    shortened,
     written,
 )
 
@@ -303,9 +304,9 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         self.draw(axes, example)
         said = prediction["text"] or "(nothing)"
         wrong = target is not None and prediction["text"] != target["text"]
-        axes.set_title(_short(said), fontsize=9, color=RED if wrong else "black")
+        axes.set_title(shortened(said), fontsize=9, color=RED if wrong else "black")
         if wrong:
-            axes.set_xlabel(_short(target["text"]), fontsize=9)
+            axes.set_xlabel(shortened(target["text"]), fontsize=9)
         return True
 
     def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
@@ -398,7 +399,3 @@ def _logs(logits: Tensor) -> Tensor:
     wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
     logs: Tensor = wide.log_softmax(-1)
     return logs
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:39]}…"
