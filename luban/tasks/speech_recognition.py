@@ -397,5 +397,4 @@ class SpeechRecognition(TokenizedTask, SoundTask):
 def _logs(logits: Tensor) -> Tensor:
     """Return log-probabilities, in single precision at least."""
     wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    logs: Tensor = wide.log_softmax(-1)
-    return logs
+    return wide.log_softmax(-1)

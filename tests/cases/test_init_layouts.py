@@ -18,7 +18,11 @@ LAYOUTS: dict[str, Layout] = {**TEXTS, **TAGGED, **PAIRS, **MEDIA}
 JUDGED = {name: layout for name, layout in LAYOUTS.items() if isinstance(layout[1], Judged)}
 ASKED = {name: layout for name, layout in LAYOUTS.items() if isinstance(layout[1], Asked)}
 #: The first layout for each task; the others take long to validate.
-FIRST = {found.task: name for name, (_, found) in reversed(JUDGED.items()) if found.task}
+FIRST = {
+    found.task: name
+    for name, (_, found) in reversed(JUDGED.items())
+    if isinstance(found, Judged) and found.task
+}
 SPLIT = "data.split={validation: 0.2, test: 0.2}"
 
 

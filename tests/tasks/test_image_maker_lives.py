@@ -38,10 +38,10 @@ def test_a_killed_gan_goes_on_as_if_it_had_not_been(
     done("train", recipe, *often, "name=whole")
     after = Training._after
 
-    def killed(self: Training, step: Any, trackers: Any) -> None:
+    def killed(self: Training, step: Any) -> None:
         if step.index == 5:
             raise KeyboardInterrupt
-        after(self, step, trackers)
+        after(self, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_after", killed)

@@ -76,10 +76,10 @@ def test_a_whole_life(
     # The same life, killed after the third step, before its checkpoint.
     whole = Training._after
 
-    def killed(self: Training, step: Any, trackers: Any) -> None:
+    def killed(self: Training, step: Any) -> None:
         if step.index == 3:
             raise KeyboardInterrupt
-        whole(self, step, trackers)
+        whole(self, step)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_after", killed)

@@ -18,8 +18,13 @@ from luban.core.errors import DataError, RecipeError
 from luban.data.held import Held
 from luban.data.rows import SPECIALS, as_text
 from luban.data.tokenizers.char import Char
-from luban.tasks._questions import Cutter, answers_in
-from luban.tasks.question_answering import QuestionAnswering, _best_threshold, _highest
+from luban.tasks._questions import (
+    Cutter,
+    _highest_total,
+    answers_in,
+    best_no_answer_threshold,
+)
+from luban.tasks.question_answering import QuestionAnswering
 from luban.testing import check_task
 from tests.tasks.encoder import Encoder, Told
 
@@ -242,8 +247,8 @@ def test_no_threshold_is_better(rows: list[tuple[int, float, float]]) -> None:
         return sum(none if chance / 100 > threshold else span for chance, span, none in rows)
 
     table = np.array(rows) / [100, 1, 1]
-    assert total(_best_threshold(table)) >= total(0.5) - 1e-9
-    found = _highest(table)
+    assert total(best_no_answer_threshold(table)) >= total(0.5) - 1e-9
+    found = _highest_total(table)
     assert 0 < found < 1
     assert total(found) == pytest.approx(max(total(t / 200) for t in range(201)))
 
