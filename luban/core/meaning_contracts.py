@@ -189,7 +189,7 @@ class Task(Component, ABC):
         """
         return False
 
-    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+    def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
         """Return an example with its prediction as texts by name; empty: it is not one of words.
 
         The card quotes some. The arguments are those of ``show``.

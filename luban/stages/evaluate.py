@@ -20,7 +20,7 @@ from luban.stages._prepared import held_out_split, open_store
 from luban.stages._rows import Measuring, baseline_rows, model_rows
 from luban.trained import load_trained
 
-_TOLD = 6  #: examples chosen by chance that the card quotes
+_QUOTED = 6  #: examples chosen by chance that the card quotes
 
 
 class Evaluate(Stage):
@@ -50,7 +50,7 @@ class Evaluate(Stage):
         claims: dict[str, Claim] = {}
         figures: list[str] = []
         seen = gallery(task.mistake, len(examples), run.recipe.seed)
-        looks = run.main and (draws(task) or type(task).tell is not Task.tell)
+        looks = run.main and (draws(task) or type(task).describe is not Task.describe)
         ways = [(task.predict, task.metrics())]
         if task.validation_metrics() != task.metrics():
             ways.append((task.validate_batch, task.validation_metrics()))
@@ -75,8 +75,8 @@ class Evaluate(Stage):
             claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
             falls_short += _no_better(task.metrics(), claims, split, name)
         more, details = self._samples(run, task, module, train, held_out)
-        told = [dict(task.tell(*thing)) for thing in some[:_TOLD]]
-        details["examples"] = [words for words in told if words]
+        described = [dict(task.describe(*thing)) for thing in some[:_QUOTED]]
+        details["examples"] = [texts for texts in described if texts]
         details["warnings"] = falls_short
         details["figures"] = list(dict.fromkeys([*figures, *details.get("figures", [])]))
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)

@@ -273,12 +273,12 @@ class SequencePair(Task, ABC):
         """Return what is learned of the answer: as far as it was kept, as its tokens tell it."""
         return {"text": self._writer.decode(example["labels"].tolist()[: self._longest]).strip()}
 
-    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+    def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
         """Return the input, what is to be written, and what was."""
-        told = {self.reads: self.source(example)}
+        texts = {self.reads: self.source(example)}
         if target is not None:
-            told["reference"] = "\n".join(target["references"])
-        return {**told, "prediction": prediction["text"] or "(nothing)"}
+            texts["reference"] = "\n".join(target["references"])
+        return {**texts, "prediction": prediction["text"] or "(nothing)"}
 
     def validate_batch(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return each answer's negative log-likelihood: searching takes too long for a look."""

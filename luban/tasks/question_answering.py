@@ -334,12 +334,13 @@ class QuestionAnswering(TokenizedTask):
         """Return F1 of answers, which decides the best checkpoint, and exact matches."""
         return (AnswerF1(language=self._written), ExactMatch(language=self._written))
 
-    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
-        """Return the passage, the right answers, and the one that was found."""
-        told = {"context": as_text(example["text"])}
+    def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+        """Return the question as its tokens tell it, the passage, the right answers, the found one."""
+        question = self.tokenizer.decode(example["question_ids"].tolist())
+        texts = {"question": question, "context": as_text(example["text"])}
         if target is not None:
-            told["reference"] = " | ".join(target["answers"]) or "(no answer)"
-        return {**told, "prediction": prediction["text"] or "(no answer)"}
+            texts["reference"] = " | ".join(target["answers"]) or "(no answer)"
+        return {**texts, "prediction": prediction["answer"] or "(no answer)"}
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return the sentence of the context that shares most tokens with the question."""

@@ -309,10 +309,10 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             axes.set_xlabel(shortened(target["text"]), fontsize=9)
         return True
 
-    def tell(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+    def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
         """Return what was said, and what was heard."""
-        told = {} if target is None else {"reference": target["text"]}
-        return {**told, "prediction": prediction["text"] or "(nothing)"}
+        texts = {} if target is None else {"reference": target["text"]}
+        return {**texts, "prediction": prediction["text"] or "(nothing)"}
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return the commonest transcript of training data, whatever is heard."""

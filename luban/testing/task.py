@@ -112,6 +112,10 @@ def _check_predictions(
         law(np.isfinite(metric.reduce(both[0])), task, f"{metric.name} is finite")
         same = np.allclose(both[0], both[1], rtol=tolerance, atol=tolerance)
         law(same, task, "a prediction does not depend on the rest of the batch")
+    for prediction, example in zip(together, examples, strict=True):
+        for target in (task.target(example), None):
+            texts = task.describe(example, prediction, target)
+            law(all(isinstance(text, str) for text in texts.values()), task, "texts describe it")
 
 
 def _double(batch: Batch) -> Batch:
