@@ -7,6 +7,7 @@
   - DataError        a record, a file or a split cannot be used
     - UnfitError       a record cannot be used as it is: it is set apart, and counted
       - UnreadableError  its image or recording is damaged
+    - UnknownLabelError  a label that no training record has: the split is at fault
   - CapacityError    memory, disk or time is not enough
   - RunError         the run directory is not what the verb needs
   - CheckpointError  a checkpoint cannot be read or does not fit
@@ -110,7 +111,14 @@ class UnfitError(DataError):
     @property
     def reason(self) -> str:
         """What is wrong, without what is this record's own: what it is counted by."""
-        return re.split(" *[(:]", self.what.rstrip("."), maxsplit=1)[0]
+        general = re.sub(r"'[^']*'|\"[^\"]*\"|\d[\d.,]*", "…", self.what)
+        return re.split(" *[(:]", general.rstrip("."), maxsplit=1)[0]
+
+    def to_dict(self) -> dict[str, str]:
+        """Return all that it says as plain data, shortened as it is shown."""
+        got = {} if self.got is None else {"got": _short(self.got)}
+        told = {"where": str(self.where), "expected": str(self.expected), "fix": self.fix}
+        return {"what": self.what, **told, **got}
 
     def line(self, where: object = "") -> str:
         """Return where the record lies and what is wrong with it, on one line."""
@@ -120,6 +128,14 @@ class UnfitError(DataError):
 
 class UnreadableError(UnfitError):
     """An image or a recording is damaged: it is set apart, and counted."""
+
+
+class UnknownLabelError(DataError):
+    """A label that no training record has.
+
+    No record is set apart for it: a class would vanish from what a score is measured on, and the
+    score would be better than it is.
+    """
 
 
 class CapacityError(LubanError, MemoryError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError, UnfitError
+
+_Made = TypeVar("_Made")
 
 
 def tried(make: Callable[[], Record], where: object = "") -> Record:
@@ -36,6 +39,27 @@ def usable(records: Iterable[Record], apart: list[UnfitError] | None = None) -> 
         first = first or record.error
         if apart is not None:
             apart.append(record.error)
+    if first and not found:
+        raise first
+
+
+def made_of(records: Iterable[Record], make: Callable[[Record], _Made]) -> Iterator[_Made]:
+    """Yield what a function makes of each record that it can use, for tasks that learn.
+
+    The others are left out here: they are set apart, and counted, when they are encoded.
+
+    Raises:
+        UnfitError: the first one, if no record can be used.
+    """
+    first, found = None, False
+    for record in records:
+        try:
+            one = make(record)
+        except DataError as error:
+            first = first or UnfitError.of(error, str(record.get("_where", "")))
+            continue
+        found = True
+        yield one
     if first and not found:
         raise first
 

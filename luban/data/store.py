@@ -22,7 +22,7 @@ from typing import IO, Any, Self, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Example, Record, Task
-from luban.core.errors import ContractError, DataError, UnfitError
+from luban.core.errors import ContractError, DataError, UnfitError, UnknownLabelError
 from luban.core.files import folder_atomic, sha256_of, write_json
 from luban.data.apart import usable
 from luban.data.integrity import damaged_file, digest_of_meta, remember
@@ -32,10 +32,8 @@ from luban.data.records import size_of
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: Called with records, and with characters and bytes of files, encoded so far.
 Progress: TypeAlias = Callable[[int, int], None]
-#: Where a record lies and what is wrong with it; the same without what is its own.
-_Apart: TypeAlias = tuple[str, str]
 
-FORMAT = 3
+FORMAT = 4
 _BATCH_RECORDS = 4096
 #: Characters per encoding job: enough pieces for every core, bounded memory on any machine.
 _BATCH_CHARACTERS = min(max(4, 2 * (cpu_count() or 1)), 32) << 18
@@ -96,6 +94,12 @@ class Store:
         """Why records were set apart, and how many for each reason."""
         return Counter(reason for _, reason in self.meta.get("apart", ()))
 
+    @property
+    def fault(self) -> UnfitError | None:
+        """What is wrong with the first record that was set apart."""
+        found = self.meta.get("fault")
+        return UnfitError(**found) if found else None
+
     def where(self, index: int) -> str:
         """Return where an example came from: ``file:row``."""
         prefix, row = self._rows[index].tolist()
@@ -141,15 +145,14 @@ def build(
         key: Kept in ``meta.json``: the content key the folder goes by.
 
     Raises:
-        DataError: if there is no record, or one cannot be encoded.
+        DataError: if there is no record, or none can be encoded.
         ContractError: if examples differ in fields, dtype or trailing shape.
         CapacityError: if the disk is full.
     """
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done, characters, size = 0, 0, 0
-        apart: list[_Apart] = []
-        fit = _noting(records, apart)
-        for batch, examples in _encoded(task, fit, apart):
+        apart: list[UnfitError] = []
+        for batch, examples in _encoded(task, usable(records, apart), apart):
             if examples:
                 writer.add(examples, [str(record.get("_where", "")) for record in batch])
             done += len(batch)
@@ -163,18 +166,8 @@ def build(
     return Store(folder)
 
 
-def _noting(entries: Iterable[Record], apart: list[_Apart]) -> Iterator[Record]:
-    """Yield the records that can be used; note the others."""
-    found: list[UnfitError] = []
-    for record in usable(entries, found):
-        apart += ((error.line(), error.reason) for error in found)
-        found.clear()
-        yield record
-    apart += ((error.line(), error.reason) for error in found)
-
-
 def _encoded(
-    task: Task, records: Iterable[Record], apart: list[_Apart]
+    task: Task, records: Iterable[Record], apart: list[UnfitError]
 ) -> Iterator[tuple[Sequence[Record], list[Example]]]:
     """Yield batches with their examples, in order; what is set apart goes to ``apart``.
 
@@ -196,37 +189,46 @@ def _encoded(
 
 
 def _done(
-    task: Task, batch: Sequence[Record], future: Future[list[Example]], apart: list[_Apart]
+    task: Task, batch: Sequence[Record], future: Future[list[Example]], apart: list[UnfitError]
 ) -> tuple[Sequence[Record], list[Example]]:
     """Return a batch with its examples, without the records that are set apart.
 
-    Raises:
-        DataError: naming the row of the one record that cannot be encoded.
+    Whatever is wrong with one record concerns it alone: how many are bearable is for the stage to
+    say that asked for them.
     """
     try:
         return batch, future.result()
     except DataError:
-        good, examples = list[Record](), list[Example]()
-        for record, found in zip(batch, encode_files(partial(_tried, task), batch), strict=True):
-            row = str(record.get("_where", ""))
-            if not isinstance(found, DataError):
-                examples.append(found)
-                good.append(record)
-            elif isinstance(found, UnfitError):
-                apart.append((found.line(row), found.reason))
-            else:
-                if row not in str(found.where):
-                    found.where = f"{row}: {found.where}" if found.where else row
-                raise found from None
+        good, examples = encoded_apart(task, batch, apart)
         if len(good) == len(batch):
             raise
         return good, examples
 
 
+def encoded_apart(
+    task: Task, records: Sequence[Record], apart: list[UnfitError]
+) -> tuple[list[Record], list[Example]]:
+    """Return the records that can be encoded, with their examples; the others go to ``apart``.
+
+    Raises:
+        UnknownLabelError: for a label that no training record has.
+    """
+    good, examples = list[Record](), list[Example]()
+    for record, found in zip(records, encode_files(partial(_tried, task), records), strict=True):
+        if isinstance(found, DataError):
+            apart.append(UnfitError.of(found, str(record.get("_where", ""))))
+        else:
+            examples.append(found)
+            good.append(record)
+    return good, examples
+
+
 def _tried(task: Task, record: Record) -> Example | DataError:
-    """Return the example of a record, or what is wrong with it."""
+    """Return the example of a record, or what is wrong with it alone."""
     try:
         return task.encode(record)
+    except UnknownLabelError:
+        raise
     except DataError as error:
         return error
 
@@ -287,12 +289,13 @@ class _Writer:
         name, row = (name, row) if row.isdecimal() else (where, "-1")
         return self._prefixes.setdefault(name, len(self._prefixes)), int(row)
 
-    def finish(self, key: str, apart: Sequence[_Apart] = (), **totals: int) -> None:
+    def finish(self, key: str, apart: Sequence[UnfitError] = (), **totals: int) -> None:
+        if not self._rows.count and apart:
+            raise apart[0]
         if not self._rows.count:
             raise DataError(
                 "there is no record to encode: this split is empty.",
                 where="data.split",
-                got=f"{len(apart):,} set apart, {apart[0][0]} the first" if apart else None,
                 fix="give it a larger share, or loosen the cleaners.",
             )
         for file in (self._rows, *self._fields.values(), *self._offsets.values()):
@@ -304,7 +307,8 @@ class _Writer:
             "count": self._rows.count,
             "fields": {name: name not in self._offsets for name in self._fields},
             "totals": totals,
-            "apart": list(apart),
+            "apart": [(error.line(), error.reason) for error in apart],
+            "fault": apart[0].to_dict() if apart else None,
             "digests": digests,
             "prefixes": list(self._prefixes),
         }

@@ -11,7 +11,7 @@ from pydantic import Field
 from luban.core.component import digest_of
 from luban.core.contracts import Stage
 from luban.core.environment import environment
-from luban.core.errors import DataError
+from luban.core.errors import DataError, UnfitError
 from luban.core.files import folder_atomic
 from luban.core.progress import doing, report
 from luban.core.report import Claim, Report
@@ -53,8 +53,9 @@ class Prepare(Stage):
         ge=0,
         le=1,
         description=(
-            "Share of records set apart that is bearable: rows that are malformed, files that are "
-            "missing or damaged, or too long or too short to learn from."
+            "Share of records set apart that is bearable: malformed rows, missing or damaged files, and "
+            "whatever the task cannot encode, such as a record without an answer, overlapping "
+            "entities, or a text that is too long or too short to learn from."
         ),
     )
     always: ClassVar[bool] = True
@@ -113,16 +114,7 @@ class Prepare(Stage):
             DataError: if it is too much; it says of the first record all that its error says.
         """
         if survey.first and survey.apart > self.max_unreadable * survey.rows:
-            first = survey.first
-            raise DataError(
-                f"{first.what.rstrip('.')}: "
-                f"{survey.apart:,} of {survey.rows:,} records cannot be used.",
-                where=first.where,
-                expected=first.expected
-                or f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
-                got=_told(survey.reasons) if first.got is None else first.got,
-                fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
-            )
+            raise self._too_many(survey.first, survey.reasons, survey.rows)
 
     def _check_apart(self, stores: Mapping[str, Store]) -> None:
         """Check how much was set apart, over all splits: of a small one it soon is a large share.
@@ -130,16 +122,22 @@ class Prepare(Stage):
         Raises:
             DataError: if it is too much.
         """
-        apart = [line for store in stores.values() for line in store.apart]
-        records = len(apart) + sum(map(len, stores.values()))
-        if len(apart) > self.max_unreadable * records:
-            raise DataError(
-                f"{len(apart):,} of {records:,} records cannot be used.",
-                where=apart[0].rstrip("."),
-                expected=f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
-                got=_told(sum((store.reasons for store in stores.values()), Counter[str]())),
-                fix="mend, cut or remove these records, or raise the bound.",
-            )
+        reasons = sum((store.reasons for store in stores.values()), Counter[str]())
+        records = reasons.total() + sum(map(len, stores.values()))
+        faults = [store.fault for store in stores.values() if store.fault]
+        if faults and reasons.total() > self.max_unreadable * records:
+            raise self._too_many(faults[0], reasons, records)
+
+    def _too_many(self, first: UnfitError, reasons: Counter[str], records: int) -> DataError:
+        """Return the error for too many records set apart: all that the first one's says, too."""
+        return DataError(
+            f"{first.what.rstrip('.')}: {reasons.total():,} of {records:,} records cannot be used.",
+            where=first.where,
+            expected=first.expected
+            or f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
+            got=_told(reasons) if first.got is None or len(reasons) > 1 else first.got,
+            fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
+        )
 
     def measure(self, run: Run) -> Report:
         """Count what is there, audit what it teaches and how much the splits share.

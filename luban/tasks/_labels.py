@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError, RecipeError
+from luban.core.errors import DataError, RecipeError, UnknownLabelError
 from luban.core.registry import nearest
 from luban.tasks._calibration import HALF, best_temperature, best_threshold, sigmoid, softmax
 
@@ -26,6 +26,7 @@ Weights: TypeAlias = Literal["balanced"] | Mapping[str, float] | None
 _SHOWN = 20  #: labels named in a message
 _NUMBER = re.compile(r"-?\d+\.0+")
 _WHOLE = re.compile(r"-?\d+(?:\.0+)?")
+_FEW = 0.1  #: share of records that tell labels otherwise than the rest, and are set apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,11 @@ class Labels:
         Raises:
             DataError: if there are fewer than two, or only some records have lists.
         """
-        if len({isinstance(answer, tuple) for answer in answers}) > 1:
+        lists = Counter(isinstance(answer, tuple) for answer in answers.elements())
+        if 0 < min(lists[True], lists[False]) <= _FEW * lists.total():  # encoding sets them apart
+            kind = lists[True] > lists[False]
+            answers = Counter({a: n for a, n in answers.items() if isinstance(a, tuple) == kind})
+        elif len({isinstance(answer, tuple) for answer in answers}) > 1:
             raise DataError(
                 "some training records have one label and others have a list of labels.",
                 where="label",
@@ -85,7 +90,8 @@ class Labels:
         """Return the number of a label, int32 (); of several, 0 or 1 for each, uint8 (C,).
 
         Raises:
-            DataError: if training data have no such label.
+            DataError: if the record tells one label and training data lists, or the reverse.
+            UnknownLabelError: if training data have no such label.
         """
         if isinstance(answer, tuple) != self.several:
             raise DataError(
@@ -181,8 +187,8 @@ class Labels:
         scores = self.scores(logits)
         return replace(self, thresholds=tuple(map(best_threshold, scores.T, truth.T)))
 
-    def _unknown(self, name: str, record: Record) -> DataError:
-        return DataError(
+    def _unknown(self, name: str, record: Record) -> UnknownLabelError:
+        return UnknownLabelError(
             f"the label {name!r} does not occur in the training records.",
             where=record.get("_where", ""),
             expected=self._shown(),

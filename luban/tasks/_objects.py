@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError, UnfitError
+from luban.core.errors import DataError, UnfitError, UnknownLabelError
 from luban.core.registry import nearest
 from luban.data.images import Placement
 from luban.data.records import unusable
@@ -113,11 +113,11 @@ def numbered(record: Record, labels: Sequence[str], names: Sequence[str]) -> Arr
     """Return the numbers of labels, int64 (N,).
 
     Raises:
-        DataError: if one is not among the names.
+        UnknownLabelError: if one is not among the names.
     """
     for label in labels:
         if label not in names:
-            raise DataError(
+            raise UnknownLabelError(
                 f"the label {label!r} does not occur in the training records.",
                 where=str(record.get("_where", "")),
                 expected=", ".join(names[:20]),

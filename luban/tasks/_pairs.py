@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr
 from luban.core.contracts import Example, Examples, Ports, Record, Supervision
 from luban.core.errors import DataError
 from luban.core.files import write_json
+from luban.data.apart import made_of
 from luban.data.records import unusable
 from luban.data.rows import SPECIALS, encoder_inputs, encoder_row
 from luban.tasks._exported import tokens
@@ -35,30 +36,28 @@ class PairTask(TokenizedTask, ABC):
         """Return this task with a vocabulary, and what the answers in training data tell.
 
         Raises:
-            DataError: for a record without text or answer; if only some have a second text.
+            DataError: if no record has text and answer.
         """
-        answers: Counter[Hashable] = Counter()
-        pairs: list[bool] = []
+        answers: dict[bool, Counter[Hashable]] = {True: Counter(), False: Counter()}
 
         def read() -> Iterator[str]:
-            for record in records:
-                one, two = text_of(record), pair_of(record)
-                if not pairs:
-                    pairs.append(two is not None)
-                elif pairs[0] != (two is not None):
-                    raise _mixed(record, had=pairs[0])
-                answers[self.answer(record)] += 1
+            for one, two, answer in made_of(records, self._told):
+                answers[two is not None][answer] += 1
                 yield from [one] if two is None else [one, two]
 
         texts = read()
         tokenizer = self.tokenizer.learn(texts, SPECIALS)
         for _ in texts:  # a tokenizer that learns nothing need not have read them
             pass
-        if not answers:
+        if not any(answers.values()):
             raise DataError("there are no training records to learn from.")
+        pairs = answers[True].total() > answers[False].total()  # encoding sets the others apart
         task = self.model_copy(update={"tokenizer": tokenizer})
-        task._pairs = pairs[0]
-        return task.learn_answers(answers)
+        task._pairs = pairs
+        return task.learn_answers(answers[pairs])
+
+    def _told(self, record: Record) -> tuple[str, str | None, Hashable]:
+        return text_of(record), pair_of(record), self.answer(record)
 
     @abstractmethod
     def answer(self, record: Record) -> Hashable:

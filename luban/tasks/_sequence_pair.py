@@ -27,6 +27,7 @@ from luban.core.contracts import (
     Task,
     Tokenizer,
 )
+from luban.data.apart import made_of
 from luban.data.records import unusable
 from luban.data.rows import as_bytes, as_text, encoder_row, ids_type, kept, padded
 from luban.inference.beam import BeamParams, beam_search
@@ -93,16 +94,15 @@ class SequencePair(Task, ABC):
         """Return this task with vocabularies learned from training text.
 
         Raises:
-            DataError: for a record without input or answer.
+            DataError: if no record has input and answer.
         """
         if self.target_tokenizer is None:
-            both = (text for record in records for text in self._texts(record))
+            both = (text for texts in made_of(records, self._texts) for text in texts)
             return self._with(self.tokenizer.learn(both, ("pad",)), None)
         targets: list[str] = []
 
         def sources() -> Iterator[str]:
-            for record in records:
-                source, *rest = self._texts(record)
+            for source, *rest in made_of(records, self._texts):
                 targets.extend(rest)
                 yield source
 

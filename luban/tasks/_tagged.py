@@ -145,25 +145,14 @@ class SchemeFinder:
 
     def __init__(self) -> None:
         self._counts: Counter[Scheme] = Counter()
-        self._faults: dict[Scheme, DataError] = {}
 
-    def see(self, record: Record, tags: Sequence[str]) -> None:
+    def see(self, tags: Sequence[str]) -> None:
         """Look at the tags of one record."""
-        for scheme in SCHEMES:
-            if found := fault(tags, scheme):
-                self._counts[scheme] += 1
-                self._faults.setdefault(scheme, malformed(record, tags, *found))
+        self._counts.update(scheme for scheme in SCHEMES if fault(tags, scheme))
 
-    def found(self, *, mend: bool) -> Scheme:
-        """Return the scheme.
-
-        Raises:
-            DataError: if some break it and are not to be mended; it names the first of them.
-        """
-        best = min(SCHEMES, key=lambda scheme: self._counts[scheme])
-        if best in self._faults and not mend:
-            raise self._faults[best]
-        return best
+    def found(self) -> Scheme:
+        """Return the scheme; rows that break it are set apart, or mended, when encoded."""
+        return min(SCHEMES, key=lambda scheme: self._counts[scheme])
 
 
 class FrequentTags:

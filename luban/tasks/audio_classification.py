@@ -11,6 +11,7 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Example, Guess, Ports, Product, Record, Supervision
 from luban.core.errors import DataError
+from luban.data.apart import made_of
 from luban.tasks._classifier import Classifier, write_caption
 from luban.tasks._exported import filters_of
 from luban.tasks._guessing_sounds import guess_sounds
@@ -29,9 +30,9 @@ class AudioClassification(Classifier, SoundTask):
         """Return this task with the labels of the training records.
 
         Raises:
-            DataError: for a record without label.
+            DataError: if no record has a label.
         """
-        answers: Counter[Any] = Counter(self.answer(record) for record in records)
+        answers: Counter[Any] = Counter(made_of(records, self.answer))
         if not answers:
             raise DataError("there are no training records to learn from.")
         return self.learn_answers(answers)

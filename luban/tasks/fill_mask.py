@@ -23,6 +23,7 @@ from luban.core.contracts import (
     Supervision,
 )
 from luban.core.errors import ContractError, DataError
+from luban.data.apart import made_of
 from luban.data.lm import Unigram
 from luban.data.masking import SEEN, MaskedRows, Masking
 from luban.data.media import holds_media
@@ -70,7 +71,7 @@ class FillMask(TokenizedTask):
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with a vocabulary learned from the training text."""
-        return self._reading_with(self.tokenizer.learn(map(_text, records), SPECIALS))
+        return self._reading_with(self.tokenizer.learn(made_of(records, _text), SPECIALS))
 
     def ports(self) -> Ports:
         """Return vocabulary size, length of a row and special tokens."""

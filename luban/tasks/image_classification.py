@@ -22,6 +22,7 @@ from luban.core.contracts import (
     Record,
 )
 from luban.core.errors import DataError
+from luban.data.apart import made_of
 from luban.data.preprocessor import Sample
 from luban.data.ridge import Ridge
 from luban.metrics.accuracy import Accuracy
@@ -55,13 +56,13 @@ class ImageClassification(Classifier, ImageTask):
         """Return this task with the labels, and what training images have in common.
 
         Raises:
-            DataError: for a record without image or label.
+            DataError: if no record has image and label.
         """
         answers: Counter[Any] = Counter()
         sample = Sample(SAMPLE)
-        for record in records:
-            sample.see(image_of(record))
-            answers[self.answer(record)] += 1
+        for image, answer in made_of(records, lambda r: (image_of(r), self.answer(r))):
+            sample.see(image)
+            answers[answer] += 1
         if not answers:
             raise DataError("there are no training records to learn from.")
         return self.learn_answers(answers).learn_look(sample.kept)

@@ -23,6 +23,7 @@ from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Produc
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.core.progress import doing, report, tracked
+from luban.data.apart import made_of
 from luban.data.noise import Noised, content_key, noise_of
 from luban.data.preprocessor import Sample
 from luban.inference.images import ImageMaker, Sampler
@@ -41,6 +42,7 @@ from luban.tasks._learned import read_learned
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _FILE = "labels.json"
+_FEW = 0.1  #: share of records without label that are set apart, where the others have one
 _MIDDLE = 0.5  #: mean and standard deviation that bring 0 to 1 to -1 to 1
 _SAMPLED = "making an image takes many steps of the model"
 _BATCH = 100  #: images drawn at once
@@ -92,9 +94,11 @@ class ImageGeneration(ImageTask):
         judge = Judge.load(self.judge) if self.judge else None  # told now, not after training
         answers: Counter[Any] = Counter()
         sample = Sample(SAMPLE)
-        for record in records:
-            sample.see(image_of(record))
-            answers[label_of(record.get("label"))] += 1
+        for image, label in made_of(records, lambda r: (image_of(r), label_of(r.get("label")))):
+            sample.see(image)
+            answers[label] += 1
+        if 0 < answers[None] <= _FEW * answers.total():  # encoding sets them apart
+            del answers[None]
         if not answers:
             raise DataError("there are no training records to learn from.")
         if None in answers and len(answers) > 1:

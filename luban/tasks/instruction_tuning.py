@@ -26,6 +26,7 @@ from luban.core.contracts import (
     Tokenizer,
 )
 from luban.core.errors import DataError, RecipeError, RequestError, UnfitError
+from luban.data.apart import made_of
 from luban.data.chat.messages import texts_in
 from luban.data.chat.stored import CHATML, read_template, tokens_named, write_template
 from luban.data.chat.template import ChatTemplate
@@ -315,16 +316,17 @@ class InstructionTuning(TokenizedTask):
             ) from None
 
     def _texts(self, records: Iterable[Record]) -> Iterator[str]:
-        for record in records:
-            try:
-                exchange = exchange_in(record) if self.format == "raw" else ()
-                messages = messages_in(record, self.system) if self.format == "chat" else ()
-            except UnfitError:  # it will be set apart
-                continue
-            yield from exchange
-            for message in messages:
-                yield f"{message['role']}\n"  # what templates write before each message
-                yield from texts_in({k: v for k, v in message.items() if k != "role"})
+        for texts in made_of(records, self._texts_of):
+            yield from texts
+
+    def _texts_of(self, record: Record) -> list[str]:
+        if self.format == "raw":
+            return list(exchange_in(record))
+        found = []
+        for message in messages_in(record, self.system):
+            found.append(f"{message['role']}\n")  # what templates write before each message
+            found += texts_in({k: v for k, v in message.items() if k != "role"})
+        return found
 
 
 def _check_apart(model: nn.Module) -> None:

@@ -23,6 +23,7 @@ from luban.core.contracts import (
     Supervision,
 )
 from luban.core.errors import DataError, UnfitError
+from luban.data.apart import made_of
 from luban.data.records import own_fields
 from luban.data.rows import cut_at, ids_type, padded
 from luban.metrics.choice_accuracy import ChoiceAccuracy
@@ -248,8 +249,8 @@ class MultipleChoice(TokenizedTask):
         return {"chance": chance, "longest": longest}
 
     def _texts(self, records: Iterable[Record]) -> Iterator[str]:
-        for record in records:
-            yield from dict.fromkeys(text for pair in _pairs(record) for text in pair)
+        for pairs in made_of(records, _pairs):
+            yield from dict.fromkeys(text for pair in pairs for text in pair)
 
 
 def _sequences(example: Example) -> Iterator[tuple[Array, int]]:

@@ -29,6 +29,7 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
+from luban.data.apart import made_of
 from luban.data.images import Placement, decode, fit, place
 from luban.data.preprocessor import Sample
 from luban.metrics._detections import matches
@@ -116,13 +117,12 @@ class ObjectDetection(ImageTask):
         """Return this task with the classes, size and normalisation of the training records.
 
         Raises:
-            DataError: if there is no object at all, or a record is not as it should be.
+            DataError: if there is no object at all, or no record is as it should be.
         """
         counts: Counter[str] = Counter()
         sample = Sample(SAMPLE)
-        for record in records:
-            sample.see(image_of(record))
-            labels, _, crowds = objects_of(record)
+        for image, (labels, _, crowds) in made_of(records, lambda r: (image_of(r), objects_of(r))):
+            sample.see(image)
             counts.update(name for name, crowd in zip(labels, crowds, strict=True) if not crowd)
         if not counts:
             raise DataError(

@@ -27,6 +27,7 @@ from luban.core.contracts import (
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.core.letters import without_blanks
+from luban.data.apart import made_of
 from luban.data.rows import SPECIALS, as_bytes, as_text, ids_type, padded
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
@@ -36,6 +37,7 @@ from luban.tasks._exported import asker
 from luban.tasks._guessing_spans import guess_questions
 from luban.tasks._learned import read_learned
 from luban.tasks._questions import (
+    Answer,
     Cutter,
     WindowView,
     answer_at,
@@ -95,10 +97,9 @@ class QuestionAnswering(TokenizedTask):
 
         def read() -> Iterator[str]:
             nonlocal looked, last
-            for record in records:
-                context = text_in(record, "context")
-                task._unanswerable |= not answers_in(record)
-                yield text_in(record, "question")
+            for question, context, answers in made_of(records, _told):
+                task._unanswerable |= not answers
+                yield question
                 if context != last:
                     yield context
                     looked += context if len(looked) < _LOOKED_AT else ""
@@ -349,6 +350,10 @@ class QuestionAnswering(TokenizedTask):
     @property
     def _cutter(self) -> Cutter:
         return Cutter(self.tokenizer, self.max_length, self.doc_stride)
+
+
+def _told(record: Record) -> tuple[str, str, Sequence[Answer]]:
+    return text_in(record, "question"), text_in(record, "context"), answers_in(record)
 
 
 def _logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ from luban.core.contracts import (
 from luban.core.errors import DataError, UnfitError
 from luban.core.files import write_json
 from luban.core.palette import RED
+from luban.data.apart import made_of
 from luban.data.records import unusable
 from luban.data.rows import as_bytes, as_text, ids_type, padded
 from luban.data.tokenizers.char import Char
@@ -119,9 +120,9 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         """Return this task with the vocabulary, and the language model, of transcripts.
 
         Raises:
-            DataError: for a record without text.
+            DataError: if no record has text.
         """
-        texts = [self.transcript(record) for record in records]
+        texts = list(made_of(records, self.transcript))
         if not texts:
             raise DataError("there are no training records to learn from.")
         task = self._reading_with(self.tokenizer.learn(texts, ("pad",)))

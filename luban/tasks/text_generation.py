@@ -23,6 +23,7 @@ from luban.core.contracts import (
     Supervision,
 )
 from luban.core.errors import DataError
+from luban.data.apart import made_of
 from luban.data.lm import KneserNey, Unigram
 from luban.data.pieces import encode_pieces
 from luban.data.records import unusable
@@ -58,7 +59,7 @@ class TextGeneration(TokenizedTask):
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with a vocabulary learned from the training text."""
-        return self._reading_with(self.tokenizer.learn(_text(record) for record in records))
+        return self._reading_with(self.tokenizer.learn(made_of(records, _text)))
 
     def ports(self) -> Ports:
         """Return vocabulary size, window length and special tokens."""

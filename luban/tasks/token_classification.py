@@ -24,9 +24,10 @@ from luban.core.contracts import (
     Supervision,
     Tokenizer,
 )
-from luban.core.errors import DataError
+from luban.core.errors import DataError, UnknownLabelError
 from luban.core.files import write_json
 from luban.core.registry import nearest
+from luban.data.apart import made_of
 from luban.data.rows import SPECIALS, as_bytes, encoder_inputs, ids_type, padded
 from luban.data.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
 from luban.data.words import encode_words
@@ -107,28 +108,24 @@ class TokenClassification(TokenizedTask):
         """Return this task with a vocabulary, the types, and the scheme of the data.
 
         Raises:
-            DataError: for a record without words or entities, or whose tags are malformed.
+            DataError: if no record has words and entities, or none of them an entity.
         """
         types: set[str] = set()
         finder = SchemeFinder()
 
         def read() -> Iterator[str]:
-            for record in records:
-                words = self._words(record)
-                if words.given:
-                    tags = tags_in(record, words)
-                    finder.see(record, tags)
-                    types.update(tag[2:] for tag in tags if len(tag) > 2)
-                else:
-                    types.update(kind for kind, _, _ in gold_in(record, words, "bio", mend=False))
-                yield words.text
+            for text, tags, found in made_of(records, self._told):
+                if tags:
+                    finder.see(tags)
+                types.update(found)
+                yield text
 
         texts = read()
         tokenizer = self.tokenizer.learn(texts, SPECIALS)
         for _ in texts:  # a tokenizer that learns nothing need not have read them
             pass
         task = self.model_copy(update={"tokenizer": tokenizer})
-        task._written = finder.found(mend=self._mend) if self.tags == "auto" else SPELLED[self.tags]
+        task._written = finder.found() if self.tags == "auto" else SPELLED[self.tags]
         task._types = tuple(sorted(types))
         if not types:
             raise DataError(
@@ -149,6 +146,14 @@ class TokenClassification(TokenizedTask):
         types, task._written = read_learned(folder / _FILE, "types", "tags")
         task._types = tuple(types)
         return task
+
+    def _told(self, record: Record) -> tuple[str, Sequence[str], set[str]]:
+        """Return the text of a record, the tags of its tokens (if it has some), and its types."""
+        words = self._words(record)
+        if words.given:
+            tags = tags_in(record, words)
+            return words.text, tags, {tag[2:] for tag in tags if len(tag) > 2}
+        return words.text, (), {kind for kind, _, _ in gold_in(record, words, "bio", mend=False)}
 
     def _words(self, record: Record) -> Words:
         return words_in(record, characters=self.units == "characters")
@@ -239,7 +244,7 @@ class TokenClassification(TokenizedTask):
         entities = gold_in(record, words, self._written, mend=self._mend)
         for kind, _, _ in entities:
             if kind not in self._types:
-                raise DataError(
+                raise UnknownLabelError(
                     f"no training record has an entity of the type {kind!r}.",
                     where=record.get("_where", ""),
                     expected=f"one of {', '.join(self._types)}",

@@ -92,9 +92,8 @@ def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
     assert [built[i]["input_ids"].tobytes() for i in range(len(built))] == [b"ab", b"c"]
     assert [built.where(i) for i in range(2)] == ["a:1", "a:3"]
     assert built.apart == ["a:2: this is damaged.", "a:4: this is damaged."]
-    with pytest.raises(DataError, match="empty") as caught:
+    with pytest.raises(DataError, match="a:2: this is damaged"):
         store.build(task, records[1:2], tmp_path / "none")
-    assert "1 set apart" in str(caught.value.got)
 
 
 def test_what_reads_them_is_asked_for_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

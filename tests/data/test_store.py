@@ -156,8 +156,15 @@ def test_errors_of_the_encoder_come_through(tmp_path: Path) -> None:
 def test_the_row_that_cannot_be_encoded_is_named(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_dict({"name": "char", "unknown": "error"}).learn(["ab"])
     records = [{"text": t, "_where": f"f.txt:{i}"} for i, t in enumerate(["ab", "abc", "d"], 1)]
+    task = ToyTask(tokenizer=tokenizer)
+    built = build(task, records, tmp_path / "s")
+    assert [built.where(i) for i in range(len(built))] == ["f.txt:1"]
+    assert [line.split(": ")[0] for line in built.apart] == ["f.txt:2", "f.txt:3"]
+    assert built.reasons.total() == 2
+    assert "f.txt:2: character 2 of the text" in str(built.fault)
+    assert "'c'" in str(built.fault)
     with pytest.raises(DataError, match=r"f\.txt:2: character 2 of the text: .*'c'"):
-        build(ToyTask(tokenizer=tokenizer), records, tmp_path / "s")
+        build(task, records[1:], tmp_path / "none")  # then it is not the rows that are wrong
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "format", "no meta"])

@@ -91,7 +91,6 @@ def test_one_label_drawn_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"label": "wet"}, ["'wet' does not occur", "cold, late"]),
         ({"label": None}, ["no label", "that is a string or a whole number"]),
         ({"text": None}, ["no text"]),
         ({"text_pair": "?"}, ["some records have a second text"]),
@@ -101,10 +100,28 @@ def test_one_label_drawn_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_wrong_row_is_named(
     wrong: dict[str, Any], told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One is set apart; none may be, and the error says all that is wrong with the first."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {}, exclusive=True, **wrong)
     said = luban("prepare", "tiny.yaml")
+    assert said.code == 0
+    assert "set apart: held.jsonl:7: " in said.err
+    assert told[0] in said.err
+    said = luban("prepare", "tiny.yaml", "prepare.max_unreadable=0")
     assert said.code == 2
-    for part in ("held.jsonl:7", *told):
+    for part in ("held.jsonl:7", *told, "records cannot be used"):
+        assert part in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_label_that_training_records_lack_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it set apart, a class would vanish from what scores are measured on."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {}, exclusive=True, label="wet")
+    said = luban("prepare", "tiny.yaml")
+    assert said.code == 2
+    for part in ("held.jsonl:7", "'wet' does not occur", "cold, late"):
         assert part in said.err
     assert "Traceback" not in said.err

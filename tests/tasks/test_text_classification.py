@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,28 @@ def test_a_bad_record_is_named(record: dict[str, Any], said: str) -> None:
         (ONE[:1], "do not differ"),
         ([ONE[0], SEVERAL[0]], "some training records have one label"),
         ([{**SEVERAL[0], "label": []}], "empty lists"),
-        ([ONE[0], PAIRS[1]], "some records have a second text"),
-        ([PAIRS[0], ONE[1]], "some records have a second text"),
     ],
 )
 def test_training_records_that_teach_nothing(records: list[Record], said: str) -> None:
     with pytest.raises(DataError, match=said):
         task().learn(records)
+
+
+def test_what_most_training_records_are_is_learned() -> None:
+    """The others are named when they are encoded, and set apart."""
+    cases: list[tuple[Sequence[Record], Record, str]] = [
+        (ONE * 5, PAIRS[1], "some records have a second text"),
+        (PAIRS * 5, ONE[1], "no text_pair"),
+        (SEVERAL * 5, {"text": "a", "label": "x"}, "does not tell its label as"),
+        (ONE * 5, {"label": 1}, "no text"),
+    ]
+    for usual, few, said in cases:
+        learned = task().learn([few, *usual])
+        assert learned.ports() == task().learn(usual).ports()
+        for record in usual:
+            learned.encode(record)
+        with pytest.raises(DataError, match=said):
+            learned.encode(few)
 
 
 def test_the_weight_of_a_misspelt_label_is_told() -> None:
