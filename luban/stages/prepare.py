@@ -53,9 +53,9 @@ class Prepare(Stage):
         ge=0,
         le=1,
         description=(
-            "Share of records set apart that is bearable: malformed rows, missing or damaged files, and "
-            "whatever the task cannot encode, such as a record without an answer, overlapping "
-            "entities, or a text that is too long or too short to learn from."
+            "Share of records set apart that is bearable: malformed rows, missing or damaged "
+            "files, and whatever the task cannot encode, such as a record without an answer, "
+            "overlapping entities, or a text that is too long or too short to learn from."
         ),
     )
     always: ClassVar[bool] = True

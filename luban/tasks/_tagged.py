@@ -195,6 +195,18 @@ def tags_in(record: Record, words: Words) -> list[str]:
     return list(tags)
 
 
+def kinds_in(record: Record, words: Words) -> tuple[Sequence[str], set[str]]:
+    """Return the tags of a record with ``tokens`` (else none), and the types of its entities.
+
+    Raises:
+        DataError: if they are missing or malformed.
+    """
+    if words.given:
+        tags = tags_in(record, words)
+        return tags, {tag[2:] for tag in tags if len(tag) > 2}
+    return (), {kind for kind, _, _ in gold_in(record, words, "bio", mend=False)}
+
+
 def sides_of(batch: Batch) -> Iterator[dict[str, Any]]:
     """Yield what the prediction of each example is made of, beside the model's output."""
     table = {name: batch.targets[name].tolist() for name in ("words", "given", "bytes", "spans")}

@@ -146,8 +146,8 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         task = super().load(folder)
         if self.lm_order:
             task._language = Continuations.load(folder, task.tokenizer.end)
-        found = read_learned(folder / _FILE, "work", "sound", "n", lm_weight=0.5)
-        work, sound, count, task._weight = found
+        keys = ("work", "sound", "n")
+        work, sound, count, task._weight = read_learned(folder / _FILE, *keys, lm_weight=0.5)
         task._speed = (float(work), float(sound), int(count))
         return task
 
@@ -176,10 +176,9 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             DataError: if it has none.
         """
         text = record.get("text")
-        said = self._written(text) if isinstance(text, str) else ""
-        if not said:
-            raise unusable(record, "text", ", a string that is not blank")
-        return said
+        if isinstance(text, str) and (said := self._written(text)):
+            return said
+        raise unusable(record, "text", ", a string that is not blank")
 
     def encode(self, record: Record) -> Example:
         """Return ``samples``, ``labels`` and, as bytes, ``text``.

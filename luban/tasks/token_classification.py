@@ -45,9 +45,9 @@ from luban.tasks._tagged import (
     Words,
     gold_in,
     in_characters,
+    kinds_in,
     on_words,
     sides_of,
-    tags_in,
     words_in,
 )
 from luban.tasks._tokenized import TokenizedTask
@@ -114,11 +114,10 @@ class TokenClassification(TokenizedTask):
         finder = SchemeFinder()
 
         def read() -> Iterator[str]:
-            for text, tags, found in made_of(records, self._told):
-                if tags:
-                    finder.see(tags)
-                types.update(found)
-                yield text
+            for words, tags, kinds in made_of(records, self._told):
+                finder.see(tags)
+                types.update(kinds)
+                yield words.text
 
         texts = read()
         tokenizer = self.tokenizer.learn(texts, SPECIALS)
@@ -147,13 +146,9 @@ class TokenClassification(TokenizedTask):
         task._types = tuple(types)
         return task
 
-    def _told(self, record: Record) -> tuple[str, Sequence[str], set[str]]:
-        """Return the text of a record, the tags of its tokens (if it has some), and its types."""
+    def _told(self, record: Record) -> tuple[Words, Sequence[str], set[str]]:
         words = self._words(record)
-        if words.given:
-            tags = tags_in(record, words)
-            return words.text, tags, {tag[2:] for tag in tags if len(tag) > 2}
-        return words.text, (), {kind for kind, _, _ in gold_in(record, words, "bio", mend=False)}
+        return words, *kinds_in(record, words)
 
     def _words(self, record: Record) -> Words:
         return words_in(record, characters=self.units == "characters")
