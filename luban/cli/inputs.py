@@ -14,7 +14,7 @@ from typing import Any
 from luban.core import registry
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError, RecipeError
-from luban.data.files import bare_suffix, missing, open_bytes, open_text
+from luban.data.files import bare_suffix, missing, open_bytes, open_text, text_lines
 from luban.data.forms import encoding_of, form_of
 from luban.data.media import Media
 from luban.data.members import IMAGES, SOUNDS, Member, field_of, is_archive, members
@@ -104,10 +104,9 @@ class Input:
         if isinstance(self.source, RowSource) and (self.standard or self.path.is_file()):
             yield from self.source.each(self.path, self._asked)
         elif isinstance(self.source, Text) and (self.standard or self.path.is_file()):
-            with open_text(self.path, self.source.encoding) as file:
-                for number, line in enumerate(file, 1):
-                    where = f"{self.path}:{number}"
-                    yield number, {field: line.removesuffix("\n"), "_where": where}
+            with open_text(self.path, self.source.encoding, newline="\n") as file:
+                for number, line in enumerate(text_lines(file), 1):
+                    yield number, {field: line, "_where": f"{self.path}:{number}"}
         else:
             records = (self.source.read(split) for split in self.source.splits())
             for number, record in enumerate(chain.from_iterable(records), 1):

@@ -67,7 +67,7 @@ def parse_yaml(
         root = yaml.compose(text, Loader=loader)
         lines: Lines = {}
         _index_lines(root, (), lines, file, error)
-        return yaml.load(text, Loader=loader), lines
+        return _constructed(text, loader, file, error), lines
     except yaml.YAMLError as found:
         mark = getattr(found, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -75,6 +75,13 @@ def parse_yaml(
         raise error(f"not valid YAML: {problem}.", where=f"{file}{line}") from None
     except RecursionError:
         raise error("a value of this file holds itself.", where=file) from None
+
+
+def _constructed(text: str, loader: Any, file: object, error: type[LubanError]) -> Any:
+    try:
+        return yaml.load(text, Loader=loader)
+    except (ValueError, KeyError, TypeError, AttributeError) as found:  # ``!!int x``, long numbers
+        raise error(f"not valid YAML: {found}.", where=file) from None
 
 
 def is_yaml(text: str) -> bool:
@@ -98,22 +105,34 @@ def dump_yaml(value: Any, **form: Any) -> str:
     return text
 
 
-def parse_json(text: str, where: object) -> Any:
+def parse_json(text: str, where: object, *, line: bool = False, fix: str = "") -> Any:
     """Return what a JSON text says.
 
     Args:
         text: One value.
         where: Its file, and the line where it is one line of several, for messages.
+        line: Whether it is one line of several.
+        fix: What to do if it is no JSON, for the message.
 
     Raises:
-        DataError: if an object repeats a key: readers disagree about which one counts.
-        ValueError: if it is no JSON.
-        RecursionError: if it is too deep.
+        DataError: if it is no JSON or too deep, or if an object repeats a key: readers disagree
+            about which one counts.
     """
     try:
         return _DECODER.decode(text)
     except _TwiceError as error:
         key = str(error)
+    except (ValueError, RecursionError) as error:  # a number may be too long, too
+        why, what = str(error), "line" if line else "file"
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg}, column {error.colno}"
+            where = where if line else f"{where}:{error.lineno}"
+        raise DataError(
+            f"this {what} is not JSON ({why}).",
+            where=where,
+            got=text.strip() if line else None,
+            fix=fix,
+        ) from None
     first, second = _places(text, key)
     raise DataError(
         f"the key {key!r} stands twice in one object.",

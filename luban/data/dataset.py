@@ -75,14 +75,13 @@ class Data(Settings):
         return (how.replace(by=by, key=field) if field else how), by
 
     def split_rule(self) -> str:
-        """Return how records are divided, in words."""
+        """Return how records are divided, in words: for the card, ``prepare`` and ``init``."""
         how, by = self.dealing()
-        rule = f"{by} by {how.key}" if how.key and by != "group" else by
-        if by == "group":
-            rule = f"group: records of equal {how.key!r} stay together"
         if self.split_by() != "given":
-            return rule
-        return "given" if how.names() == ("train",) else f"given; the rest from train, by {rule}"
+            return how.words(by)
+        told = f"as the source gives them: {', '.join(self.source.splits())}"
+        lacking = how.names() != ("train",)
+        return f"{told}; out of train, {how.words(by)}" if lacking else told
 
     def _decided(
         self,

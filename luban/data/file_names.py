@@ -10,9 +10,8 @@ from os.path import commonprefix
 from pathlib import Path
 
 from luban.core.letters import without_signs
+from luban.data.files import is_about
 
-#: Beginnings of the names of files that are about the data.
-ABOUT = ("readme", "license", "licence", "copying", "changelog", "citation", ".")
 SPLITS = {
     "train": re.compile("train"),
     "validation": re.compile(r"(?<![a-z])(dev|val|valid|validation|testa)(?![a-z])"),
@@ -47,13 +46,13 @@ def stem_of(name: str) -> str:
 def inside(folder: Path) -> list[Path]:
     """Return the files right in a folder, but for hidden ones and what is about the data."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [file for file in files if file.is_file() and not file.name.lower().startswith(ABOUT)]
+    return [file for file in files if file.is_file() and not is_about(file.name)]
 
 
 def counts(path: Path, folder: Path) -> bool:
     """Return whether a file below a folder is data: not hidden, and not about the data."""
     parts = path.relative_to(folder).parts
-    return not (any(p.startswith(".") for p in parts) or path.name.lower().startswith(ABOUT))
+    return not (any(p.startswith(".") for p in parts) or is_about(path.name))
 
 
 def all_of(folder: Path, files: Sequence[Path]) -> str | list[str]:

@@ -18,7 +18,8 @@ from luban.data.encodings import check_encoding
 
 _BLOCK = 1 << 20
 _HEAD = 1 << 16  #: bytes by which a wrong encoding is told
-_ABOUT = ("readme", "license", "licence", "copying", "changelog")
+#: Beginnings of the names of files that are about the data, and of hidden ones.
+_ABOUT = ("readme", "license", "licence", "copying", "changelog", "citation", ".")
 
 
 def expand(patterns: str | Iterable[str], suffixes: tuple[str, ...]) -> tuple[Path, ...]:
@@ -65,7 +66,7 @@ def _aside(path: Path, folder: Path) -> bool:
 
 
 def is_about(name: str) -> bool:
-    """Return whether a file is about the data (README, LICENSE), by its name."""
+    """Return whether a file is about the data (README, LICENSE) or hidden, by its name."""
     return name.lower().startswith(_ABOUT)
 
 
@@ -140,6 +141,16 @@ def open_text(path: Path, encoding: str = "utf-8", newline: str | None = None) -
             where=f"{path}: byte 0",
             fix="set `encoding` (utf-8, utf-16-le, utf-16-be, …).",
         ) from None
+
+
+def newline_of(path: Path, encoding: str) -> str | None:
+    """Return the ``newline`` that divides a text file into lines, by its beginning.
+
+    It is LF, so that a stray CR is none, but where there is CR and no LF at all.
+    """
+    with open_text(path, encoding, newline="") as file:
+        head = file.read(_HEAD)
+    return None if "\r" in head and "\n" not in head else "\n"
 
 
 def text_lines(file: TextIO, *, ends: bool = False) -> Iterator[str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from luban.core.errors import DataError
-from luban.data.file_names import ABOUT
-from luban.data.files import bare_suffix, open_bytes
+from luban.data.files import bare_suffix, is_about, open_bytes
 from luban.data.forms import FORMATS
 from luban.data.members import field_of
 
@@ -76,7 +75,7 @@ def refuse_foreign(path: Path) -> None:
     """
     if path.is_dir():
         every = islice(sorted(path.rglob("*")), _LOOKED)
-        files = [f for f in every if f.is_file() and not f.name.lower().startswith(ABOUT)]
+        files = [f for f in every if f.is_file() and not is_about(f.name)]
         found = [(file, form) for file in files if (form := foreign_form(file))]
         telling = [(file, form) for file, form in found if form in _TELLING]
         readable = [f for f in files if bare_suffix(f) in FORMATS or field_of(f.name)]
@@ -101,13 +100,21 @@ def foreign_form(path: Path) -> Foreign | None:
     """Return the foreign form of a file, by its suffix, or its first bytes where it has none."""
     if field_of(path.name) or path.name.lower() == "thumbs.db":
         return None
-    if found := _SUFFIXES.get(bare_suffix(path)):
+    if (found := _SUFFIXES.get(bare_suffix(path))) and not _is_portuguese(path):
         return found
     if path.suffix.lower() in (".npy", ".npz", ".json", ".txt", ".csv", ".jpg", ".png", ".wav"):
         return _objects(path) if path.suffix.lower() == ".npy" else None
     with open_bytes(path) as file:
         head = file.read(16)
     return next((form for magic, form in _MAGIC if head.startswith(magic)), None)
+
+
+def _is_portuguese(path: Path) -> bool:
+    """Return whether a file ends in ``.pt``, and is neither an archive nor a pickle of torch."""
+    if bare_suffix(path) != ".pt":
+        return False
+    with open_bytes(path) as file:
+        return not file.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
 def _objects(path: Path) -> Foreign | None:

@@ -196,6 +196,6 @@ def array_in(data: Any, path: tuple[str, ...] = ()) -> str:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

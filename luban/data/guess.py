@@ -227,6 +227,7 @@ def _some_records(
     """Yield all records; of large files in lines, those of many places all over them."""
     lines = source["name"] in ("jsonl", "lines") or source.get("document") == "line"
     lines |= source["name"] == "csv" and source.get("quoting") is False
+    lines &= not source.get("encoding", "").startswith(("utf-16", "utf-32"))  # no whole bytes
     if size <= _COUNT_ALL or not lines or any(_unpacked(f) != f.stat().st_size for f in files):
         yield from _records(source, apart)
         return

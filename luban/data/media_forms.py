@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from glob import glob
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from luban.core.errors import DataError
+from luban.core.text_formats import parse_json
 from luban.data.file_names import by_split
 from luban.data.files import open_text
 from luban.data.foreign import refuse_foreign
@@ -150,10 +150,11 @@ def _coco_image(path: Path) -> str:
     if path.suffix.lower() != ".json" or not path.is_file():
         return ""
     with open_text(path) as file:
-        try:
-            data = json.load(file)
-        except ValueError:
-            return ""
+        text = file.read()
+    try:
+        data = parse_json(text, path)
+    except DataError:
+        return ""
     if not isinstance(data, dict) or not all(isinstance(data.get(p), list) for p in _COCO):
         return ""
     first: Any = next(iter(data["images"]), {})

@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from luban.core.errors import DataError
-from luban.data.file_names import ABOUT
-from luban.data.files import open_bytes
+from luban.data.files import is_about, open_bytes
 from luban.data.members import field_of, is_archive
 from luban.data.sources._roots import roots_of
 
@@ -33,7 +32,7 @@ def refuse_unread(folder: Path, media: Sequence[str]) -> None:
     stems = {PurePosixPath(name).stem: name for name in media}
     files = "images" if field_of(media[0]) == "image" else "recordings"
     for path in sorted(folder.rglob("*")):
-        about = path.name.lower().startswith(ABOUT)
+        about = is_about(path.name)
         if not path.is_file() or field_of(path.name) or is_archive(path) or about:
             continue
         labelme = path.suffix == ".json" and path.stem in stems and _is_labelme(path)
@@ -124,6 +123,6 @@ def _mentioned(path: Path, names: dict[str, str], stems: dict[str, str]) -> str:
 def _is_labelme(path: Path) -> bool:
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return False
     return isinstance(found, dict) and isinstance(found.get("shapes"), list)

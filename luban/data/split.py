@@ -26,6 +26,16 @@ Share: TypeAlias = float | tuple[str, ...]
 SPLITS = ("train", "validation", "test")
 _MANY = 100  #: documents of running text from which on whole documents are dealt out
 
+#: How records are dealt out.
+_DEALT = {
+    "position": "by position: the last characters of the running text are held out",
+    "order": "in order: the last records are held out",
+    "stride": "by stride: every n-th record is held out",
+    "record": "by a hash of each record; equal records stay together",
+    "file": "by a hash of each file; its records stay together",
+    "group": "by a hash of the field {key!r}; records of equal {key!r} stay together",
+}
+
 
 class Split(Settings):
     """How records are divided into train, validation and test."""
@@ -219,6 +229,18 @@ class Split(Settings):
                 return split
             place -= before
         return "train"
+
+    def words(self, by: By) -> str:
+        """Return how records are dealt out, for a reader who has not read the reference."""
+        held = [name for name in self.names() if name != "train"]
+        if not held:
+            return "nothing is held out"
+        facts = [", ".join(f"{getattr(self, name)} for {name}" for name in held)]
+        if self.key and by in ("order", "stride"):
+            facts.append(f"neighbours of equal {self.key!r} count as one")
+        if self.salt and by in ("record", "file", "group"):
+            facts.append(f"salt of the hash: {self.salt!r}")
+        return f"{_DEALT.get(by, by).format(key=self.key)} ({'; '.join(facts)})"
 
     def bounds(self, split: str, size: int) -> tuple[int, int]:
         """Return the units [start, stop) of a split, of ``size`` in all.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -14,6 +13,7 @@ import regex
 
 from luban.core.contracts import Source
 from luban.core.errors import DataError
+from luban.core.text_formats import parse_json
 from luban.data import forms
 from luban.data.files import bare_suffix, open_text
 from luban.data.headers import named
@@ -38,10 +38,11 @@ def arguments_of(form: str, path: Path, encoding: str, *, strict: bool = True) -
     """
     if form == "json":
         with open_text(path, encoding) as file:
-            try:
-                data = json.load(file)
-            except json.JSONDecodeError:
-                return {}  # reading it says what is wrong
+            text = file.read()
+        try:
+            data = parse_json(text, path)
+        except DataError:
+            return {}  # reading it says what is wrong
         where = forms.array_in(data)
         _check_rows(data, where, path)
         return {"records": where} if where else {}

@@ -57,15 +57,6 @@ def matches(
     return right, within & ~right
 
 
-def hits(
-    found: Sequence[Mapping[str, Any]],
-    there: Sequence[Mapping[str, Any]],
-    thresholds: Array = OVERLAPS,
-) -> Array:
-    """Return which detections are right, bool (T, D): the first of what ``matches`` returns."""
-    return matches(found, there, thresholds)[0]
-
-
 def _hits(
     found: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], thresholds: Array
 ) -> Array:

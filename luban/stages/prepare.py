@@ -68,7 +68,7 @@ class Prepare(Stage):
         """
         data, recipe = run.recipe.data, run.recipe
         splits = data.available_splits()
-        run.say(f"prepare: {data.source.name} in {', '.join(splits)} ({data.split_rule()})")
+        run.say(f"prepare: {data.source.name} in {', '.join(splits)}: {data.split_rule()}")
         if len(splits) == 1:
             run.say("prepare: nothing is held out, so the model cannot be evaluated")
         with doing("read all records"):

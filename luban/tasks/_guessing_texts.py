@@ -38,7 +38,7 @@ _LANGUAGES = {
 }  # fmt: skip
 #: Share of the letters without blanks from which on they are Chinese (Japanese has kana too),
 #: and of all letters from which on a text is European.
-_CHINESE, _MOST = 0.8, 0.5
+_CHINESE, _EUROPEAN = 0.8, 0.5
 #: A summary is at most so long, as a share of its document.
 _SHORT = 0.5
 _MOST = 0.95  #: share of the records that must have a field
@@ -149,7 +149,7 @@ def sacrebleu_tokenizer(text: str) -> str:
     """
     if without_blanks(text):
         return "zh" if script_shares(text)["cjk"] > _CHINESE * unspaced_share(text) else "char"
-    return "13a" if european_share(text) > _MOST else "intl"
+    return "13a" if european_share(text) > _EUROPEAN else "intl"
 
 
 def _tokenize(chosen: str, default: str) -> dict[str, str]:

@@ -336,7 +336,7 @@ class QuestionAnswering(TokenizedTask):
         return (AnswerF1(language=self._written), ExactMatch(language=self._written))
 
     def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
-        """Return the question as its tokens tell it, the passage, the right and found answers."""
+        """Return the question, the passage, the right answers, and the one that was found."""
         question = self.tokenizer.decode(example["question_ids"].tolist())
         texts = {"question": question, "context": as_text(example["text"])}
         if target is not None:

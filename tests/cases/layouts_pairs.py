@@ -33,6 +33,12 @@ def three_languages() -> str:
     return "task1"
 
 
+def portuguese() -> str:
+    for side in ("en", "pt"):
+        text(f"books/train.{side}", (f"{side} {sentence(i)}" for i in COUNT))
+    return "books"
+
+
 def opus() -> str:
     for side in ("en", "zh"):
         said = sentence if side == "en" else hanzi
@@ -280,6 +286,7 @@ PAIRS: dict[str, Layout] = {
             arguments=("fields.source=cs", "fields.target=en"),
         ),
     ),
+    "Portuguese": (portuguese, Judged("translation", 48)),
     "OPUS": (opus, Judged("translation", 48)),
     "WMT": (wmt, Judged("translation", 48)),
     "manythings": (manythings, Asked(("column1", "column2", "fields.source="))),

@@ -236,6 +236,7 @@ def described(text: str) -> dict[str, bytes | str]:
         (described("file_name,text\na.wav,x\nlost.wav,y\n"), 1, ["metadata.csv:3"]),
         (described("file_name,text\na.wav,x\n,y\nb.wav,y,z\n"), 1, ["csv:3", "csv:4"]),
         (described("file_name,text\na.wav,x\na.wav,y\n"), 0, ["several rows"]),
+        (described('file_name,text\na.wav,"x\nb.wav,y\nc.wav,z\n'), 2, ["not closed"]),
         ({"a.wav": sound(), "a.txt": "x", "b.wav": sound(), "b.txt": "y", "c.txt": "z"}, 2,
          ["c.txt"]),
         ({"a.wav": sound(), "a.txt": "x", "b.wav": sound(), "b.txt": "y", "c.wav": sound()}, 2,
@@ -247,7 +248,7 @@ def described(text: str) -> dict[str, bytes | str]:
         ({"x/a.wav": sound(), "x/b.wav": sound(), "y/c.wav": sound(),
           "validation_list.txt": "x/b.wav\ny/lost.wav\n"}, 2, []),
     ],
-    ids=["lost", "ragged", "twice", "transcript", "no transcript", "cls", "json", "list"],
+    ids=["lost", "ragged", "twice", "quote", "transcript", "no transcript", "cls", "json", "list"],
 )  # fmt: skip
 def test_what_has_no_counterpart_is_set_apart(
     files: dict[str, bytes | str], good: int, said: list[str], tmp_path: Path

@@ -38,6 +38,8 @@ def test_columns_without_a_header(here: Path) -> None:
     jsonl("plain.jsonl", ({"text": sentence(i)} for i in COUNT))
     as_json("list.json", [{"text": sentence(i)} for i in COUNT])
     text("lines.txt", (sentence(i) for i in COUNT))
+    text("stray.txt", (sentence(i).replace(" ", "\r", 1) for i in COUNT))
+    assert len(predicted(run, "stray.txt")) == 48
     every = [predicted(run, name) for name in ("plain.jsonl", "list.json", "lines.txt")]
     assert every[0] == every[1] == every[2]
     labels = [row["label"] for row in every[0]]

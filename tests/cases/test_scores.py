@@ -18,6 +18,7 @@ from luban.core.contracts import Metric, Record, Source, Task
 from luban.core.errors import DataError
 from luban.core.interval import measured
 from luban.data.images import to_png
+from luban.recipe import Recipe
 from tests.life import done, luban
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -63,6 +64,12 @@ def test_summaries_of_any_script_are_measured(script: str) -> None:
     (lead,) = (claims[name] for name in claims if name.endswith("lead/rouge1"))
     assert 0.2 < lead["value"] < 1
     assert lead["low"] <= lead["value"] <= lead["high"]
+
+
+def test_a_few_words_of_another_script_do_not_change_how_bleu_cuts() -> None:
+    write_rows([{"source": f"un mot {n}", "target": f"one word שלום {n}"} for n in range(40)])
+    recipe = Recipe.read(Path(done("init", "rows.jsonl", "--json").json["recipe"]))
+    assert recipe.task.to_dict()["tokenize"] == "13a"
 
 
 @pytest.mark.parametrize("tokenize", ["words", "characters"])

@@ -219,6 +219,8 @@ def test_overrides(recipe: Any) -> None:
         ("train.max_stps=3", "no field 'max_stps'"),
         ("train.max_steps=many", "valid integer"),
         ("seed=[1", "valid integer"),
+        ("seed=!!int one", "not valid YAML"),
+        (f"seed={'1' * 5000}", "not valid YAML"),
     ],
 )
 def test_bad_overrides(override: str, what: str, recipe: Any) -> None:

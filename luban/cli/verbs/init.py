@@ -211,14 +211,9 @@ def _problems(found: Found, made: Guess) -> list[str]:
 def _split(recipe: Path) -> str:
     """Return by what the records are divided."""
     try:
-        data = Recipe.read(recipe).data
-        (how, by), given = data.dealing(), data.split_by() == "given"
+        return Recipe.read(recipe).data.split_rule()
     except LubanError as error:
         return f"not known: {error.what}"
-    if given and how.names() == ("train",):
-        return f"given: {', '.join(data.source.splits())}"
-    rule = f"group: records of equal {how.key!r} stay together" if by == "group" else by
-    return f"given; the rest is taken from train, by {rule}" if given else f"by {rule}"
 
 
 def _time(recipe: Path) -> str:

@@ -130,7 +130,7 @@ def tools_in(value: Any) -> list[Any] | None:
     if isinstance(value, str) and value.strip():
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RequestError(
                 "the field 'tools' is not JSON.", expected="a list of tools", got=value
             ) from None
@@ -149,7 +149,7 @@ def call_in(text: str) -> Message | None:
     """Return the call that a turn ``function_call`` of ShareGPT's form spells as JSON."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         return None

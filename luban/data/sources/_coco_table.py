@@ -112,17 +112,8 @@ def _images(path: Path) -> tuple[list[Image], int]:
 
 def _parsed(path: Path) -> dict[str, list[dict[str, Any]]]:
     with open_text(path) as file:
-        try:
-            data = parse_json(file.read(), path)
-        except DataError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"this file is not JSON ({error}).",
-                where=path,
-                expected="COCO annotations: JSON in UTF-8",
-                fix="write it again, or fetch it again if it was cut off.",
-            ) from None
+        fix = "write it again, or fetch it again if it was cut off."
+        data = parse_json(file.read(), path, fix=fix)
     for part in _PARTS:
         rows = data.get(part) if isinstance(data, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

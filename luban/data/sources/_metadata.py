@@ -9,6 +9,8 @@ from typing import Any
 
 from luban.core.errors import DataError
 from luban.core.text_formats import parse_json
+from luban.data.delimited import delimited
+from luban.data.files import text_lines
 from luban.data.sources._boxes import refuse_twice
 
 
@@ -34,35 +36,25 @@ def _json_rows(text: str, where: str) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            yield number, parse_json(line, f"{where}:{number}")
+            yield number, parse_json(line, f"{where}:{number}", line=True)
         except DataError as error:
             yield number, error
-        except (ValueError, RecursionError) as error:
-            yield number, DataError(f"this line is not JSON ({error}).", got=line)
 
 
 def _csv_rows(text: str, where: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        names = next(reader, [])
-        seen = dict[Any, str]()
-        for number, name in enumerate(names, 1):
-            refuse_twice(seen, name, f"the column {name!r}", f"column {number}", where)
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(names):
-                yield (
-                    reader.line_num,
-                    DataError(
-                        "this row has another number of fields than the first.",
-                        expected=f"{len(names)}",
-                        got=f"{len(cells)}",
-                    ),
-                )
-                continue
-            yield reader.line_num, dict(zip(names, cells, strict=True))
-    except csv.Error as error:
-        raise DataError(
-            f"this table cannot be read ({error}).", where=f"{where}:{reader.line_num}"
-        ) from None
+    lines = text_lines(io.StringIO(text, newline="\n"), ends=True)
+    rows = delimited(lines, ",", quoting=True)
+    first, names = next(rows, (1, list[str]()))
+    if isinstance(names, csv.Error):
+        raise DataError(f"the first row cannot be read ({names}).", where=f"{where}:{first}")
+    seen = dict[Any, str]()
+    for place, name in enumerate(names, 1):
+        refuse_twice(seen, name, f"the column {name!r}", f"column {place}", where)
+    for number, cells in rows:
+        if isinstance(cells, csv.Error):
+            yield number, DataError(f"this row cannot be read ({cells}).")
+        elif len(cells) != len(names):
+            what = "this row has another number of fields than the first."
+            yield number, DataError(what, expected=f"{len(names)}", got=f"{len(cells)}")
+        else:
+            yield number, dict(zip(names, cells, strict=True))

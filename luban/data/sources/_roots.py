@@ -281,11 +281,9 @@ def _fields(name: str, data: bytes, where: str) -> dict[str, Any]:
     """
     try:
         text = data.decode("utf-8-sig").strip()
-        fields = parse_json(text, where) if name.endswith(".json") else {"label": text}
-    except DataError:
-        raise
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise DataError(f"this file is damaged ({error}).", where=where) from None
+    fields = parse_json(text, where) if name.endswith(".json") else {"label": text}
     if not isinstance(fields, dict):
         raise DataError("this file is no table of fields.", where=where, got=fields)
     return fields

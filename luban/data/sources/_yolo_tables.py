@@ -85,13 +85,17 @@ class Tables:
     @cached_property
     def points(self) -> int:
         """How many numbers the points of a pose take; 0: there are none."""
-        shapes = {
-            tuple(table["kpt_shape"]) for table in self._yaml.values() if table.get("kpt_shape")
-        }
-        shape = next(iter(shapes), ())
-        if len(shapes) > 1 or not all(isinstance(n, str) and n.isdecimal() for n in shape):
-            raise DataError("kpt_shape is not clear.", where=self._tree.root, got=sorted(shapes))
-        return math.prod(map(int, shape)) if shape else 0
+        shapes = [t["kpt_shape"] for t in self._yaml.values() if t.get("kpt_shape")]
+        for shape in shapes:
+            numbers = isinstance(shape, list) and all(str(n).isdecimal() for n in shape)
+            if not numbers or shape != shapes[0]:
+                raise DataError(
+                    "kpt_shape is not clear.",
+                    where=self._tree.root,
+                    expected="how many points, and numbers of each: [17, 3]",
+                    got=shapes,
+                )
+        return math.prod(map(int, shapes[0])) if shapes else 0
 
     def listed(self, images: Sequence[str]) -> Listed | None:
         """Return the images of each split; None if no ``data.yaml`` names places that are here.
@@ -158,7 +162,7 @@ class Tables:
         seen = dict[Any, str]()
         for number, label in classes.items():
             refuse_twice(seen, label, f"the class {label!r}", f"number {number}", file.where)
-        if len(classes) != int(table.get("nc") or len(classes)):
+        if str(table.get("nc") or len(classes)) != str(len(classes)):
             raise DataError(
                 "nc is not the number of names.",
                 where=file.where,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,14 +28,8 @@ class Json(RowSource):
     def rows(self, path: Path) -> Iterator[tuple[int, Any]]:
         """Yield (position in the array from 1, object)."""
         with open_text(path, self.encoding) as file:
-            try:
-                data = parse_json(file.read(), path)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"this file is not JSON ({error.msg}, column {error.colno}).",
-                    where=f"{path}:{error.lineno}",
-                    fix="one JSON object per line is read by `name: jsonl`.",
-                ) from None
+            fix = "one JSON object per line is read by `name: jsonl`."
+            data = parse_json(file.read(), path, fix=fix)
         if self.records:
             table = data if isinstance(data, dict) else {}
             data = value_at({**table, "_where": str(path)}, self.records)

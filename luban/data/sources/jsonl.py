@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +10,8 @@ from luban.core.errors import DataError
 from luban.core.text_formats import parse_json
 from luban.data.files import open_text, text_lines
 from luban.data.sources._rows import RowSource
+
+_FIX = "one complete JSON object per line; an array is read by `name: json`."
 
 
 class Jsonl(RowSource):
@@ -26,22 +27,7 @@ class Jsonl(RowSource):
                 if not line.strip():
                     continue
                 try:
-                    row = parse_json(line, f"{path}:{number}")
+                    row = parse_json(line, f"{path}:{number}", line=True, fix=_FIX)
                 except DataError as error:
                     row = error
-                except (ValueError, RecursionError) as error:
-                    row = DataError(
-                        f"this line is not JSON ({_why(error)}).",
-                        where=f"{path}:{number}",
-                        got=line.strip(),
-                        fix="one complete JSON object per line; an array is read by `name: json`.",
-                    )
                 yield number, row
-
-
-def _why(error: Exception) -> str:
-    return (
-        f"{error.msg}, column {error.colno}"
-        if isinstance(error, json.JSONDecodeError)
-        else str(error)
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -56,13 +55,7 @@ class Squad(FileSource):
 
     def _parsed(self, path: Path) -> Any:
         with open_text(path, self.encoding) as file:
-            try:
-                return parse_json(file.read(), path)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"this file is not JSON ({error.msg}, column {error.colno}).",
-                    where=f"{path}:{error.lineno}",
-                ) from None
+            return parse_json(file.read(), path)
 
 
 def _articles(data: Any, path: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TextIO
 from pydantic import Field, field_validator
 
 from luban.core.contracts import Record
-from luban.data.files import open_text
+from luban.data.files import newline_of, open_text
 from luban.data.sources._files import FileSource
 from luban.data.sources._patterns import checked, told_by
 
@@ -30,7 +30,6 @@ class Text(FileSource):
     encoding: str = Field(
         default="utf-8", description="A codec of Python's; a UTF-8 byte order mark is skipped."
     )
-
     pattern: str = Field(
         default="",
         description="What the files' names tell, such as their label: `{name}.{label}`.",
@@ -44,7 +43,7 @@ class Text(FileSource):
 
     def _documents(self, path: Path) -> Iterator[Record]:
         # Of lines, only LF and CRLF end one: a CR in the middle would make two records of it.
-        newline = None if self.document == "file" else "\n"
+        newline = None if self.document == "file" else newline_of(path, self.encoding)
         with open_text(path, self.encoding, newline) as file:
             if self.document == "file":
                 yield from _whole(file, path)

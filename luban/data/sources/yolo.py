@@ -77,7 +77,7 @@ class Yolo(PairSource):
                 where=self.path,
                 expected="labels/…/NAME.txt for images/…/NAME.jpg",
             )
-        _ = self._tables.classes  # what is wrong with them is wrong with every record
+        _ = self._tables.classes, self._kind  # what is wrong there is wrong with every record
         labels = {name: notes for notes, names in owners.items() for name in names}
         for split, placed in self._placed():
             if isinstance(placed, SetApart):
