@@ -189,16 +189,15 @@ class Supervision:
         count: Positions that carry a loss.
         ends: Whether the end of the answer is supervised (None: the notion does not apply).
         truncated: Whether part of the answer was cut off.
-        adjusted: How many parts of the answer were changed so that a prediction can give them, by
-            what was done (``entities widened to whole words``); the keys are always the same.
-        notes: What else became of it, one for each time; how often is shown.
+        adjusted: Whether the answer was changed so that a prediction can give it: it is bounded.
+        notes: What became of the example, and how often: counted, and shown with the first rows.
     """
 
     count: int
     ends: bool | None = None
     truncated: bool = False
-    adjusted: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    adjusted: bool = False
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Examples(Protocol):

@@ -27,26 +27,26 @@ class Audit:
         supervised: Positions that carry a loss, over all of them.
         empty: Examples with nothing to learn from.
         truncated: Examples whose answer was cut off.
-        changed: Examples whose answer was changed so that a prediction can give it.
+        adjusted: Examples whose answer was changed so that a prediction can give it.
         ends: Examples whose end is supervised (None: the notion does not apply to any).
         empty_rows: Where the first ten empty examples came from.
         truncated_rows: Where the first ten truncated examples came from.
-        adjusted: What was changed in answers, and how often.
-        adjusted_rows: Where the first ten examples came from in which it was changed.
-        notes: What else the task says of them, and how often.
+        adjusted_rows: Where the first ten examples with a changed answer came from.
+        notes: What the task says of them, and how often.
+        note_rows: Where the first ten examples came from of which it says so.
     """
 
     examples: int
     supervised: int
     empty: int
     truncated: int
-    changed: int
+    adjusted: int
     ends: int | None
     empty_rows: tuple[str, ...]
     truncated_rows: tuple[str, ...]
-    adjusted: Mapping[str, int]
-    adjusted_rows: Mapping[str, tuple[str, ...]]
+    adjusted_rows: tuple[str, ...]
     notes: Mapping[str, int]
+    note_rows: Mapping[str, tuple[str, ...]]
 
 
 def audit(
@@ -84,24 +84,22 @@ def examined(task: Task, store: Store) -> Audit:
 
 def _examine(task: Task, store: Store) -> Audit:
     supervised, ends, ended = 0, 0, 0
-    empty, truncated, changed = list[int](), list[int](), list[int]()
-    adjusted: Counter[str] = Counter()
-    rows: dict[str, list[int]] = {}
+    empty, truncated, adjusted = list[int](), list[int](), list[int]()
     notes: Counter[str] = Counter()
+    rows: dict[str, list[int]] = {}
     for index in tracked(range(len(store)), "look at what examples teach"):
         found = task.supervision(store[index])
         supervised += found.count
-        notes.update(found.notes)
         if found.count == 0:
             empty.append(index)
         if found.truncated:
             truncated.append(index)
-        if any(found.adjusted.values()):
-            changed.append(index)
-        for act, times in found.adjusted.items():
-            adjusted[act] += times
+        if found.adjusted:
+            adjusted.append(index)
+        for note, times in found.notes.items():
+            notes[note] += times
             if times:
-                rows.setdefault(act, []).append(index)
+                rows.setdefault(note, []).append(index)
         if found.ends is not None:
             ends += 1
             ended += found.ends
@@ -110,13 +108,13 @@ def _examine(task: Task, store: Store) -> Audit:
         supervised=supervised,
         empty=len(empty),
         truncated=len(truncated),
-        changed=len(changed),
+        adjusted=len(adjusted),
         ends=ended if ends else None,
         empty_rows=_rows(store, empty),
         truncated_rows=_rows(store, truncated),
-        adjusted=adjusted,
-        adjusted_rows={act: _rows(store, found) for act, found in rows.items()},
+        adjusted_rows=_rows(store, adjusted),
         notes=dict(sorted(notes.items())),
+        note_rows={note: _rows(store, found) for note, found in sorted(rows.items())},
     )
 
 
@@ -140,13 +138,12 @@ def _check(found: Audit, max_empty: float, max_truncated: float, max_adjusted: f
             expected=f"at most a share of {max_truncated:g}",
             fix="allow longer examples, or drop long rows with the cleaner `length`.",
         )
-    if found.changed > max_adjusted * found.examples:
-        acts = {act: times for act, times in found.adjusted.items() if times}
+    if found.adjusted > max_adjusted * found.examples:
         raise DataError(
-            f"the answers of {found.changed:,} of {found.examples:,} rows had to be changed.",
-            where=", ".join(found.adjusted_rows[max(acts, key=lambda act: acts[act])]),
+            f"the answers of {found.adjusted:,} of {found.examples:,} rows had to be changed.",
+            where=", ".join(found.adjusted_rows),
             expected=f"at most a share of {max_adjusted:g} (prepare.max_adjusted)",
-            got="; ".join(f"{times:,} {act}" for act, times in acts.items()),
+            got="; ".join(f"{times:,} {note}" for note, times in found.notes.items() if times),
             fix="mend the annotations, or raise the bound; entities within words can be learned "
             "with task.units=characters.",
         )

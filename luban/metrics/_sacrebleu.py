@@ -11,7 +11,6 @@ import numpy as np
 
 from luban.core.contracts import Row
 from luban.core.errors import MissingExtra
-from luban.metrics._units import wordless
 
 
 def scorer(name: str, **options: Any) -> Any:
@@ -49,4 +48,6 @@ def signature(scorer: Any, rows: np.ndarray[Any, Any], lengths: np.ndarray[Any, 
     """
     references = np.unique(rows[:, 0])
     scorer.num_refs = int(references[0]) if len(references) == 1 else -1
-    return f"sacrebleu {scorer.get_signature().format()}{wordless((lengths == 0).sum(), len(rows))}"
+    count = int((lengths == 0).sum())
+    wordless = f"; {count:,} of {len(rows):,} references have no word" if count else ""
+    return f"sacrebleu {scorer.get_signature().format()}{wordless}"

@@ -16,13 +16,3 @@ def lexical_units(text: str) -> list[str]:
     """Return the words of a text in lower case; of a text without any, its signs."""
     plain = unicodedata.normalize("NFC", text).lower()
     return words(plain) or characters(plain)
-
-
-def has_words(text: str) -> bool:
-    """Return whether there is a word in a text."""
-    return bool(words(text))
-
-
-def wordless(count: float, of: int) -> str:
-    """Return how many references have no word, for a note; empty if all have."""
-    return f"; {int(count):,} of {of:,} references have no word" if count else ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from luban.core.contracts import Metric, Row
 from luban.core.errors import MissingExtra
-from luban.metrics._units import has_words, lexical_units, wordless
+from luban.metrics._units import lexical_units
 
 
 class Rouge(Metric):
@@ -33,13 +33,12 @@ class Rouge(Metric):
         return self.type
 
     def row(self, prediction: Any, target: Any) -> Row:
-        """Return F1 with the reference most is shared with, and whether none has a word."""
+        """Return (F1,) of one text with the reference it shares most with."""
         references = list(target["references"]) or [""]
-        nothing = float(not any(map(has_words, references)))
         if not prediction["text"].strip() and not all(map(str.strip, references)):
-            return 1.0, nothing
+            return (1.0,)
         best = _scorer(self.type, self.tokenize).score_multi(references, prediction["text"])
-        return float(best[self.type].fmeasure), nothing
+        return (float(best[self.type].fmeasure),)
 
     def reduce(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
@@ -48,8 +47,7 @@ class Rouge(Metric):
     def note(self, rows: np.ndarray[Any, Any]) -> str:
         """Say how it was got."""
         how = "by character" if self.tokenize == "characters" else "Porter stems"
-        found = f"F1, best of the references, {how}; rouge_score {version('rouge_score')}"
-        return found + wordless(rows[:, 1].sum(), len(rows))
+        return f"F1, best of the references, {how}; rouge_score {version('rouge_score')}"
 
 
 class _Words:

@@ -98,11 +98,11 @@ def reach_of(run: Run, task: Task, store: Store) -> Reach | None:
 
 
 def doubts(run: Run, task: Task, split: str, store: Store) -> list[str]:
-    """Return what the user should know of the labels of a split: changed, or out of reach."""
+    """Return what the user should know of a split: what the task notes, labels out of reach."""
     found = examined(task, store)
     lines = [
-        f"{split}: {found.adjusted[act]:,} {act}: first in {', '.join(rows)}"
-        for act, rows in found.adjusted_rows.items()
+        f"{split}: {found.notes[note]:,} {note} (first in {', '.join(rows)})"
+        for note, rows in found.note_rows.items()
     ]
     reached = reach_of(run, task, store)
     if reached is not None and reached.low:

@@ -168,7 +168,6 @@ class Prepare(Stage):
                 f"{split}/examples": Claim(len(store)),
                 **{f"{split}/{unit}": Claim(n) for unit, n in store.meta["totals"].items()},
                 f"{split}/supervised positions": Claim(found.supervised),
-                **{f"{split}/{act}": Claim(times) for act, times in found.adjusted.items()},
                 **{f"{split}/{note}": Claim(times) for note, times in found.notes.items()},
             }
             if reached := reach_of(run, task, store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -192,7 +193,7 @@ class InstructionTuning(TokenizedTask):
             count=int((said != self._end).sum()),
             ends=bool(said[-1] in self._ends) if len(said) else None,
             truncated=bool(example["cut"]),
-            notes=tuple(as_text(example["notes"]).splitlines()),
+            notes=Counter(as_text(example["notes"]).splitlines()),
         )
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import regex
 from pydantic import Field
 
-from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Record
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Guess,
+    Metric,
+    Record,
+    Supervision,
+)
+from luban.core.letters import words
 from luban.metrics.rouge import Rouge
 from luban.tasks._guessing_texts import guess_summaries
 from luban.tasks._sequence_pair import SequencePair
@@ -18,6 +28,7 @@ from luban.tasks._sequence_pair import SequencePair
 _SENTENCE = regex.compile(r"(?<=\p{STerm})\s+|(?<=[。．！？｡])")
 #: Training summaries that the baseline looks at, at most.
 _LOOKED_AT = 10_000
+_WORDLESS = "summaries without a word, of which ROUGE compares the signs"
 
 
 class Summarization(SequencePair):
@@ -40,6 +51,13 @@ class Summarization(SequencePair):
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
         """Read records with a long text and a short one."""
         return guess_summaries(sample)
+
+    def supervision(self, example: Example) -> Supervision:
+        """Every token of the summary counts; it is noted if no summary of a record has a word."""
+        found = super().supervision(example)
+        if any(map(words, self.target(example)["references"])):
+            return found
+        return replace(found, notes={_WORDLESS: 1})
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return ROUGE-1, ROUGE-2 and ROUGE-L."""

@@ -262,12 +262,9 @@ class TokenClassification(TokenizedTask):
 
         Entities in characters are adjusted to whole words, which are all that is predicted.
         """
-        kept = len(example["firsts"])
-        return Supervision(
-            count=kept,
-            truncated=kept < len(example["spans"]),
-            adjusted=dict(zip(FITTINGS, example["changed"].tolist(), strict=True)),
-        )
+        kept, cut = len(example["firsts"]), len(example["firsts"]) < len(example["spans"])
+        changed = dict(zip(FITTINGS, example["changed"].tolist(), strict=True))
+        return Supervision(kept, truncated=cut, adjusted=any(changed.values()), notes=changed)
 
     def lengths(self, store: Examples) -> Array:
         """Return the tokens of each example."""

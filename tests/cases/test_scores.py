@@ -66,6 +66,17 @@ def test_summaries_of_any_script_are_measured(script: str) -> None:
     assert lead["low"] <= lead["value"] <= lead["high"]
 
 
+def test_summaries_without_a_word_are_told() -> None:
+    signs = ["🙂" * (1 + n % 3) if n % 10 == 0 else f"word {n}" for n in range(40)]
+    write_rows([{"document": f"a long text {n}", "summary": said} for n, said in enumerate(signs)])
+    done("init", "rows.jsonl", "--task", "summarization", "--output", "r.yaml")
+    done("prepare", "r.yaml")
+    report = json.loads(Path("runs/r/reports/prepare.json").read_text())
+    told = [claim["value"] for name, claim in report["claims"].items() if "without a word" in name]
+    assert sum(told) == 4
+    assert any("without a word" in line for line in report["details"]["limits"])
+
+
 def test_a_few_words_of_another_script_do_not_change_how_bleu_cuts() -> None:
     write_rows([{"source": f"un mot {n}", "target": f"one word שלום {n}"} for n in range(40)])
     recipe = Recipe.read(Path(done("init", "rows.jsonl", "--json").json["recipe"]))

@@ -166,16 +166,16 @@ def test_reasoning_that_the_template_drops_is_counted(families: Path) -> None:
     thought = "<think>\nhm\n</think>\n\nyes"
     talk = [user("a"), answer(thought), user("b"), answer(thought)]
     example = task.encode({"messages": talk})
-    assert task.supervision(example).notes == (
-        "answers whose reasoning the chat template leaves out",
-    )
-    assert task.supervision(task.encode({"messages": talk[2:]})).notes == ()
+    assert task.supervision(example).notes == {
+        "answers whose reasoning the chat template leaves out": 1
+    }
+    assert task.supervision(task.encode({"messages": talk[2:]})).notes == {}
     apart = [user("a"), answer("yes", reasoning_content="hm"), user("b"), answer("no")]
     assert len(task.supervision(task.encode({"messages": apart})).notes) == 1
     unread = [{**user("a"), "emotion": "glad"}, answer("b", reasoning_content="hm")]
-    assert task.supervision(task.encode({"messages": unread})).notes == (
-        "fields of messages not read: emotion",
-    )
+    assert task.supervision(task.encode({"messages": unread})).notes == {
+        "fields of messages not read: emotion": 1
+    }
 
 
 CALL = {"type": "function", "function": {"name": "look_up", "arguments": {"city": "北京"}}}

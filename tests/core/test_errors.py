@@ -14,6 +14,7 @@ from luban.core.errors import (
     LubanError,
     MissingExtra,
     UnfitError,
+    UnknownLabelError,
     UnreadableError,
 )
 
@@ -33,6 +34,7 @@ def test_the_tree_is_the_one_in_the_text() -> None:
     parents: dict[type[LubanError], type[LubanError]] = {
         UnfitError: DataError,
         UnreadableError: UnfitError,
+        UnknownLabelError: DataError,
     }
     for found in CLASSES:
         assert found is LubanError or parents.get(found, LubanError) in found.__bases__

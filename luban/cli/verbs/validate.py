@@ -180,8 +180,10 @@ def _noted(task: Task, rows: Mapping[str, list[Example]]) -> dict[str, str]:
     """Return what the task says of examples, beside how much they teach, and how often."""
     found: dict[str, str] = {}
     for split, examples in rows.items():
-        notes = Counter(note for example in examples for note in task.supervision(example).notes)
-        found |= {f"{split}: {note}": f"{times:,}" for note, times in sorted(notes.items())}
+        notes: Counter[str] = Counter()
+        for example in examples:
+            notes.update(task.supervision(example).notes)
+        found |= {f"{split}: {note}": f"{notes[note]:,}" for note in sorted(notes) if notes[note]}
     return found
 
 
