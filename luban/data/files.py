@@ -43,14 +43,14 @@ def _expand(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not _aside(p, path)]
-        files = [p for p in inside if bare_suffix(p) in suffixes]
+        every = files_in(path)
+        files = [p for p in every if bare_suffix(p) in suffixes]
         if not files:
             raise DataError(
                 "this folder holds no file to read.",
                 where=path,
                 expected=f"names that end in {', '.join(suffixes)} (.gz may follow)",
-                got=", ".join(p.name for p in inside[:5]) or "an empty folder",
+                got=", ".join(p.name for p in every[:5]) or "an empty folder",
                 fix="name the files, or use a glob such as folder/*.log.",
             )
         return files
@@ -58,6 +58,11 @@ def _expand(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     if not matches:
         raise missing(path)
     return matches
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files below a folder, but for hidden ones and what is about the data (README)."""
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and not _aside(p, folder)]
 
 
 def _aside(path: Path, folder: Path) -> bool:

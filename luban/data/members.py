@@ -9,12 +9,14 @@ from __future__ import annotations
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from tarfile import HeaderError, ReadError
+from typing import IO, Any, Self
 
 from luban.core.errors import DataError
 from luban.core.registry import nearest
@@ -91,6 +93,21 @@ def members(root: Path) -> Iterator[Member]:
             yield member
 
 
+def refuse_twice(names: Sequence[str], archive: Path) -> None:
+    """Refuse an archive that holds two files of one name: which is meant cannot be told.
+
+    Raises:
+        DataError: naming the first such file.
+    """
+    if len(set(names)) < len(names):
+        name, times = Counter(names).most_common(1)[0]
+        raise DataError(
+            f"{name} stands {times} times in this archive.",
+            where=archive,
+            fix="pack it anew, each file once.",
+        )
+
+
 class Tree:
     """A folder, plain tar or zip whose files can be had in any order.
 
@@ -106,7 +123,9 @@ class Tree:
                 fix="unpack it to a plain .tar or a folder, once.",
             )
         self.root = root
-        self._members = {member.name: member for member in members(root)}
+        found = list(members(root))
+        refuse_twice([member.name for member in found], root)
+        self._members = {member.name: member for member in found}
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -137,18 +156,48 @@ def _in_folder(root: Path) -> Iterator[Member]:
 
 def _in_tar(path: Path) -> Iterator[Member]:
     plain = path.name.lower().endswith(".tar")
-    with _reading(path), tarfile.open(path, "r:" if plain else "r|*") as tar:
+    mode: Any = "r:" if plain else "r|*"
+    with _reading(path), tarfile.open(path, mode, tarinfo=_Header) as tar:
         for info in tar:
             tar.members = []  # type: ignore[attr-defined]  # or it would remember them all
-            if not info.isreg() or info.issparse():
+            link = (info.issym() or info.islnk()) and field_of(info.name)
+            if not info.isreg() and not link:
                 continue
             where = f"{path}/{info.name}"
             name = str(PurePosixPath(info.name))
-            if plain:
+            if link or info.issparse():
+                make = partial(_refused, where)
+            elif plain:
                 make = partial(Media, where, path, info.offset_data, info.size)
             else:
                 make = partial(_streamed, path, tar, info, where)
             yield Member(name, where, make)
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is damaged is an error, also after the first: it is no end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: Any) -> Self:
+        """Return the next header.
+
+        Raises:
+            ReadError: if it is damaged or cut off.
+        """
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if type(error).__name__ in ("InvalidHeaderError", "TruncatedHeaderError"):
+                raise ReadError(str(error)) from None
+            raise  # the end of the archive, or what is an error already
+
+
+def _refused(where: str) -> Media:
+    raise DataError(
+        "this is a link or a sparse file within an archive, which is not followed.",
+        where=where,
+        fix="unpack the archive, or pack it with the files themselves (tar --hard-dereference -h).",
+    )
 
 
 def _streamed(path: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> Media:

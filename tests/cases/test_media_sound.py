@@ -235,7 +235,7 @@ def described(text: str) -> dict[str, bytes | str]:
     [
         (described("file_name,text\na.wav,x\nlost.wav,y\n"), 1, ["metadata.csv:3"]),
         (described("file_name,text\na.wav,x\n,y\nb.wav,y,z\n"), 1, ["csv:3", "csv:4"]),
-        (described("file_name,text\na.wav,x\na.wav,y\n"), 0, ["several rows"]),
+        (described("file_name,text\na.wav,x\na.wav,y\n"), 0, ["several rows"] * 2),
         (described('file_name,text\na.wav,"x\nb.wav,y\nc.wav,z\n'), 2, ["not closed"]),
         ({"a.wav": sound(), "a.txt": "x", "b.wav": sound(), "b.txt": "y", "c.txt": "z"}, 2,
          ["c.txt"]),

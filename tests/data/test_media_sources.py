@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from luban.core.contracts import SetApart
 from luban.core.errors import DataError, RecipeError
 from luban.data.images import decode
 from luban.data.media import media_in
@@ -114,8 +115,11 @@ def test_transcripts_in_one_file_beside_recordings(form: str, tmp_path: Path) ->
         "26/odd.txt": b"\xff\xfe",
     }
     found = source("files", str(packed(tmp_path, form, files)))
-    said = sorted(record["text"] for record in rows(found))
+    good = [record for record in rows(found) if not isinstance(record, SetApart)]
+    said = sorted(record["text"] for record in good)
     assert said == ["84-1-1 is not a name here", "OR  NOT", "TO BE"]
+    wrong = [f"{error.where}".rpartition("/")[2] for error in apart(found)]
+    assert wrong == ["84-1.trans.txt:3", "84-1.trans.txt:4"]
     assert "2 .txt" in found.facts()["skipped files"]
     if form == "folder":
         assert "84-1.trans.txt" in {path.name for path in found.files()}
@@ -186,7 +190,11 @@ def test_links_out_of_an_archive_are_not_followed(tmp_path: Path) -> None:
             link = tarfile.TarInfo(f"{kind!r}.png")
             link.type, link.linkname = kind, str(tmp_path / "secret.png")
             archive.addfile(link)
-    assert not list(members(tmp_path / "a.tar"))
+    for member in members(tmp_path / "a.tar"):
+        with pytest.raises(DataError, match="a link"):
+            member.media()
+    said = apart(source("files", str(tmp_path / "a.tar")))
+    assert ["a link" in error.what for error in said] == [True, True]
 
 
 def test_archives_that_cannot_be_read(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from glob import escape
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.core.registry import nearest
-from luban.data.files import bare_suffix, expand
+from luban.data.files import bare_suffix, expand, files_in
 
 Patterns: TypeAlias = str | tuple[str, ...]
 #: What folders and arrays are called that are splits.
@@ -95,6 +95,14 @@ class FileSource(Source, ABC):
         """Return the files of all splits."""
         return tuple(path for split in self.splits() for path in self._files(split))
 
+    def facts(self) -> Mapping[str, str]:
+        """Return which files of its folders were left out, if any were."""
+        tables = self.path if isinstance(self.path, dict) else {"": self.path}
+        patterns = [(p,) if isinstance(p, str) else p for p in tables.values()]
+        folders = [Path(p).expanduser() for p in chain.from_iterable(patterns)]
+        found = dict.fromkeys(chain.from_iterable(files_in(f) for f in folders if f.is_dir()))
+        return skipped(found.keys() - set(self.files())) if found else {}
+
     @abstractmethod
     def read_file(self, path: Path) -> Iterator[Record]:
         """Yield the records of one file; ``SetApart`` in place of one that cannot be used."""
@@ -102,6 +110,15 @@ class FileSource(Source, ABC):
     def _files(self, split: str) -> tuple[Path, ...]:
         patterns = self.path[split] if isinstance(self.path, dict) else self.path
         return expand(patterns, self.suffixes)
+
+
+def skipped(files: Collection[Path]) -> Mapping[str, str]:
+    """Return the files that are left out as a fact of the data; empty if there are none."""
+    if not files:
+        return {}
+    kinds = Counter(path.suffix.lower() or "without suffix" for path in files)
+    said = ", ".join(f"{times:,} {kind}" for kind, times in kinds.most_common(8))
+    return {"skipped files": f"{said} ({min(files)})"}
 
 
 def labelled(patterns: Patterns, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,11 +15,11 @@ from luban.core.errors import DataError
 from luban.core.text_formats import parse_json
 from luban.data.files import expand, is_about
 from luban.data.media import Media
-from luban.data.members import Member, field_of, is_archive, members
-from luban.data.sources._boxes import refuse_twice
+from luban.data.members import Member, field_of, is_archive, members, refuse_twice
+from luban.data.sources import _boxes
 from luban.data.sources._files import SPLIT_NAMES
 from luban.data.sources._metadata import table_rows
-from luban.data.sources._transcripts import listed_splits, stem, transcripts
+from luban.data.sources._transcripts import Told, listed_splits, stem, transcripts
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _BESIDE = (".cls", ".json")  #: what tells of the file of that name, in WebDataset's way
@@ -65,6 +66,7 @@ class Root:
     splits: frozenset[str] = frozenset({"train"})
     labelled: bool = False
     _tables: bool = False
+    _alone: list[tuple[str, SetApart]] = field(default_factory=list)
 
     def media(self) -> Iterator[Member]:
         """Yield the images and recordings."""
@@ -78,8 +80,8 @@ class Root:
             return self.lists.get(name, "train")
         if self.splits == {"train"}:
             return "train"
-        parts = PurePosixPath(name).parts
-        return SPLIT_NAMES.get(parts[self.depth - 1].lower(), "train") if parts else "train"
+        folder = PurePosixPath(name).parts[:-1][self.depth - 1 : self.depth]
+        return SPLIT_NAMES.get(folder[0].lower(), "train") if folder else "train"
 
     def look(self) -> Root:
         """Go through all names once, and read what tells of other files."""
@@ -98,11 +100,14 @@ class Root:
                 beside[member.name] = media.read()
             elif not (self.path.is_dir() and is_archive(Path(name.name))):
                 self._skip(name.suffix.lower() or "without suffix", member.where)
+        refuse_twice(self.names, self.path)
         told = self._tell(texts)
         self._lay_out()
         labels = self._take(beside)
         self._describe(tables)
         self._miss()
+        for place, entry in self._alone:
+            self.lost[self.split_of(place)].append(entry)
         used = [*self.names, *tables, *told, *labels]
         self.files = [self.path / name for name in used] if self.path.is_dir() else [self.path]
         return self
@@ -119,44 +124,66 @@ class Root:
         self.skipped[kind] += times
         self.first = self.first or where
 
+    def _lose(self, name: str, what: str, where: str = "") -> None:
+        """Set apart what tells of a file that is not there.
+
+        Args:
+            name: What lies where the file would, to tell the split by.
+            what: What is wrong.
+            where: Where it is told; empty: there.
+        """
+        place = f"{self.path}/{where or name}"
+        self._alone.append((name, SetApart(DataError(what), place)))
+
     def _tell(self, texts: dict[str, bytes]) -> list[str]:
         """Take splits and transcripts from text files; return the names of those that tell any.
 
+        A recording of which two different transcripts are told is set apart.
+
         Raises:
-            DataError: if two of them tell of one file.
+            DataError: if a file is listed in two splits.
         """
         lists = listed_splits(texts, self.names)
         told = transcripts(texts, self.names, self.path)
-        for parts, whole, what in (
-            (lists, self.lists, "the split of"),
-            (told, self.texts, "the transcript of"),
-        ):
-            seen = dict[Any, str]()
-            for name, part in parts.items():
-                for file, value in part.items():
-                    if whole.get(file) != value:
-                        refuse_twice(seen, file, f"{what} {file}", name, self.path)
-                    whole[file] = value
-        self._lose(lists)
+        seen, known = dict[Any, str](), set(self.names)
+        for entry in chain.from_iterable(lists.values()):
+            if self.lists.get(entry.name) != entry.value:
+                what = f"the split of {entry.name}"
+                _boxes.refuse_twice(seen, entry.name, what, entry.where, self.path)
+            self.lists[entry.name] = entry.value
+            if entry.name not in known:
+                error = DataError("this entry names no file that is there.", got=entry.name)
+                self.lost[entry.value].append(SetApart(error, f"{self.path}/{entry.where}"))
+        self._say(told)
         folders = {PurePosixPath(name).parent for name in told if stem(name) in self.texts}
         for name in texts:
             place = PurePosixPath(name)
             if name not in lists and name not in told:
                 if place.parent in folders and not is_about(place.name):
-                    error = DataError("there is no recording for this transcript.")
-                    self.lost["train"].append(SetApart(error, f"{self.path}/{name}"))
+                    self._lose(name, "there is no recording for this transcript.")
                 else:
                     self._skip(".txt", f"{self.path}/{name}")
         return [*lists, *told]
 
-    def _lose(self, lists: Mapping[str, Mapping[str, str]]) -> None:
-        """Set entries of lists apart that name no file."""
-        known = set(self.names)
-        for name, part in lists.items():
-            for number, (file, split) in enumerate(part.items(), 1):
-                if file not in known:
-                    error = DataError("this entry names no file that is there.", got=file)
-                    self.lost[split].append(SetApart(error, f"{self.path}/{name}: entry {number}"))
+    def _say(self, told: Mapping[str, Sequence[Told]]) -> None:
+        """Take transcripts."""
+        places: dict[str, Told] = {}
+        twice: dict[str, DataError] = {}
+        for file, lines in told.items():
+            for line in lines:
+                first = places.setdefault(line.name, line)
+                if not line.name:
+                    what = "there is no recording for this line of transcripts."
+                    self._lose(file, what, line.where)
+                elif first.value != line.value:
+                    twice[line.name] = DataError(
+                        "two transcripts are told of this recording.",
+                        expected="one",
+                        got=f"{first.where} and {line.where}",
+                        fix="remove one of them.",
+                    )
+        self.texts = {name: line.value for name, line in places.items() if name}
+        self.wrong |= {name: twice[stem(name)] for name in self.names if stem(name) in twice}
 
     def _take(self, beside: dict[str, bytes]) -> list[str]:
         """Take what lies beside a file: its label (``.cls``) or fields; return what was taken."""
@@ -185,8 +212,7 @@ class Root:
         for name in alone:
             place, where = PurePosixPath(name), f"{self.path}/{name}"
             if (place.parent, place.suffix) in kinds:
-                lost = DataError("there is no image and no recording of this name.")
-                self.lost["train"].append(SetApart(lost, where))
+                self._lose(name, "there is no image and no recording of this name.")
             else:
                 self._skip(place.suffix, where)
         return used
@@ -211,7 +237,7 @@ class Root:
             for number, row in table_rows(text, where):
                 place = f"{where}:{number}"
                 if isinstance(row, DataError):
-                    self.lost["train"].append(SetApart(row, place))
+                    self.lost[self.split_of(name)].append(SetApart(row, place))
                     continue
                 file = str(folder / str(row.pop("file_name")))
                 if file not in known:

@@ -166,11 +166,9 @@ class RowSource(FileSource, ABC):
         opened = dict(record)
         for field, folder in self.media.items():
             name, where = value_at(record, field), str(record["_where"])
-            if name is None:
-                continue
             root = Path(folder).expanduser() if folder else path.parent
-            inside = _inside(str(name), root)
-            if not isinstance(name, str) or inside.is_absolute() or ".." in inside.parts:
+            inside = _inside(str(name or ""), root)
+            if not (isinstance(name, str) and name) or inside.is_absolute() or ".." in inside.parts:
                 raise DataError(
                     f"the field {field!r} names no file.",
                     where=where,

@@ -6,7 +6,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
 from luban.data.files import missing, open_bytes
 from luban.data.records import shape
+from luban.data.sources._boxes import left_out, refuse_twice
 from luban.data.sources._files import SPLIT_NAMES, Meanings
 from luban.data.sources._sides import beside, by_split, plain, rows_of
 from luban.data.split import SPLITS
@@ -73,6 +74,18 @@ class Arrays(Source):
         tables = self._tables().values()
         return tuple(dict.fromkeys(path for table in tables for path, _ in table.values()))
 
+    def facts(self) -> Mapping[str, str]:
+        """Return which arrays of the files are not read, if there are any."""
+        used = {place for table in self._tables().values() for place in table.values()}
+        others = [
+            f"{path}: {name}"
+            for path in self.files()
+            if zipfile.is_zipfile(path)
+            for name in _names(path)
+            if (path, name) not in used
+        ]
+        return left_out({"arrays": others})
+
     def _tables(self) -> dict[str, dict[str, tuple[Path, str]]]:
         """Return split to field to the file and the array in it (empty: a ``.npy``)."""
         if isinstance(self.path, str):
@@ -90,19 +103,18 @@ class Arrays(Source):
         """Return the same for one file."""
         if not zipfile.is_zipfile(path):
             return {"train": {"image": (path, "")}}
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
-        except zipfile.BadZipFile as error:
-            raise DataError(f"this file is damaged ({error}).", where=path) from None
+        names = _names(path)
         if self.fields:
             return {"train": {f: (path, _known(name, names)) for f, name in self.fields.items()}}
         found: dict[str, dict[str, tuple[Path, str]]] = {}
+        seen = dict[Any, str]()
         for name in names:
             parts = [part for part in re.split(r"[_\-.]", name.lower()) if part]
             split = next((SPLIT_NAMES[part] for part in parts if part in SPLIT_NAMES), "train")
             rest = "_".join(part for part in parts if part not in SPLIT_NAMES)
             if rest in _NAMES:
+                what = f"the {_NAMES[rest]} of the split {split}"
+                refuse_twice(seen, what, what, f"the array {name}", path)
                 found.setdefault(split, {})[_NAMES[rest]] = (path, name)
         if "image" not in found.get("train", {}):
             raise DataError(
@@ -112,6 +124,23 @@ class Arrays(Source):
                 fix="name them with data.source.fields: {image: …, label: …}.",
             )
         return {split: found[split] for split in SPLITS if split in found}
+
+
+def _names(path: Path) -> list[str]:
+    """Return the names of the arrays of a ``.npz``.
+
+    Raises:
+        DataError: if it is damaged, or two are called alike.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+    except zipfile.BadZipFile as error:
+        raise DataError(f"this file is damaged ({error}).", where=path) from None
+    seen = dict[Any, str]()
+    for number, name in enumerate(names, 1):
+        refuse_twice(seen, name, f"the array {name}", f"array {number}", path)
+    return names
 
 
 def _file(name: str) -> Path:
@@ -163,8 +192,11 @@ def _array(file: Any, path: Path) -> Iterator[Any]:
         )
     if fortran and len(shape) > 1:
         data, size = file.read(), math.prod(shape) * dtype.itemsize
-        if len(data) < size:
-            raise DataError("this file ends early.", where=path, expected=f"{shape[0]} items")
+        if len(data) != size:
+            problem = "ends early" if len(data) < size else "goes on after its last item"
+            raise DataError(f"this file {problem}.", where=path, expected=f"{shape[0]} items")
         yield from map(plain, np.frombuffer(data[:size], dtype).reshape(shape, order="F"))
         return
     yield from rows_of(file, dtype, shape, path)
+    if file.read(1):
+        raise DataError("this file goes on after its last item.", where=path, got=shape)

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.data.apart import tried
-from luban.data.members import Tree
-from luban.data.sources._boxes import Dropped, box_of, told_size
+from luban.data.members import Tree, field_of
+from luban.data.sources._boxes import Dropped, box_of, left_out, told_size
 from luban.data.sources._coco_table import Image, coco_images
 from luban.data.sources._files import FileSource
 
@@ -60,13 +60,21 @@ class Coco(FileSource):
         return tuple(found)
 
     def facts(self) -> Mapping[str, str]:
-        """Return which boxes were dropped, if any were."""
-        dropped = Dropped()
+        """Return which boxes were dropped and which images left out, if any were."""
+        dropped, listed = Dropped(), dict[Path, set[str]]()
         for split in self.splits():
             for path in self._files(split):
-                for _ in self._records(path, self._tree(split, path), dropped):
+                tree = self._tree(split, path)
+                listed.setdefault(tree.root, set()).update(i.name for i in coco_images(path))
+                for _ in self._records(path, tree, dropped):
                     pass
-        return dropped.facts()
+        others = [
+            name
+            for root, names in listed.items()
+            for name in self._trees[root]
+            if field_of(name) == "image" and name not in names
+        ]
+        return {**dropped.facts(), **left_out({"images that are not listed": others})}
 
     @cached_property
     def _trees(self) -> dict[Path, Tree]:

@@ -119,21 +119,25 @@ class Files(FileSource):
         """Yield the record of a file; several, if rows tell of parts of it."""
         where, rows = f"{member.where}:1", root.rows.get(member.name, [("", {})])
         if member.name in root.wrong:
-            yield SetApart(root.wrong[member.name], where)
+            for place, _ in rows:
+                yield SetApart(root.wrong[member.name], place or where)
             return
-        media = member.media()
+        try:
+            media = member.media()
+        except DataError as caught:
+            link = caught
+            yield from (SetApart(link, place or where) for place, _ in rows)
+            return
         parts = [tried(partial(self._record, root, member, media, *row), where) for row in rows]
         fit = [part for part in parts if not isinstance(part, SetApart)]
         audio = [record.get("audio") for record in fit]
         if len(rows) > 1 and not all(isinstance(m, Media) and m.begin is not None for m in audio):
-            yield SetApart(
-                DataError(
-                    "several rows tell of this file, and not of parts of it.",
-                    expected="one row, or offset and duration in each",
-                    got=" and ".join(place for place, _ in rows[:3]),
-                ),
-                where,
+            error = DataError(
+                "several rows tell of this file, and not of parts of it.",
+                expected="one row, or offset and duration in each",
+                got=" and ".join(place for place, _ in rows[:3]),
             )
+            yield from (SetApart(error, place) for place, _ in rows)
             return
         yield from parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
+from luban.data.apart import tried
 from luban.data.files import open_text
 from luban.data.sources._files import FileSource, labelled
 
@@ -25,18 +27,20 @@ class Folders(FileSource):
     encoding: str = Field(default="utf-8", description="A codec of Python's.")
 
     def read(self, split: str) -> Iterator[Record]:
-        """Yield the files of a split as records.
+        """Yield the files of a split as records; one that is empty or cannot be read set apart.
 
         Raises:
             DataError: if the path is not a folder of folders.
         """
         for label, path in self._labelled(split):
-            for record in self.read_file(path):
-                yield {**record, "label": label}
+            yield tried(partial(self._record, label, path), path)
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of all splits."""
         return tuple(path for split in self.splits() for _, path in self._labelled(split))
+
+    def _record(self, label: str, path: Path) -> Record:
+        return {**next(self.read_file(path)), "label": label}
 
     def _labelled(self, split: str) -> Iterator[tuple[str, Path]]:
         patterns = self.path[split] if isinstance(self.path, dict) else self.path

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, TextIO
 
 from pydantic import Field, field_validator
 
-from luban.core.contracts import Record
+from luban.core.contracts import Record, SetApart
+from luban.core.errors import DataError
 from luban.data.files import newline_of, open_text
 from luban.data.sources._files import FileSource
 from luban.data.sources._patterns import checked, told_by
@@ -20,7 +21,7 @@ class Text(FileSource):
     """Text files, plain or gzip, streamed in pieces; CRLF becomes LF.
 
     A long document comes as several records with the same ``_document``; the last one alone
-    has ``_last`` true. A record without ``_last`` is a whole document.
+    has ``_last`` true. A record without ``_last`` is a whole document. An empty file is set apart.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text", ".md")
@@ -39,7 +40,7 @@ class Text(FileSource):
         """Yield the records of one file."""
         told = told_by(self.pattern, path.as_posix(), str(path))
         for record in self._documents(path):
-            yield {**record, **told} if told else record
+            yield {**record, **told} if told and not isinstance(record, SetApart) else record
 
     def _documents(self, path: Path) -> Iterator[Record]:
         # Of lines, only LF and CRLF end one: a CR in the middle would make two records of it.
@@ -72,6 +73,8 @@ def _whole(file: TextIO, path: Path) -> Iterator[Record]:
         kept["_first"] = first
     if kept:
         yield {**kept, "_last": True}
+    else:
+        yield SetApart(DataError("this file is empty."), f"{path}:1")
 
 
 def _pieces(file: TextIO) -> Iterator[tuple[int, str]]:
