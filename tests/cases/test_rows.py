@@ -369,3 +369,13 @@ def test_records_read_and_set_apart_are_all_there_are(name: str, damage: int) ->
     check_source(Source.from_dict(source), rows=count)
     good, apart = read(**source)
     assert (len(good), len(apart)) == (count - len(bad), len(bad))
+
+
+def test_a_text_with_lines_of_old_systems_is_read_in_lines() -> None:
+    Path("old.txt").write_bytes(b"one\rtwo\rthree\r")
+    good, apart = read(name="text", path="old.txt", document="line")
+    assert [record["text"] for record in good] == ["one", "two", "three"]
+    Path("mixed.txt").write_bytes(b"one\rstill one\ntwo\n")
+    good, apart = read(name="text", path="mixed.txt", document="line")
+    assert [record["text"] for record in good] == ["one\rstill one", "two"]
+    assert not apart
