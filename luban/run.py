@@ -67,7 +67,7 @@ class Run:
         if (self.path / "recipe.yaml").exists() and any(self.path.glob("checkpoint-*")):
             _refuse_change(Recipe.read(self.path / "recipe.yaml"), self.recipe, self.path)
         self.write_text("recipe.yaml", self.recipe.to_yaml())
-        if digests := self.digests():
+        if self.main and (digests := self.digests()):
             digests.record("recipe.yaml")
             digests.write()
 

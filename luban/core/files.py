@@ -9,8 +9,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # for ``sweep``: its writer lives
+        with _claimed(aside, lambda: aside.open("wb").close()), aside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+            aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         aside.unlink(missing_ok=True) if path.parent.is_dir() else None
@@ -59,8 +58,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        with _held(aside):
+        with _claimed(aside, lambda: aside.mkdir(parents=True, exist_ok=True)):
             yield aside
             # Libraries write through private temporary files (0600); what others may read is the
             # user's to say (umask), as the folder itself shows.
@@ -123,6 +121,7 @@ def sha256_of(path: Path) -> str:
 
 #: How files and folders are called until they are whole, or once they are replaced.
 _ASIDE = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>tmp|old)")
+_ATTEMPTS = 10
 _AT_CWD, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
 
 
@@ -139,6 +138,24 @@ def _held(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _claimed(path: Path, make: Callable[[], None]) -> Iterator[None]:
+    """Make a file or folder and hold its lock, also where ``sweep`` takes it away in between."""
+    with ExitStack() as stack:
+        for attempt in range(_ATTEMPTS):
+            make()
+            try:
+                stack.enter_context(_held(path))
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            if path.exists():
+                break
+            stack.close()
+        yield
 
 
 def _put_in_place(aside: Path, path: Path) -> None:

@@ -22,7 +22,9 @@ def digest_of_meta(meta: Mapping[str, Any]) -> str:
 
 def damaged_file(folder: Path, digests: Mapping[str, str], *, thorough: bool) -> str:
     """Return the first file that is missing, extra or not what its digest says; empty: none."""
-    names = {path.name for path in folder.iterdir()} - {META, _CHECKED}
+    # Another process may be writing its ``checked.json`` aside: names with a dot are nobody's data.
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    names -= {META, _CHECKED}
     if odd := sorted(names ^ digests.keys()):
         return odd[0]
     stamps = _stamps(folder, digests)
