@@ -66,7 +66,7 @@ class Guard:
                 fix=_ADVICE,
                 began=step - self.high,
                 before=statistics.median(self.recent) if self.recent else math.nan,
-                after=loss,
+                after=math.nan,  # where only the gradient is not finite, the loss tells nothing
             )
         if len(self.first) < _FIRST:
             self.first.append(loss)

@@ -31,9 +31,7 @@ def test_a_text_beside_few_values_is_recognised() -> None:
     assert unnamed is not None
     assert named.confidence >= found.confidence > unnamed.confidence
     assert named.task["tokenizer"] == "bpe"
-    pairs = TextClassification.recognise(
-        rows(sentence1=text, hypothesis=text, label=lambda i: i % 3)
-    )
+    pairs = TextClassification.recognise(rows(premise=text, hypothesis=text, label=lambda i: i % 3))
     assert pairs is not None
     assert pairs.fields["text_pair"] == "hypothesis"
     chinese = TextClassification.recognise(
