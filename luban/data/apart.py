@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError, UnfitError
 
 _Made = TypeVar("_Made")
+
+_SHOWN = 10  #: records set apart that are named
+_LINE = "\n    "
 
 
 def tried(make: Callable[[], Record], where: object = "") -> Record:
@@ -62,6 +66,46 @@ def made_of(records: Iterable[Record], make: Callable[[Record], _Made]) -> Itera
         yield one
     if first and not found:
         raise first
+
+
+def check_apart(apart: Sequence[UnfitError], records: int, share: float) -> None:
+    """Check how much was set apart.
+
+    Args:
+        apart: Why, of each record.
+        records: How many there are in all.
+        share: What share of them may be set apart (``prepare.max_unreadable``).
+
+    Raises:
+        DataError: if it is more; it names the first ones, and says all that the first one's says.
+    """
+    if len(apart) > share * records:
+        error = too_many(apart[0], Counter(one.reason for one in apart), records, share)
+        error.what = f"{error.what.rstrip('.')}:\n    {listed(apart, _LINE)}"
+        raise error
+
+
+def too_many(first: UnfitError, reasons: Counter[str], records: int, share: float) -> DataError:
+    """Return the error for too many records set apart: all that the first one's says, too."""
+    return DataError(
+        f"{first.what.rstrip('.')}: {reasons.total():,} of {records:,} records cannot be used, "
+        f"more than a share of {share:g} (prepare.max_unreadable).",
+        where=first.where,
+        expected=first.expected,
+        got=told(reasons) if first.got is None or len(reasons) > 1 else first.got,
+        fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
+    )
+
+
+def listed(apart: Sequence[UnfitError], between: str = "; ") -> str:
+    """Return where the first records lie that are set apart, and why."""
+    more = f"{between}and {len(apart) - _SHOWN:,} more" if len(apart) > _SHOWN else ""
+    return between.join(error.line() for error in apart[:_SHOWN]) + more
+
+
+def told(reasons: Counter[str]) -> str:
+    """Return reasons with how often each, the commonest first."""
+    return "; ".join(f"{times:,}: {reason}" for reason, times in reasons.most_common(5))
 
 
 def around(

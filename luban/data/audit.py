@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from luban.core.contracts import Task
+from luban.core.contracts import Examples, Task
 from luban.core.errors import DataError
 from luban.core.progress import tracked
+from luban.data.reach import Reach
 from luban.data.store import Store
 
 _SHOWN = 10
+
+
+class Placed(Examples, Protocol):
+    """Examples that tell where they came from."""
+
+    def where(self, index: int) -> str:
+        """Return where an example came from: ``file:row``."""
+        ...
+
 
 #: What was examined in this process: stores do not change.
 _examined: dict[Path, Audit] = {}
@@ -51,7 +62,7 @@ class Audit:
 
 def audit(
     task: Task,
-    store: Store,
+    store: Placed,
     *,
     max_empty: float = 0.0,
     max_truncated: float = 0.1,
@@ -75,14 +86,16 @@ def audit(
     return found
 
 
-def examined(task: Task, store: Store) -> Audit:
-    """Return what each stored example teaches; computed once for each store."""
+def examined(task: Task, store: Placed) -> Audit:
+    """Return what each example teaches; computed once for each store on disk."""
+    if not isinstance(store, Store):
+        return _examine(task, store)
     if store.folder not in _examined:
         _examined[store.folder] = _examine(task, store)
     return _examined[store.folder]
 
 
-def _examine(task: Task, store: Store) -> Audit:
+def _examine(task: Task, store: Placed) -> Audit:
     supervised, ends, ended = 0, 0, 0
     empty, truncated, adjusted = list[int](), list[int](), list[int]()
     notes: Counter[str] = Counter()
@@ -118,7 +131,32 @@ def _examine(task: Task, store: Store) -> Audit:
     )
 
 
-def _rows(store: Store, indices: list[int]) -> tuple[str, ...]:
+def doubts_of(
+    split: str, found: Audit, reached: Reach | None, where: Callable[[int], str]
+) -> list[str]:
+    """Return what the user should know of a split.
+
+    This is what the task notes, such as answers that were changed; answers that are cut; rows
+    with nothing to learn from; and a score out of reach.
+
+    Args:
+        split: Its name.
+        found: What its examples teach.
+        reached: How far predictions can get.
+        where: Returns where an example came from.
+    """
+    acts = [(found.notes[note], note, rows) for note, rows in found.note_rows.items()]
+    acts += [
+        (found.truncated, "rows with an answer that is cut off", found.truncated_rows),
+        (found.empty, "rows with nothing to learn from", found.empty_rows),
+    ]
+    lines = [f"{n:,} {act} (first in {', '.join(rows)})" for n, act, rows in acts if n]
+    if reached is not None and reached.low:
+        lines.append(reached.told(where))
+    return [f"{split}: {line}." for line in lines]
+
+
+def _rows(store: Placed, indices: list[int]) -> tuple[str, ...]:
     return tuple(store.where(index) for index in indices[:_SHOWN])
 
 

@@ -11,16 +11,25 @@ from luban.core.contracts import Example
 
 
 class Held:
-    """Examples in memory, as ``Examples`` wants them."""
+    """Examples in memory, as ``Examples`` wants them.
 
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self._examples = examples
+    Args:
+        examples: These examples.
+        rows: Where each came from, if that is known.
+    """
+
+    def __init__(self, examples: Sequence[Example], rows: Sequence[str] = ()) -> None:
+        self._examples, self._rows = examples, rows
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def __getitem__(self, index: int, /) -> Example:
         return self._examples[index]
+
+    def where(self, index: int) -> str:
+        """Return where an example came from."""
+        return self._rows[index] if self._rows else f"example {index}"
 
     def flat(self, name: str) -> np.ndarray[Any, Any]:
         """Return one field of all examples joined end to end."""

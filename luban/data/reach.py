@@ -45,16 +45,11 @@ class Reach:
         """Whether it is worth a warning."""
         return not _reached(self.value, self.best)
 
-    def told(self, split: str, where: Callable[[int], str]) -> str:
-        """Return the warning.
-
-        Args:
-            split: Name of the split.
-            where: Returns where an example came from.
-        """
+    def told(self, where: Callable[[int], str]) -> str:
+        """Return the warning; ``where`` returns where an example came from."""
         rows = ", ".join(where(index) for index in self.short) or "none alone"
         return (
-            f"{split}: no prediction can reach more than {self.value:.4g} {self.metric} (perfect: "
+            f"no prediction can reach more than {self.value:.4g} {self.metric} (perfect: "
             f"{self.best:g}), since encoding lost parts of answers: in {rows}, the first of "
             f"{self.examples:,} examples looked at"
         )

@@ -152,7 +152,7 @@ def build(
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done, characters, size = 0, 0, 0
         apart: list[UnfitError] = []
-        for batch, examples in _encoded(task, usable(records, apart), apart):
+        for batch, examples in encoded_batches(task, usable(records, apart), apart):
             if examples:
                 writer.add(examples, [str(record.get("_where", "")) for record in batch])
             done += len(batch)
@@ -166,13 +166,25 @@ def build(
     return Store(folder)
 
 
-def _encoded(
-    task: Task, records: Iterable[Record], apart: list[UnfitError]
+def encoded_batches(
+    task: Task,
+    records: Iterable[Record],
+    apart: list[UnfitError],
+    unknown: list[UnknownLabelError] | None = None,
 ) -> Iterator[tuple[Sequence[Record], list[Example]]]:
-    """Yield batches with their examples, in order; what is set apart goes to ``apart``.
+    """Yield batches of the records that can be encoded with their examples, in order.
 
     Two jobs run ahead in threads: tokenizers release the lock, so that one encodes on all
     cores while the other turns lists into arrays and this one reads and writes.
+
+    Args:
+        task: It has learned.
+        records: What is encoded.
+        apart: Takes what is wrong with the records that cannot be encoded.
+        unknown: Takes what concerns labels that no training record has.
+
+    Raises:
+        UnknownLabelError: for such a label, if there is no ``unknown``.
     """
     waiting: list[tuple[Sequence[Record], Future[list[Example]]]] = []
     with ThreadPoolExecutor(2, thread_name_prefix="encode") as pool:
@@ -180,16 +192,20 @@ def _encoded(
             for batch in _batches(records):
                 waiting.append((batch, pool.submit(task.encode_batch, batch)))
                 if len(waiting) > 2:
-                    yield _done(task, *waiting.pop(0), apart)
+                    yield _done(task, *waiting.pop(0), apart, unknown)
             while waiting:
-                yield _done(task, *waiting.pop(0), apart)
+                yield _done(task, *waiting.pop(0), apart, unknown)
         finally:
             for _, future in waiting:
                 future.cancel()
 
 
 def _done(
-    task: Task, batch: Sequence[Record], future: Future[list[Example]], apart: list[UnfitError]
+    task: Task,
+    batch: Sequence[Record],
+    future: Future[list[Example]],
+    apart: list[UnfitError],
+    unknown: list[UnknownLabelError] | None,
 ) -> tuple[Sequence[Record], list[Example]]:
     """Return a batch with its examples, without the records that are set apart.
 
@@ -199,36 +215,26 @@ def _done(
     try:
         return batch, future.result()
     except DataError:
-        good, examples = encoded_apart(task, batch, apart)
+        good, examples = list[Record](), list[Example]()
+        for record, found in zip(batch, encode_files(partial(_tried, task), batch), strict=True):
+            if isinstance(found, UnknownLabelError):
+                if unknown is None:
+                    raise found from None
+                unknown.append(found)
+            elif isinstance(found, DataError):
+                apart.append(UnfitError.of(found, str(record.get("_where", ""))))
+            else:
+                examples.append(found)
+                good.append(record)
         if len(good) == len(batch):
             raise
         return good, examples
 
 
-def encoded_apart(
-    task: Task, records: Sequence[Record], apart: list[UnfitError]
-) -> tuple[list[Record], list[Example]]:
-    """Return the records that can be encoded, with their examples; the others go to ``apart``.
-
-    Raises:
-        UnknownLabelError: for a label that no training record has.
-    """
-    good, examples = list[Record](), list[Example]()
-    for record, found in zip(records, encode_files(partial(_tried, task), records), strict=True):
-        if isinstance(found, DataError):
-            apart.append(UnfitError.of(found, str(record.get("_where", ""))))
-        else:
-            examples.append(found)
-            good.append(record)
-    return good, examples
-
-
 def _tried(task: Task, record: Record) -> Example | DataError:
-    """Return the example of a record, or what is wrong with it alone."""
+    """Return the example of a record, or what is wrong with it."""
     try:
         return task.encode(record)
-    except UnknownLabelError:
-        raise
     except DataError as error:
         return error
 

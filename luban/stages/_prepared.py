@@ -11,7 +11,7 @@ from luban.core.component import digest_of
 from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
 from luban.core.progress import doing, report
-from luban.data.audit import examined
+from luban.data.audit import doubts_of, examined
 from luban.data.cache import cache_key, encoded, learned_digest
 from luban.data.dataset import Data
 from luban.data.reach import Reach, reach
@@ -98,16 +98,9 @@ def reach_of(run: Run, task: Task, store: Store) -> Reach | None:
 
 
 def doubts(run: Run, task: Task, split: str, store: Store) -> list[str]:
-    """Return what the user should know of a split: what the task notes, labels out of reach."""
-    found = examined(task, store)
-    lines = [
-        f"{split}: {found.notes[note]:,} {note} (first in {', '.join(rows)})"
-        for note, rows in found.note_rows.items()
-    ]
+    """Return what the user should know of a split: what the task notes, what is out of reach."""
     reached = reach_of(run, task, store)
-    if reached is not None and reached.low:
-        lines.append(reached.told(split, store.where))
-    return [f"{line}." for line in lines]
+    return doubts_of(split, examined(task, store), reached, store.where)
 
 
 def held_out_split(run: Run) -> str:

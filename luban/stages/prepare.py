@@ -11,10 +11,10 @@ from pydantic import Field
 from luban.core.component import digest_of
 from luban.core.contracts import Stage
 from luban.core.environment import environment
-from luban.core.errors import DataError, UnfitError
 from luban.core.files import folder_atomic
 from luban.core.progress import doing, report
 from luban.core.report import Claim, Report
+from luban.data.apart import told, too_many
 from luban.data.audit import audit
 from luban.data.cache import encoded
 from luban.data.dataset import Survey
@@ -114,7 +114,7 @@ class Prepare(Stage):
             DataError: if it is too much; it says of the first record all that its error says.
         """
         if survey.first and survey.apart > self.max_unreadable * survey.rows:
-            raise self._too_many(survey.first, survey.reasons, survey.rows)
+            raise too_many(survey.first, survey.reasons, survey.rows, self.max_unreadable)
 
     def _check_apart(self, stores: Mapping[str, Store]) -> None:
         """Check how much was set apart, over all splits: of a small one it soon is a large share.
@@ -126,18 +126,15 @@ class Prepare(Stage):
         records = reasons.total() + sum(map(len, stores.values()))
         faults = [store.fault for store in stores.values() if store.fault]
         if faults and reasons.total() > self.max_unreadable * records:
-            raise self._too_many(faults[0], reasons, records)
+            raise too_many(faults[0], reasons, records, self.max_unreadable)
 
-    def _too_many(self, first: UnfitError, reasons: Counter[str], records: int) -> DataError:
-        """Return the error for too many records set apart: all that the first one's says, too."""
-        return DataError(
-            f"{first.what.rstrip('.')}: {reasons.total():,} of {records:,} records cannot be used.",
-            where=first.where,
-            expected=first.expected
-            or f"at most a share of {self.max_unreadable:g} (prepare.max_unreadable)",
-            got=_told(reasons) if first.got is None or len(reasons) > 1 else first.got,
-            fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
-        )
+    def bounds(self) -> dict[str, float]:
+        """Return what ``audit`` is held to."""
+        return {
+            "max_empty": self.max_empty,
+            "max_truncated": self.max_truncated,
+            "max_adjusted": self.max_adjusted,
+        }
 
     def measure(self, run: Run) -> Report:
         """Count what is there, audit what it teaches and how much the splits share.
@@ -152,13 +149,7 @@ class Prepare(Stage):
         stores = {split: open_store(run, split) for split in data.available_splits()}
         reasons = sorted({reason for store in stores.values() for reason in store.reasons})
         for split, store in stores.items():
-            found = audit(
-                task,
-                store,
-                max_empty=self.max_empty,
-                max_truncated=self.max_truncated,
-                max_adjusted=self.max_adjusted,
-            )
+            found = audit(task, store, **self.bounds())
             limits += doubts(run, task, split, store)
             for reason in reasons:
                 claims[f"{split}/set apart: {reason}"] = Claim(store.reasons[reason])
@@ -207,7 +198,7 @@ def _tell_apart(run: Run, split: str, store: Store) -> None:
     for line in store.apart[:_SHOWN]:
         run.say(f"prepare: {split}: set apart: {line}")
     if len(store.apart) > _SHOWN:
-        run.say(f"prepare: {split}: set apart in all: {_told(store.reasons)}")
+        run.say(f"prepare: {split}: set apart in all: {told(store.reasons)}")
 
 
 def _shared(found: Mapping[str, Overlap]) -> list[str]:
@@ -219,8 +210,3 @@ def _shared(found: Mapping[str, Overlap]) -> list[str]:
         for name, times in part.parts.items()
         if times > _MANY_SHARED * part.records
     ]
-
-
-def _told(reasons: Counter[str]) -> str:
-    """Return reasons with how often each, the commonest first."""
-    return "; ".join(f"{times:,}: {reason}" for reason, times in reasons.most_common(5))

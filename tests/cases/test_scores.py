@@ -207,7 +207,10 @@ def test_the_loss_before_training_is_that_of_all_classes() -> None:
         path = write_rows(ordered, f"{name}.jsonl")
         recipe = {
             "name": name,
-            "data": {"source": {"name": "jsonl", "path": {s: path for s in SPLITS}}},
+            "data": {
+                "source": {"name": "jsonl", "path": {s: path for s in SPLITS}},
+                "max_overlap": 1.0,
+            },
             "task": {"name": "text-classification", "tokenizer": "char", "max_length": 32},
             "model": {"name": "textcnn", "dropout": 0.0},
             "train": {"max_steps": 1},

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from luban.core.contracts import Cleaner, Tally
+from luban.stages import _preview
 from tests.life import Said, done, luban
 
 _NAMES = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald"]
@@ -37,6 +38,12 @@ def people(count: int = 200) -> list[dict[str, Any]]:
 
 def prepared(folder: Path, rows: list[dict[str, Any]], *arguments: str, **task: Any) -> Said:
     """Write rows and a recipe; prepare them."""
+    write(folder, rows, **task)
+    return luban("prepare", "recipe.yaml", *arguments)
+
+
+def write(folder: Path, rows: list[dict[str, Any]], **task: Any) -> None:
+    """Write rows and a recipe."""
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = {
         "name": "spans",
@@ -50,7 +57,6 @@ def prepared(folder: Path, rows: list[dict[str, Any]], *arguments: str, **task: 
         "evaluate": {"bootstrap_rounds": 100},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    return luban("prepare", "recipe.yaml", *arguments)
 
 
 def claims(folder: Path) -> dict[str, Any]:
@@ -216,3 +222,57 @@ def test_text_in_lists_and_tables_is_cleaned_too() -> None:
     record = {"messages": [{"role": "user", "content": "e\u0301"}], "tokens": ["e\u0301"]}
     (found,) = Cleaner.from_dict("unicode").clean([record], Tally())
     assert found["messages"][0]["content"] == found["tokens"][0] == "\u00e9"
+
+
+def test_validate_says_what_prepare_will_do(here: Path) -> None:
+    """Also with rows far behind the first ones."""
+    rows = people(3600)
+    bad = len(rows) - 5
+    rows[bad] = {**rows[bad], "entities": rows[bad]["entities"] * 2}
+    start = rows[-1]["entities"][0]["start"]
+    rows[-1] = {**rows[-1], "entities": [{**rows[-1]["entities"][0], "end": start + 2}]}
+    write(here, rows)
+    facts = done("validate", "recipe.yaml", "--json").json
+    (apart,) = [text for name, text in facts.items() if name.endswith(" set apart")]
+    (answers,) = [text for name, text in facts.items() if name.endswith(" noted")]
+    assert f"rows.jsonl:{bad + 1}: two entities overlap" in apart
+    assert "1 entities widened to whole words" in answers
+    assert f"rows.jsonl:{len(rows)}" in answers
+    said = luban("prepare", "recipe.yaml")
+    assert said.code == 0, said.err
+    assert f"set apart: rows.jsonl:{bad + 1}: two entities overlap" in said.err
+    assert "1 entities widened to whole words" in said.err
+
+
+@pytest.mark.parametrize("bound", ["max_unreadable", "max_adjusted"])
+def test_validate_refuses_what_prepare_refuses(here: Path, bound: str) -> None:
+    rows = people()
+    for row in rows[::4]:
+        if bound == "max_unreadable":
+            row["entities"] *= 2
+        else:
+            row["entities"][0]["end"] -= 1
+    write(here, rows)
+    for verb in ("validate", "prepare"):
+        said = luban(verb, "recipe.yaml")
+        assert said.code == 2, (verb, said.err)
+        assert bound in said.err
+
+
+def test_of_large_data_a_sample_from_all_over_is_looked_at(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It need not hold every label: that is told, and refused by ``prepare`` alone."""
+    monkeypatch.setattr(_preview, "LOOK", 60)
+    monkeypatch.setattr(_preview, "LEARN", 60)
+    rows = people(1600)
+    rows[len(rows) // 2] = {**rows[0], "entities": [{**rows[0]["entities"][0], "type": "rare"}]}
+    write(here, rows)
+    facts = done("validate", "recipe.yaml", "--json").json
+    assert "60 from all over them looked at" in facts["train records"]
+    for row in rows[::3]:
+        row["entities"] = row["entities"] * 2
+    write(here, rows)
+    said = luban("validate", "recipe.yaml")
+    assert said.code == 2
+    assert "two entities overlap" in said.err

@@ -158,7 +158,7 @@ CASES: dict[str, tuple[Callable[[], object], list[str], list[str]]] = {
     ),
     "text that is a number": (
         jsonl(*GOOD, {"text": 3}),
-        ["validate", "tiny.yaml"],
+        ["validate", "tiny.yaml", "prepare.max_unreadable=0"],
         ["no text", "rows.jsonl:41"],
     ),
     "an empty split": (

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from luban.cli.verbs import validate
 from luban.core.batch import Batch, Losses
 from luban.recipe import Recipe
+from luban.stages import _preview
 from tests.inference.toy_media import Seeing
 from tests.life import done, luban
 from tests.plugin.shades_life import know_shades, png, write_shades
@@ -51,8 +52,8 @@ def test_too_many_damaged_files_are_an_error(recipe: Path) -> None:
     said = luban("validate", recipe)
     assert said.code == 2
     assert "rows.jsonl:21: this image is damaged" in said.err
-    assert "24 of the first 120 records cannot be used" in said.err
-    assert "at most a share of 0.1 (prepare.max_unreadable)" in said.err
+    assert "24 of 120 records cannot be used" in said.err
+    assert "more than a share of 0.1 (prepare.max_unreadable)" in said.err
     assert "Traceback" not in said.err
 
 
@@ -62,9 +63,16 @@ def test_large_files_are_looked_at_in_part(recipe: Path, monkeypatch: pytest.Mon
         Path(f"photos/{number}.png").write_bytes(png(40 * (number % 2), seed=number))
     source = ["data.source={name: files, path: photos}", "data.split={by: record}"]
     read = Recipe.read(recipe, source)
-    assert len(validate._look(read, "train")) == 9
-    monkeypatch.setattr(validate, "LOOK_BYTES", Path("photos/0.png").stat().st_size * 3)
-    assert 2 < len(validate._look(read, "train")) < 6
+    assert str(_preview.look(read.data, "train")) == "9"
+    most = max(Path(f"photos/{number}.png").stat().st_size for number in range(9))
+    monkeypatch.setattr(_preview, "LOOK_BYTES", most * 3)
+    looked = _preview.look(read.data, "train")
+    assert looked.count == 9
+    assert 2 < len(looked.records) < 9
+    assert (
+        sum(Path(f"{record['_where'].split(':')[0]}").stat().st_size for record in looked.records)
+        <= 3 * most
+    )
 
 
 class Twice(nn.Module):

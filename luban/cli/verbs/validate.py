@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Mapping
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -19,26 +18,20 @@ from torch import Tensor, nn
 
 from luban.cli import target
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Record, SetApart, Task
-from luban.core.errors import CapacityError, DataError, LubanError, UnfitError
-from luban.data.apart import usable
+from luban.core.contracts import Example, Task
+from luban.core.errors import CapacityError, LubanError, UnfitError
+from luban.core.progress import doing
+from luban.data.apart import listed
 from luban.data.held import Held
-from luban.data.media import holds_media, media_size
+from luban.data.overlap import check_overlap, overlap
 from luban.recipe import Recipe
 from luban.stages._estimate import measure_minutes
 from luban.stages._figures import loss_unit
+from luban.stages._preview import LEARN, Preview, learned, look, preview
+from luban.stages.prepare import Prepare
 
-#: Records looked at; the first ones of each split.
-LOOK = 2000
-#: Training records that vocabulary and labels are learned from: a file may be sorted by label.
-LEARN = 50_000
-#: Bytes of images or recordings looked at in each split, and of examples kept.
-LOOK_BYTES, HELD_BYTES = 100 << 20, 256 << 20
-#: Bad records from which on no more are looked for.
-MANY = 50
-
+_MEASURED = 2000  #: examples of each split that time is measured with
 _VARIOUS = 16  #: examples whose mean loss is told
-_TOLD = 10  #: bad records that are listed
 _TORCH = 2**30  #: bytes of torch itself
 
 
@@ -63,21 +56,26 @@ def perform(args: argparse.Namespace) -> int:
 def check(recipe: Recipe) -> dict[str, Any]:
     """Return what a run of the recipe would be; raise the first thing that is wrong.
 
+    Bounds are those of ``prepare``, held against the records looked at (``stages._preview``).
+
     Raises:
-        DataError: listing the first bad records by file and row.
+        DataError: what ``prepare`` would refuse, by file and row.
         CapacityError: if memory or disk would not be enough.
     """
     train, prepare = recipe.stage("train"), recipe.stage("prepare")
-    looked = {split: _look(recipe, split) for split in recipe.data.available_splits()}
-    task = _learned(recipe)
-    rows, apart = {}, {}
-    for split, entries in looked.items():
-        rows[split], apart[split] = _encoded(task, split, entries)
-    _bearable(apart, sum(map(len, looked.values())), getattr(prepare, "max_unreadable", 0.0))
+    if not isinstance(prepare, Prepare):
+        raise LubanError("only luban's own way to prepare can be looked into.", where="prepare")
+    looks = {split: look(recipe.data, split) for split in recipe.data.available_splits()}
+    with doing("learn from the training records"):
+        task = learned(recipe.task, recipe.data, looks["train"])
+    previews = preview(task, looks, prepare, recipe.seed)
+    if all(len(one.records) == one.count for one in looks.values()):
+        check_overlap(recipe.data, overlap(recipe.data))
+    rows = {split: one.examples for split, one in previews.items()}
     module = recipe.model.resolve().build(task.ports())
-    view = task.view(Held(rows["train"]), 0, recipe.seed)
+    view = task.view(rows["train"], 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
-    various = [view[i] for i in _various(task, Held(rows["train"]), len(view))]
+    various = [view[i] for i in _various(task, rows["train"], len(view))]
     parameters = sum(p.numel() for p in module.parameters())
     # Weights, the best ones and two moments of Adam, in fp32.
     disk = parameters * 4 * 4 * (getattr(train, "save_total_limit", 2) + 1)
@@ -90,12 +88,12 @@ def check(recipe: Recipe) -> dict[str, Any]:
     _enough(memory, disk, Path(recipe.runs))
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
     initial = _mean_loss(task, module, various)
-    ports, time = task.ports(), measure_minutes(recipe, task, rows)
+    some = {s: [held[i] for i in range(min(_MEASURED, len(held)))] for s, held in rows.items()}
+    ports, time = task.ports(), measure_minutes(recipe, task, some)
     return {
         "recipe": "reads; every field is known",
-        **{f"{split} records": _count(records) for split, records in looked.items()},
-        **{f"{split} set apart": _listed(lines, "; ") for split, lines in apart.items() if lines},
-        **_noted(task, rows),
+        **{f"{split} records": str(one) for split, one in looks.items()},
+        **_told(previews),
         "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
@@ -107,106 +105,21 @@ def check(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _look(recipe: Recipe, split: str) -> list[Record]:
-    """Return the first records of a split: fewer of them where they are large files."""
-    records, size = list[Record](), 0
-    for record in islice(recipe.data.entries(split), LOOK):
-        records.append(record)
-        if isinstance(record, SetApart):
-            continue
-        size += sum(media_size(value) for value in record.values() if holds_media(value))
-        if size > LOOK_BYTES:
-            break
-    next(usable(records), None)  # without any, the error of the first
-    if not records:
-        raise DataError(
-            f"the split {split!r} is empty.",
-            where="data.split",
-            fix=f"give it a larger share (data.split.{split}=0.2), or loosen the cleaners.",
-        )
-    return records
-
-
-def _learned(recipe: Recipe) -> Task:
-    """Return the task learned from the good records; ``_encoded`` lists the bad ones.
-
-    Raises:
-        DataError: the first one, if there are many: then it is not the rows that are wrong.
-    """
-    bad: dict[object, DataError] = {}
-    while len(bad) < MANY:
-        records = islice(recipe.data.records("train"), LEARN)
-        try:
-            return recipe.task.learn(r for r in records if r.get("_where") not in bad)
-        except DataError as error:
-            if error.where in bad:
-                break
-            bad[error.where] = error
-    raise next(iter(bad.values()))
-
-
-def _encoded(task: Task, split: str, records: list[Record]) -> tuple[list[Example], list[str]]:
-    """Return the first examples of a split, and the records that would be set apart.
-
-    Raises:
-        DataError: listing bad records, or those set apart if no other is left.
-    """
-    good, size, bad, apart = list[Example](), 0, list[str](), list[str]()
-    for record in records:
-        if isinstance(record, SetApart):
-            apart.append(record.error.line())
-            continue
-        try:
-            example = task.encode(record)
-        except LubanError as error:
-            line = f"{record.get('_where', '?')}: {error.what}"
-            (apart if isinstance(error, UnfitError) else bad).append(line)
-            continue
-        if size <= HELD_BYTES:
-            good.append(example)
-            size += sum(array.nbytes for array in example.values())
-    if bad or not good:
-        lines = bad or apart
-        raise DataError(
-            f"{len(lines)} of the first {len(records)} {split} records are bad:\n    "
-            + _listed(lines, "\n    "),
-            where="data",
-            fix="mend or drop these rows.",
-        )
-    return good, apart
-
-
-def _noted(task: Task, rows: Mapping[str, list[Example]]) -> dict[str, str]:
-    """Return what the task says of examples, beside how much they teach, and how often."""
+def _told(previews: Mapping[str, Preview]) -> dict[str, str]:
+    """Return what ``prepare`` will set apart, adjust and cut, and what else the task says."""
     found: dict[str, str] = {}
-    for split, examples in rows.items():
-        notes: Counter[str] = Counter()
-        for example in examples:
-            notes.update(task.supervision(example).notes)
-        found |= {f"{split}: {note}": f"{notes[note]:,}" for note in sorted(notes) if notes[note]}
+    for split, one in previews.items():
+        if one.apart:
+            found[f"{split} set apart"] = f"{len(one.apart):,}: {listed(one.apart)}"
+        if one.unknown:
+            found[f"{split} new labels"] = (
+                f"{len(one.unknown):,} records with labels that the training records looked at do "
+                f"not have: {listed([UnfitError.of(error) for error in one.unknown])}"
+            )
+        if one.doubts:
+            told = (doubt.removeprefix(f"{split}: ") for doubt in one.doubts)
+            found[f"{split} noted"] = " ".join(told)
     return found
-
-
-def _bearable(apart: Mapping[str, list[str]], records: int, share: float) -> None:
-    """Check how much would be set apart, over all splits, as ``prepare`` does.
-
-    Raises:
-        DataError: listing it, if it is too much.
-    """
-    lines = list(chain.from_iterable(apart.values()))
-    if len(lines) > share * records:
-        raise DataError(
-            f"{len(lines)} of the first {records} records cannot be used:\n    "
-            + _listed(lines, "\n    "),
-            where="data",
-            expected=f"at most a share of {share:g} (prepare.max_unreadable)",
-            fix="mend, cut or remove these records, or raise the bound.",
-        )
-
-
-def _listed(lines: list[str], between: str) -> str:
-    more = f"{between}and {len(lines) - _TOLD} more" if len(lines) > _TOLD else ""
-    return between.join(lines[:_TOLD]) + more
 
 
 def _forward(task: Task, module: nn.Module, batch: Batch) -> tuple[Losses, int]:
@@ -270,7 +183,3 @@ def _enough(memory: int, disk: int, runs: Path) -> None:
             got=f"about {disk / 2**30:.1f} GiB",
             fix="runs=FOLDER on another disk, or a lower train.save_total_limit.",
         )
-
-
-def _count(records: list[Record]) -> str:
-    return f"{len(records):,}" + (" looked at, and more" if len(records) >= LOOK else "")
