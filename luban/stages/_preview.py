@@ -23,7 +23,7 @@ from luban.stages.prepare import Prepare
 LOOK = 20_000
 #: Training records that are learned from: all, or about as many from all over them.
 LEARN = 50_000
-#: Bytes of images or recordings looked at in each split, and of examples kept.
+#: Bytes of files looked at in the records of each split, and of examples kept.
 LOOK_BYTES, HELD_BYTES = 100 << 20, 256 << 20
 
 
