@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Metric, Row
-from luban.core.progress import tracked
+from luban.core.progress import doing, tracked
 from luban.core.report import Claim
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -36,7 +36,8 @@ def measured(metric: Metric, rows: list[Row], *, rounds: int = 1000, seed: int =
         seed: Seed of the resampling.
     """
     table: Array = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
-    value, note = metric.reduce(table), metric.note(table)
+    with doing(f"interval of {metric.label}"):
+        value, note = metric.reduce(table), metric.note(table)
     if not metric.sampled:
         return Claim(value, metric.unit, note=note)
     generator = np.random.default_rng(seed)
