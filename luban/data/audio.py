@@ -30,6 +30,8 @@ _ROUNDED = 0.05  #: seconds by which a part may end after the recording: manifes
 _TOLD, _LEAST = 0.05, 0.25  #: share and seconds by which a told duration may be another
 _LOUDEST = 4.0  #: a peak, in full scales, up to which a decoder may have overshot
 _CUT = 0.05  #: share of the samples that may lie above full scale
+#: Share that may lie at full scale: a tone of 8 bits that just fills them has a tenth there.
+_CLIPPED = 0.15
 _WHOLE = 256  #: from this peak on, real ones that are whole numbers are plainly those of 16 bits
 
 
@@ -58,6 +60,7 @@ def decode(
         samples, rate = _read(recording, max_seconds)
         name = recording.name
     mono = _within(_mixed([samples], name), name)
+    _refuse_clipped(mono, name)
     if not len(mono):
         raise UnreadableError("this recording is empty.", where=name)
     if rate != sampling_rate and mono.any():
@@ -76,6 +79,19 @@ def decode(
             fix="scale it before.",
         )
     return whole
+
+
+def at_full_scale(samples: Array) -> int:
+    """Return how many samples lie at full scale, where what was louder is cut off.
+
+    Args:
+        samples: Of one channel, (T,): int16, or real numbers of -1 to 1. Numbers of 8 bits have
+            their own full scale.
+    """
+    if samples.dtype != np.int16:
+        return int((np.abs(samples) >= 1 - 1 / _FULL).sum())
+    most = _FULL - (1 if (samples & 255).any() else 256)
+    return int(((samples >= most) | (samples <= -most)).sum())
 
 
 def to_wav(samples: Array, sampling_rate: int) -> bytes:
@@ -276,6 +292,19 @@ def _within(mono: Array, name: str) -> Array:
         got=f"a peak of {peak:,.6g}, {above:.1%} of the samples above 1",
         fix="scale it before (numbers of 16 bits: divide by 32,768).",
     )
+
+
+def _refuse_clipped(mono: Array, name: str) -> None:
+    """Set apart what is clipped so much that its waves have lost their form."""
+    share = at_full_scale(mono) / max(1, len(mono))
+    if share > _CLIPPED:
+        raise UnfitError(
+            "this recording is clipped.",
+            where=name,
+            expected=f"at most {_CLIPPED:.0%} of the samples at full scale",
+            got=f"{share:.1%}",
+            fix="record or convert it anew, more quietly.",
+        )
 
 
 def _checked(array: Array, where: str) -> Array:

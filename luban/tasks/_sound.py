@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from luban.core.contracts import Augmentation, Example, Examples, Record, Task
-from luban.data.audio import decode
+from luban.data.audio import at_full_scale, decode
 from luban.data.augmented import Augmented
 from luban.data.media import Media, media_in
 from luban.data.mel import LogMel, Scale, filters
@@ -26,6 +26,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 #: Added to the seed of what is changed in features: other dice than those of samples.
 _OTHER_DICE = 1 << 32
+_CLIPPED = 0.001  #: share of the samples at full scale from which on it is told
 
 
 class SoundTask(Task, ABC):
@@ -127,6 +128,15 @@ class SoundTask(Task, ABC):
             UnfitError: for a recording that is too long or damaged.
         """
         return {"samples": self.recording(record)}
+
+    def clipping(self, example: Example) -> dict[str, int]:
+        """Return what is noted of a recording that is clipped: that it is, and how much of it."""
+        loud, samples = at_full_scale(example["samples"]), len(example["samples"])
+        clipped = loud > _CLIPPED * samples
+        return {
+            f"recordings with more than {_CLIPPED:.1%} of samples at full scale": int(clipped),
+            "samples at full scale in clipped recordings": loud * clipped,
+        }
 
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         """Encode many records, on all cores if their files are large."""

@@ -66,8 +66,8 @@ class AudioClassification(Classifier, SoundTask):
         return {"samples": self.recording(record), "label": self.encode_answer(record)}
 
     def supervision(self, example: Example) -> Supervision:
-        """A recording teaches once."""
-        return Supervision(count=1)
+        """A recording teaches once; it is noted if it is clipped."""
+        return Supervision(count=1, notes=self.clipping(example))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad features; labels are those of all classifiers."""

@@ -205,8 +205,8 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         }
 
     def supervision(self, example: Example) -> Supervision:
-        """Every token of the transcript counts."""
-        return Supervision(count=len(example["labels"]))
+        """Every token of the transcript counts; it is noted if the recording is clipped."""
+        return Supervision(count=len(example["labels"]), notes=self.clipping(example))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad features and transcripts."""
