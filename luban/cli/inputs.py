@@ -177,7 +177,8 @@ class Input:
             return {**kept, "tags": None}
         if isinstance(kept.get("images"), dict):  # by split: those of this file, else the first
             paths = own["path"] if isinstance(own["path"], dict) else {}
-            split = next((s for s, path in paths.items() if Path(path) == self.path), "")
+            named = ((s, path) for s, path in paths.items() if isinstance(path, str))
+            split = next((s for s, path in named if Path(path) == self.path), "")
             kept["images"] = kept["images"].get(split) or next(iter(kept["images"].values()))
         if same or self.standard or self.path.is_dir():
             return kept
@@ -196,7 +197,8 @@ class Input:
             named = first if isinstance(first, dict) else sides
             wanted = [k for k in named or () if k in (self._asked.required or self._asked.fields)]
             return {name: str(self.path) for name in wanted[:1] or ["source"]}
-        if self.format == "folders" and any(file.is_file() for file in self.path.iterdir()):
+        inside = sorted(self.path.iterdir()) if self.path.is_dir() else ()
+        if self.format == "folders" and any(file.is_file() for file in inside):
             return f"{escape(str(self.path))}/*"  # no folder tells a label
         return str(self.path)
 

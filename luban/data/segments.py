@@ -77,7 +77,7 @@ def _seconds(row: Mapping[str, Any], name: str, where: str) -> float | None:
         return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds)
     try:
         found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise DataError(

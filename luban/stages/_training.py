@@ -16,6 +16,7 @@ from luban.core.component import digest_of
 from luban.core.contracts import Example
 from luban.core.errors import Diverged
 from luban.core.interval import measured
+from luban.core.progress import report
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, compare, eager_seconds, time_step
@@ -279,7 +280,7 @@ class Training:
         if best := self.state.memo.get("best"):
             facts += f"  best {best['metric']} {best['value']:.4f}"
         done = min(step.progress, 1.0)
-        self.run.console.progress("train", done * 1000, 1000, facts)
+        report("train", done * 1000, 1000, facts)
 
     def validate(self, step: int) -> None:
         """Measure the validation split, log it, and keep the weights if they are the best."""

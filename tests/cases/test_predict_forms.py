@@ -11,7 +11,7 @@ import pytest
 
 from tests.cases.layouts import COUNT, as_json, hanzi, jsonl, sentence, table, text, write
 from tests.cases.layouts_media import emnist_letters
-from tests.life import done
+from tests.life import done, luban
 
 SMALL = ["train.compile=off", "train.precision=fp32", "train.max_steps=2", "train.batch_size=8"]
 
@@ -115,3 +115,11 @@ def test_folders_of_texts(folder: str, here: Path) -> None:
             write(f"docs/{kind}/{i}.txt", f"{kind} {sentence(i)}\n{sentence(i + 1)}")
     run = trained("docs")
     assert len(predicted(run, folder)) == (48 if folder == "docs" else 24)
+
+
+def test_a_form_that_a_file_does_not_have_is_one_error(here: Path) -> None:
+    jsonl("rows.jsonl", ({"text": sentence(i), "label": i % 2} for i in COUNT))
+    run = trained("rows.jsonl")
+    for form in ("folders", "coco", "voc", "yolo", "squad", "parquet"):
+        said = luban("predict", run, "--input", "rows.jsonl", "--format", form)
+        assert (said.code, "Traceback" in said.err) == (2, False), (form, said.err)

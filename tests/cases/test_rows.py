@@ -243,6 +243,20 @@ def test_json_that_no_reader_takes_is_one_error(name: str, text: str) -> None:
     assert (said.code, "Traceback" in said.err) == (2, False)
 
 
+@pytest.mark.parametrize(("place", "bad"), [("context", None), ("answers", 1), ("answers", [1])])
+def test_what_is_said_of_a_set_passes_over_questions_set_apart(place: str, bad: Any) -> None:
+    good = {"context": "a b", "qas": [{"question": "q", "answers": [{"text": "b", "start": 0}]}]}
+    odd = json.loads(json.dumps(good))
+    (odd if place == "context" else odd["qas"][0])[place] = bad
+    Path("q.json").write_text(json.dumps({"data": [{"paragraphs": [good, odd]}]}))
+    records, apart = read(name="squad", path="q.json")
+    assert (len(records), len(apart)) == (1, 1)
+    assert (
+        "1 stand elsewhere"
+        in Source.from_dict({"name": "squad", "path": "q.json"}).facts()["answers moved"]
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "right"),
     [("one\rtwo\r", ["one", "two"]), ("one\rmore\ntwo\r\n", ["one\rmore", "two"])],

@@ -19,6 +19,7 @@ from luban.cli.terminal import terminal
 from luban.core.component import digest_of
 from luban.core.errors import DataError, LubanError, RunError
 from luban.core.files import sha256_of
+from luban.core.progress import report
 from luban.inference.predictor import (
     Predictor,
     file_field,
@@ -158,10 +159,10 @@ def _to_file(
     def show(done: int, bad: int) -> None:
         rate = (done - job.resumed_at) / (time.perf_counter() - start)
         facts = f"{rate:,.0f} rows/s" + (f", {bad:,} bad" if bad else "")
-        run.console.progress("predict", done, max(lines, done + 1), facts)
+        report("predict", done, max(lines, done + 1), facts)
 
     done = predict_file(job, rows.rows(field), predictor, show, figures.see if figures else None)
-    run.console.progress("predict", 1, 1)
+    report("predict", 1, 1)
     seconds = time.perf_counter() - start
     summary = _summary(done.rows, done.bad, done.rows - job.resumed_at, seconds)
     summary |= {"resumed_at": job.resumed_at, "output": str(job.output)}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luban.cli.resume_proof import prove_resume
 from luban.cli.terminal import terminal
+from luban.core import progress
 from luban.core.contracts import Stage
 from luban.core.errors import LubanError, RunError, VerifyError
 from luban.core.report import Report
@@ -83,7 +84,7 @@ def _changed_files(run: Run) -> list[str]:
     if digests is None:
         run.console.say("files: not compared: this run was made before digests of them were kept")
         return []
-    lines = digests.differences(partial(run.console.progress, "compare files"))
+    lines = digests.differences(partial(progress.report, "compare files"))
     verdict = "DO NOT HOLD" if lines else "hold"
     run.console.say(f"files: {len(digests.files)} digests compared: {verdict}")
     return lines

@@ -100,12 +100,15 @@ def _note_id(question: Any, ids: dict[str, str], where: str) -> None:
 
 def _moved(paragraph: Mapping[str, Any]) -> list[str]:
     """Return the answers of a paragraph that stand elsewhere than the file says."""
-    context = paragraph.get("context", paragraph.get("context_text", ""))
+    context = paragraph.get("context", paragraph.get("context_text"))
+    if not isinstance(context, str):
+        return []  # its questions are set apart
     answers = [
         answer
         for question in paragraph["qas"]
         if isinstance(question, dict) and not question.get("is_impossible")
-        for answer in question.get("answers") or ()
+        if isinstance(given := question.get("answers"), list)
+        for answer in given
         if isinstance(answer, dict)
     ]
     places = [(answer.get("answer_start", answer.get("start", -1)), answer) for answer in answers]
