@@ -23,6 +23,7 @@ from luban.data.one_set import encoding_of_all
 from luban.data.records import own_fields, text_of
 from luban.data.scripts import script_shares
 from luban.data.table_forms import arguments_of
+from luban.data.yolo_lines import lines_of
 
 _COUNT_ALL = 1 << 26  #: bytes up to which records and characters are counted, not estimated
 _SAMPLE_RECORDS = 20_000
@@ -108,6 +109,8 @@ def _media_at(place: Path, told: Mapping[str, Any]) -> Found | None:
         if rows := _rows_that_name(place):
             return _of_media({**rows, **told}, files)
         refuse_untold(place, {**source, **told})
+    if source["name"] == "yolo" and "lines" not in told:
+        source |= lines_of(Path(source["path"]))
     return _of_media({**source, **told}, files)
 
 
