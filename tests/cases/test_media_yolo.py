@@ -73,10 +73,16 @@ def test_class_names_stay_as_they_are_written(names: str, right: list[str], tmp_
     assert [one["label"] for one in records[0]["objects"]] == right
 
 
+def test_class_names_of_a_recipe_that_stand_twice(tmp_path: Path) -> None:
+    with pytest.raises(LubanError, match="stands twice"):
+        read(yolo(tmp_path, {"a": BOX}, "", names=["x", "x"]))
+
+
 @pytest.mark.parametrize(
     ("data", "more", "said"),
     [
         ("names: {0: x, 0: y}\n", {}, "stands twice"),
+        ("names: {0: x, 00: y}\n", {}, "stands twice"),
         ("names: [x]\nnc: 1\nnames: [y]\n", {}, "line 1 and line 3"),
         ("names: [x, x]\n", {}, "number 0 and number 1"),
         ("names: [x]\nnc: 2\n", {}, "nc is not the number"),

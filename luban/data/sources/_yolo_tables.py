@@ -61,6 +61,10 @@ class Tables:
             DataError: if nothing names them, or two files name them differently.
         """
         if self._names:
+            given = dict[Any, str]()
+            for number, label in enumerate(self._names):
+                where = "data.source.names"
+                refuse_twice(given, label, f"the class {label!r}", f"number {number}", where)
             return dict(enumerate(self._names))
         found = {name: classes for name in self.files if (classes := self._named(name))}
         if not found:
@@ -160,6 +164,9 @@ class Tables:
             raise DataError("this file does not name the classes.", where=file.where, got=names)
         classes = {int(key): label.strip() for key, label in names.items()}
         seen = dict[Any, str]()
+        for key in names:
+            what = f"the number {int(key)} of a class"
+            refuse_twice(seen, int(key), what, f"{key!r}", file.where)
         for number, label in classes.items():
             refuse_twice(seen, label, f"the class {label!r}", f"number {number}", file.where)
         if str(table.get("nc") or len(classes)) != str(len(classes)):
