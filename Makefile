@@ -29,8 +29,8 @@ check: $(VENV)/.dev  ## lint, format, types, and that generated docs are fresh
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 
-test: $(VENV)/.dev  ## run the tests, less those that take minutes
-	$(BIN)/pytest
+test: $(VENV)/.dev  ## run the tests on two cores, less those that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test-all: $(VENV)/.dev  ## run every test
 	$(BIN)/pytest -m ""

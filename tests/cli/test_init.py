@@ -195,7 +195,7 @@ def test_fields_in_tables_are_found_by_their_path(here: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "arguments", "said"),
     [
-        ({"x.txt": ""}, [], "there is no text"),
+        ({"x.txt": ""}, [], "this file is empty"),
         ({"x.jsonl": '{"n": 1}\n'}, [], "there is no text"),
         ({"x.jsonl": '{"text": \n'}, [], "x.jsonl:1"),
         ({"x.json": "[1"}, [], "x.json:1"),
