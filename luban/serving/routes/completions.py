@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import ClassVar
 
 from fastapi import FastAPI, Request, Response
@@ -111,20 +112,46 @@ class _Answer(Answer):
 
 
 def _logprobs(piece: Chunk, begin: int) -> Logprobs:
-    """Return the logprobs of a piece whose text begins at ``begin``.
-
-    A token that is a part of a character has no text of its own and begins where its piece ends.
-    """
-    end, at, offsets = begin + len(piece.text), begin, []
-    for token in piece.tokens:
-        offsets.append(min(at, end))
-        at += len(token.text)
+    """Return the logprobs of a piece whose text begins at ``begin``."""
     return Logprobs(
         tokens=[token.text for token in piece.tokens],
         token_logprobs=[token.logprob for token in piece.tokens],
         top_logprobs=[_top(token) for token in piece.tokens],
-        text_offset=offsets,
+        text_offset=[begin + at for at in _offsets([t.text for t in piece.tokens], piece.text)],
     )
+
+
+#: What a decoder writes for bytes that are no whole character.
+_PART = "\ufffd"
+
+
+def _offsets(tokens: Sequence[str], text: str) -> list[int]:
+    """Return the place in a text, in characters, of each token's first one.
+
+    A token that is a part of a character is written as U+FFFD: it lies where its character does.
+    Where several such tokens make several characters, the bytes of these are dealt out evenly.
+    """
+    offsets, at = list[int](), 0
+    for partial, group in groupby(tokens, lambda token: _PART in token):
+        run = list(group)
+        if not partial:
+            for token in run:
+                offsets.append(min(at, len(text)))
+                at += len(token)
+            continue
+        after = next((token for token in tokens[len(offsets) + len(run) :] if token), "")
+        end = text.find(after, at) if after else len(text)
+        owner = [
+            at + place
+            for place, character in enumerate(text[at : max(at, end)])
+            for _ in character.encode()
+        ]
+        offsets += [
+            owner[number * len(owner) // len(run)] if owner else min(at, len(text))
+            for number in range(len(run))
+        ]
+        at = max(at, end)
+    return offsets
 
 
 def _top(token: TextToken) -> dict[str, float] | None:
