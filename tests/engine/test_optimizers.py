@@ -127,7 +127,7 @@ CASES: list[tuple[dict[str, Any], Update]] = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "update"), CASES, ids=lambda case: str(case)[:60])
+@pytest.mark.parametrize(("fields", "update"), CASES, ids=[str(fields)[:60] for fields, _ in CASES])
 def test_equals_the_formula_in_double_precision(fields: dict[str, Any], update: Update) -> None:
     weights = next(draws(1))
     parameter = nn.Parameter(torch.from_numpy(weights).float())
