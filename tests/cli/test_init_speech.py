@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from luban.cli.inputs import Files
+from luban.core.contracts import SetApart
 from luban.core.errors import DataError
 from luban.data.guess import guess
 from luban.data.media import Media
@@ -110,7 +111,10 @@ def test_a_corpus_is_read_as_it_lies(corpus: str, here: Path) -> None:
     assert (recipe.task.name, data.source.name) == ("speech-recognition", source)
     splits = data.source.splits()
     found = {split: list(data.source.read(split)) for split in splits}
-    records = [record for part in found.values() for record in part]
+    every = [record for part in found.values() for record in part]
+    records = [record for record in every if not isinstance(record, SetApart)]
+    # A line of AISHELL's transcripts has no recording: it is set apart, not lost.
+    assert len(every) - len(records) == (corpus == "aishell")
     assert sorted(str(record["text"]) for record in records) == sorted(map(said, range(COUNT)))
     for record in records:
         number = int("".join(c for c in Path(str(record["audio"])).stem if c.isdigit()))
@@ -118,7 +122,11 @@ def test_a_corpus_is_read_as_it_lies(corpus: str, here: Path) -> None:
         assert isinstance(record["audio"], Media)
     if sizes:
         held = ("train", "validation", "test")
-        assert [len(found.get(split, ())) for split in held] == list(sizes)
+        kept = {
+            split: [one for one in part if not isinstance(one, SetApart)]
+            for split, part in found.items()
+        }
+        assert [len(kept.get(split, ())) for split in held] == list(sizes)
     recipe.task.learn(records).encode(records[0])
 
 
