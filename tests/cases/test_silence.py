@@ -28,7 +28,7 @@ from luban.models.gpt import GPT
 from luban.tasks.text_generation import TextGeneration
 from tests.life import done, write_life
 
-EVERY, SLOW = 0.25, 1.6
+EVERY, SLOW = 0.25, 2.5
 
 #: What is slow, and the label under which its user reads it.
 PARTS: list[tuple[type, str, str]] = [
