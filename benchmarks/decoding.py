@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._common import publish
-from luban.data.audio import decode as decode_sound
-from luban.data.audio import to_wav
-from luban.data.images import decode, fit
-from luban.data.media import Media
-from luban.data.parallel import in_threads
+from luban.data.media.audio import decode as decode_sound
+from luban.data.media.audio import to_wav
+from luban.data.media.images import decode, fit
+from luban.data.media.media_files import Media
+from luban.data.media.parallel_encoding import in_threads
 
 #: Name: side of the photographs before and after, how many; or seconds of recordings.
 PHOTOGRAPHS = {"JPEG 1024 to 224": (1024, 224, 300), "JPEG 32": (32, 32, 20_000)}

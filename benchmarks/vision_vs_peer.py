@@ -31,7 +31,7 @@ import torch
 from benchmarks._common import publish
 from luban.core.batch import Batch
 from luban.core.contracts import Mechanism, Model, Optimizer, Ports, Schedule
-from luban.data.preprocessor import Preprocessor
+from luban.data.media.preprocessor import Preprocessor
 from luban.engine.budget import Budget
 from luban.engine.fit import Plan, State, fit
 from luban.engine.loader import Loader

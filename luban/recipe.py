@@ -12,7 +12,7 @@ from luban.core import registry
 from luban.core.component import Settings
 from luban.core.contracts import Model, Stage, Task
 from luban.core.errors import RecipeError
-from luban.core.text_formats import Lines, dump_yaml, is_yaml, parse_yaml
+from luban.core.yaml_json import Lines, dump_yaml, is_yaml, parse_yaml
 from luban.data.dataset import Data
 
 

@@ -20,9 +20,9 @@ FLOORS = (
     ("recipe",),
     ("run",),
     ("trained",),
-    ("card",),
+    ("card", "prediction"),
     ("stages", "testing"),
-    ("serving", "web", "launch"),
+    ("serving", "init"),
     ("cli",),
     ("__main__",),
 )

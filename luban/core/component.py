@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import (
@@ -20,6 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from luban.core import registry
+from luban.core.code_files import digests_of_module
 from luban.core.errors import LubanError, RecipeError
 
 
@@ -166,9 +165,8 @@ def digest_of(data: Any) -> str:
 def _code_of(value: Any) -> Iterator[str]:
     if isinstance(value, Settings):
         for base in type(value).__mro__:
-            path = getattr(sys.modules[base.__module__], "__file__", None)
-            if path and issubclass(base, Settings) and base not in (Settings, Component):
-                yield hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            if issubclass(base, Settings) and base not in (Settings, Component):
+                yield from digests_of_module(base.__module__)
         value = [getattr(value, name) for name in type(value).model_fields]
     if isinstance(value, dict):
         value = list(value.values())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from functools import cache
 from pathlib import Path
 
+from luban.core.code_files import encoding_code
 from luban.core.component import digest_of
 from luban.core.contracts import Task
 from luban.core.errors import DataError, RunError
@@ -81,7 +81,7 @@ def cache_key(task: Task, data: Data, split: str) -> str:
         "split": split,
         "task": task.to_dict(),
         "learned": learned_digest(task),
-        "code": [data.code_digest(), task.code_digest(), _own_code()],
+        "code": [data.code_digest(), task.code_digest(), encoding_code()],
         "format": store.FORMAT,
     }
     return digest_of(parts)
@@ -93,19 +93,6 @@ def learned_digest(task: Task) -> str:
         task.save(Path(folder))
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         return digest_of([(str(path.relative_to(folder)), sha256_of(path)) for path in files])
-
-
-@cache
-def _own_code() -> dict[str, str]:
-    """Return digests of what reading and encoding rest on beside the components themselves.
-
-    These are core and data, and the files that components of a kind share (``_images.py``). They
-    are read once: what runs is the code that was there in the beginning.
-    """
-    root = Path(__file__).parents[1]
-    files = [*root.glob("core/*.py"), *root.glob("data/*.*"), *root.glob("data/*/_*.py")]
-    files += root.glob("tasks/_*.py")
-    return {path.relative_to(root).as_posix(): sha256_of(path) for path in sorted(files)}
 
 
 def _remove(folder: Path) -> None:

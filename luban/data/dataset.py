@@ -16,10 +16,10 @@ from luban.core.errors import DataError, UnfitError
 from luban.core.files import sha256_of
 from luban.core.progress import tracked
 from luban.core.registry import nearest
-from luban.data.apart import around, usable
-from luban.data.files import missing
+from luban.data.checks.set_apart import around, usable
+from luban.data.files.reading import missing
+from luban.data.files.records import size_of, text_of
 from luban.data.grouping import shared_field
-from luban.data.records import size_of, text_of
 from luban.data.split import SPLITS, By, Split
 
 

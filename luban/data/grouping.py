@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import islice
 
 from luban.core.contracts import Record
-from luban.data.apart import usable
-from luban.data.records import own_fields
+from luban.data.checks.set_apart import usable
+from luban.data.files.records import own_fields
 
 _LOOK = 5000  #: records by which it is told
 _LEAST = 20  #: groups, below which splits by group would be far from their shares

@@ -16,9 +16,9 @@ from pydantic import Field, model_validator
 from luban.core.component import Settings
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.apart import around
-from luban.data.media import content_of
-from luban.data.records import own_fields, value_at
+from luban.data.checks.set_apart import around
+from luban.data.files.records import own_fields, value_at
+from luban.data.media.media_files import content_of
 
 By: TypeAlias = Literal["position", "record", "file", "group", "order", "stride", "given"]
 Share: TypeAlias = float | tuple[str, ...]

@@ -24,10 +24,10 @@ import numpy as np
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnfitError, UnknownLabelError
 from luban.core.files import folder_atomic, sha256_of, write_json
-from luban.data.apart import usable
-from luban.data.integrity import damaged_file, digest_of_meta, remember
-from luban.data.parallel import encode_files
-from luban.data.records import size_of
+from luban.data.checks.set_apart import usable
+from luban.data.files.records import size_of
+from luban.data.media.parallel_encoding import encode_files
+from luban.data.store_integrity import damaged_file, digest_of_meta, remember
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: Called with records, and with characters and bytes of files, encoded so far.

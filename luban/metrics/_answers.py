@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import regex
 
-from luban.core.letters import tokens
+from luban.core.unicode_text import tokens
 
 _ARTICLES = regex.compile(r"(?<![\w\p{M}])(a|an|the)(?![\w\p{M}])")
 _DELETED = str.maketrans("", "", string.punctuation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from luban.core.letters import characters, pieces, words
+from luban.core.unicode_text import characters, pieces, words
 
 
 def units(text: str) -> list[str]:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Objective, Ports, Source, Task
 from luban.core.errors import DataError, RecipeError, UnfitError
-from luban.data.apart import usable
-from luban.data.held import Held
+from luban.data.checks.set_apart import usable
+from luban.data.views.in_memory import Held
 from luban.objectives._parts import added, features_of
 
 _HERE = "train.objectives.multi-task"

@@ -22,7 +22,7 @@ from luban.core.contracts import Example, Metric, Row, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.progress import doing, tracked
 from luban.data.dataset import Data
-from luban.data.held import Held
+from luban.data.views.in_memory import Held
 from luban.engine.fit import Plan, State, fit
 from luban.engine.precision import Precision
 from luban.engine.world import World

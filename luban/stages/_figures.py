@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from luban.core.colors import BLUE, GREY, RED
 from luban.core.contracts import Example, Metric, Row, Task
-from luban.core.palette import BLUE, GREY, RED
 from luban.core.progress import doing
 from luban.inference.sheets import Seen, plain_text, png_of, sheet
 from luban.run import Run

@@ -11,10 +11,10 @@ from luban.core.component import digest_of
 from luban.core.contracts import Stage, Task
 from luban.core.errors import RunError
 from luban.core.progress import doing, report
-from luban.data.audit import doubts_of, examined
 from luban.data.cache import cache_key, encoded, learned_digest
+from luban.data.checks.audit import doubts_of, examined
+from luban.data.checks.reachable_score import Reach, reach
 from luban.data.dataset import Data
-from luban.data.reach import Reach, reach
 from luban.data.store import Store
 from luban.run import Run
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from luban.core.contracts import Example, Record, SetApart, Task
 from luban.core.errors import DataError, UnfitError, UnknownLabelError
 from luban.core.progress import tracked
-from luban.data.apart import check_apart, usable
-from luban.data.audit import Audit, audit, doubts_of
+from luban.data.checks.audit import Audit, audit, doubts_of
+from luban.data.checks.reachable_score import reach
+from luban.data.checks.set_apart import check_apart, usable
+from luban.data.checks.spread_sample import spread
 from luban.data.dataset import Data
-from luban.data.held import Held
-from luban.data.media import holds_media, media_size
-from luban.data.reach import reach
-from luban.data.spread import spread
+from luban.data.media.media_files import holds_media, media_size
 from luban.data.store import encoded_batches
+from luban.data.views.in_memory import Held
 from luban.stages.prepare import Prepare
 
 #: Records of a split that are looked at: all, or as many from all over it.

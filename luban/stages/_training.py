@@ -15,7 +15,7 @@ from luban.core.batch import LossFn
 from luban.core.component import digest_of
 from luban.core.contracts import Example
 from luban.core.errors import Diverged
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.core.progress import report
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
@@ -35,8 +35,8 @@ from luban.stages._ending import (
     swap_averages,
 )
 from luban.stages._log import Log, log_digest
+from luban.stages._measuring import Measuring, model_rows
 from luban.stages._prepared import identity, open_store
-from luban.stages._rows import Measuring, model_rows
 from luban.stages._stopping import stop_signal
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ import torch
 from pydantic import Field
 
 from luban.core.contracts import Metric, Row, Stage, Task
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.core.progress import doing, tracked
 from luban.core.report import Claim, Report
 from luban.data.store import Store
 from luban.inference.sheets import draws
 from luban.run import Run
 from luban.stages._figures import draw_rows, draw_things, gallery
-from luban.stages._outside import outside_digests
+from luban.stages._measuring import Measuring, baseline_rows, model_rows
+from luban.stages._outside_weights import outside_digests
 from luban.stages._prepared import held_out_split, open_store
-from luban.stages._rows import Measuring, baseline_rows, model_rows
 from luban.trained import load_trained
 
 _QUOTED = 6  #: examples chosen by chance that the card quotes

@@ -14,11 +14,11 @@ from luban.core.environment import environment
 from luban.core.files import folder_atomic
 from luban.core.progress import doing, report
 from luban.core.report import Claim, Report
-from luban.data.apart import told, too_many
-from luban.data.audit import audit
 from luban.data.cache import encoded
+from luban.data.checks.audit import audit
+from luban.data.checks.overlap import Overlap, check_overlap, overlap
+from luban.data.checks.set_apart import told, too_many
 from luban.data.dataset import Survey
-from luban.data.overlap import Overlap, check_overlap, overlap
 from luban.data.store import Store
 from luban.run import Run
 from luban.stages._prepared import describe, doubts, open_store, reach_of, refuse_other_data

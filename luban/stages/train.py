@@ -22,7 +22,7 @@ from luban.core.report import Claim, Report
 from luban.engine.budget import Budget
 from luban.run import Run
 from luban.stages._figures import loss_unit
-from luban.stages._outside import outside_digests
+from luban.stages._outside_weights import outside_digests
 from luban.stages._training import Training
 from luban.trained import stored_parameters, weights_of
 

@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 from luban.core.contracts import Guess, Record
-from luban.core.letters import without_blanks, without_signs
-from luban.data.media import holds_media
-from luban.data.records import own_fields
-from luban.tasks._labels import label_of
+from luban.core.unicode_text import without_blanks, without_signs
+from luban.data.files.records import own_fields
+from luban.data.media.media_files import holds_media
+from luban.tasks.answers.labels import label_of
 
 _TEXTS = ("text", "sentence", "content", "review", "body", "comment", "title", "query", "premise")
 #: What two texts of a pair are called, without signs.

@@ -10,11 +10,11 @@ import numpy as np
 
 from luban.core.contracts import Guess, Record
 from luban.core.errors import DataError
-from luban.data.images import decode
-from luban.data.media import Array, holds_media, media_in
-from luban.data.records import NO, YES
+from luban.data.files.records import NO, YES
+from luban.data.media.images import decode
+from luban.data.media.media_files import Array, holds_media, media_in
 from luban.tasks._guessing import LABELS, bare, classes_in, columns_of, counted
-from luban.tasks._objects import objects_of
+from luban.tasks.answers.objects import objects_of
 
 _TRIED = 8  #: values of a field that must be images
 _SMALL = 64  #: pixels a side, up to which a plain network of few layers does

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
-from luban.core.letters import without_blanks
-from luban.data.media import holds_media
-from luban.data.records import own_fields
+from luban.core.unicode_text import without_blanks
+from luban.data.files.records import own_fields
+from luban.data.media.media_files import holds_media
 from luban.tasks._guessing import classes_in, columns_of, last_of
 
 _TEXTS = ("text", "content", "body", "sentence", "article", "document")

@@ -9,8 +9,8 @@ from typing import Any
 
 from luban.core.contracts import Guess, Record
 from luban.core.errors import LubanError
-from luban.data.audio import form_of, is_recording
-from luban.data.media import Media, media_in
+from luban.data.media.audio import form_of, is_recording
+from luban.data.media.media_files import Media, media_in
 from luban.tasks._guessing import LABELS, by_name, classes_in, columns_of, counted, last_of
 
 _TRIED = 16  #: recordings whose form is looked at

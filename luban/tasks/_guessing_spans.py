@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
-from luban.core.letters import without_blanks
-from luban.data.entity_forms import entities_in
-from luban.data.records import own_fields
-from luban.data.tagging import parsed
+from luban.core.unicode_text import without_blanks
+from luban.data.files.records import own_fields
+from luban.data.text.entity_spans import entities_in
+from luban.data.text.tagging import parsed
 
 _TOKENS = ("tokens", "words", "characters", "chars")
 _TAGS = ("tags", "ner_tags", "ner", "labels", "bio", "entities")

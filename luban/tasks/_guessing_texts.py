@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
-from luban.core.letters import european_share, unspaced_share, without_blanks
-from luban.data.records import own_fields
-from luban.data.scripts import script_shares
+from luban.core.unicode_text import european_share, unspaced_share, without_blanks
+from luban.data.files.language import script_shares
+from luban.data.files.records import own_fields
 from luban.tasks._guessing import UNNAMED, classes_in, columns_of, is_texts, last_of
 
 _SOURCES = ("source", "src", "source_text")

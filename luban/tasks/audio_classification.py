@@ -11,11 +11,11 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Example, Guess, Ports, Product, Record, Supervision
 from luban.core.errors import DataError
-from luban.data.apart import made_of
-from luban.tasks._classifier import Classifier, write_caption
-from luban.tasks._exported import filters_of
+from luban.data.checks.set_apart import made_of
 from luban.tasks._guessing_sounds import guess_sounds
-from luban.tasks._sound import SoundTask
+from luban.tasks.answers.classes import Classifier, write_caption
+from luban.tasks.inputs.audio import SoundTask
+from luban.tasks.parts.exports import filters_of
 
 
 class AudioClassification(Classifier, SoundTask):

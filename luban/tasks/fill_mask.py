@@ -23,19 +23,19 @@ from luban.core.contracts import (
     Supervision,
 )
 from luban.core.errors import ContractError, DataError
-from luban.data.apart import made_of
-from luban.data.lm import Unigram
-from luban.data.masking import SEEN, MaskedRows, Masking
-from luban.data.media import holds_media
-from luban.data.pieces import encode_pieces
-from luban.data.records import unusable
-from luban.data.rows import SPECIALS, encoder_inputs, encoder_row, ids_type, padded
+from luban.data.baselines.ngrams import Unigram
+from luban.data.checks.set_apart import made_of
+from luban.data.files.records import unusable
+from luban.data.media.media_files import holds_media
+from luban.data.text.document_pieces import encode_pieces
+from luban.data.text.padding import SPECIALS, encoder_inputs, encoder_row, ids_type, padded
+from luban.data.views.masking import SEEN, MaskedRows, Masking
 from luban.metrics.loss import Loss
 from luban.metrics.masked_accuracy import MaskedAccuracy
 from luban.metrics.perplexity import Perplexity
 from luban.nn.losses import cross_entropy
-from luban.tasks._exported import meaning, tokens
-from luban.tasks._tokenized import TokenizedTask
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import meaning, tokens
 
 _MASK = "[MASK]"
 _SPELLED = re.compile(r"\[MASK\]|<mask>")  #: how users write a hidden token

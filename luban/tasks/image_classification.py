@@ -22,18 +22,18 @@ from luban.core.contracts import (
     Record,
 )
 from luban.core.errors import DataError
-from luban.data.apart import made_of
-from luban.data.preprocessor import Sample
-from luban.data.ridge import Ridge
+from luban.data.baselines.ridge import Ridge
+from luban.data.checks.set_apart import made_of
+from luban.data.media.preprocessor import Sample
 from luban.metrics.accuracy import Accuracy
 from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
-from luban.tasks._classifier import Classifier, write_caption
-from luban.tasks._exported import Mirrored, images
 from luban.tasks._guessing_images import guess_classes
-from luban.tasks._images import SAMPLE, ImageTask, image_of
+from luban.tasks.answers.classes import Classifier, write_caption
+from luban.tasks.inputs.images import SAMPLE, ImageTask, image_of
+from luban.tasks.parts.exports import Mirrored, images
 
 _TOP = 5
 _MIRRORED = "transformers does not look at the mirror image too (task.tta)"

@@ -23,21 +23,21 @@ from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Produc
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.core.progress import doing, report, tracked
-from luban.data.apart import made_of
-from luban.data.noise import Noised, content_key, noise_of
-from luban.data.preprocessor import Sample
+from luban.data.checks.set_apart import made_of
+from luban.data.media.preprocessor import Sample
+from luban.data.views.noise import Noised, content_key, noise_of
 from luban.inference.images import ImageMaker, Sampler
 from luban.metrics.frechet_distance import FrechetDistance
 from luban.metrics.mean_loss import MeanLoss
 from luban.metrics.nearest_distance import NearestDistance
 from luban.metrics.recognition import Recognition
 from luban.metrics.reconstruction_error import ReconstructionError
-from luban.tasks._exported import meaning
 from luban.tasks._guessing_images import guess_makers
-from luban.tasks._images import SAMPLE, ImageTask, image_of
-from luban.tasks._judge import Judge
-from luban.tasks._labels import Labels, label_of
-from luban.tasks._learned import read_learned
+from luban.tasks.answers.image_judge import Judge
+from luban.tasks.answers.labels import Labels, label_of
+from luban.tasks.inputs.images import SAMPLE, ImageTask, image_of
+from luban.tasks.parts.exports import meaning
+from luban.tasks.parts.learned_files import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

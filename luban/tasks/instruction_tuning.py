@@ -27,19 +27,19 @@ from luban.core.contracts import (
     Tokenizer,
 )
 from luban.core.errors import DataError, RecipeError, RequestError, UnfitError
-from luban.data.apart import made_of
-from luban.data.chat.messages import texts_in
-from luban.data.chat.stored import CHATML, read_template, tokens_named, write_template
-from luban.data.chat.template import ChatTemplate
-from luban.data.lm import Unigram
-from luban.data.packing import Packed, positions_of
-from luban.data.rows import as_bytes, as_text, cut_at, ids_type, padded
+from luban.data.baselines.ngrams import Unigram
+from luban.data.checks.set_apart import made_of
+from luban.data.text.chat_messages import texts_in
+from luban.data.text.chat_template import ChatTemplate
+from luban.data.text.chat_template_files import CHATML, read_template, tokens_named, write_template
+from luban.data.text.padding import as_bytes, as_text, cut_at, ids_type, padded
+from luban.data.views.packing import Packed, positions_of
 from luban.inference.text import TextGenerator
 from luban.metrics.bits_per_byte import BitsPerByte
 from luban.metrics.loss import Loss
 from luban.metrics.perplexity import Perplexity
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._conversations import (
+from luban.tasks.inputs.conversations import (
     at_row,
     exchange_in,
     fitted,
@@ -47,8 +47,8 @@ from luban.tasks._conversations import (
     messages_in,
     tools_of,
 )
-from luban.tasks._exported import meaning, tokens
-from luban.tasks._tokenized import TokenizedTask
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import meaning, tokens
 
 Array = np.ndarray[Any, Any]
 

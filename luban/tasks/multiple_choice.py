@@ -23,13 +23,13 @@ from luban.core.contracts import (
     Supervision,
 )
 from luban.core.errors import DataError, UnfitError
-from luban.data.apart import made_of
-from luban.data.records import own_fields
-from luban.data.rows import cut_at, ids_type, padded
+from luban.data.checks.set_apart import made_of
+from luban.data.files.records import own_fields
+from luban.data.text.padding import cut_at, ids_type, padded
 from luban.metrics.choice_accuracy import ChoiceAccuracy
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._exported import meaning, tokens
-from luban.tasks._tokenized import TokenizedTask
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import meaning, tokens
 
 Array = np.ndarray[Any, Any]
 #: What the fields are called in public sets.

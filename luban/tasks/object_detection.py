@@ -29,20 +29,17 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
-from luban.data.apart import made_of
-from luban.data.images import Placement, decode, fit, place
-from luban.data.preprocessor import Sample
+from luban.data.checks.set_apart import made_of
+from luban.data.media.images import Placement, decode, fit, place
+from luban.data.media.preprocessor import Sample
 from luban.metrics._detections import matches
 from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
 from luban.nn.detection import decoded
 from luban.nn.detection_loss import detection_loss
-from luban.tasks._calibration import HALF, best_detection_threshold
-from luban.tasks._exported import Detector, images, meaning, places_of
 from luban.tasks._guessing_images import guess_objects
-from luban.tasks._images import SAMPLE, ImageTask, image_of
-from luban.tasks._learned import read_learned
-from luban.tasks._objects import (
+from luban.tasks.answers.calibration import HALF, best_detection_threshold
+from luban.tasks.answers.objects import (
     check_upright,
     draw_objects,
     inside,
@@ -53,6 +50,9 @@ from luban.tasks._objects import (
     said,
     there,
 )
+from luban.tasks.inputs.images import SAMPLE, ImageTask, image_of
+from luban.tasks.parts.exports import Detector, images, meaning, places_of
+from luban.tasks.parts.learned_files import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

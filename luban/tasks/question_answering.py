@@ -26,17 +26,14 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
-from luban.core.letters import without_blanks
-from luban.data.apart import made_of
-from luban.data.rows import SPECIALS, as_bytes, as_text, ids_type, padded
+from luban.core.unicode_text import without_blanks
+from luban.data.checks.set_apart import made_of
+from luban.data.text.padding import SPECIALS, as_bytes, as_text, ids_type, padded
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._calibration import HALF
-from luban.tasks._exported import asker
 from luban.tasks._guessing_spans import guess_questions
-from luban.tasks._learned import read_learned
-from luban.tasks._questions import (
+from luban.tasks.answers.answer_spans import (
     Answer,
     Cutter,
     WindowView,
@@ -48,7 +45,10 @@ from luban.tasks._questions import (
     places_of,
     text_in,
 )
-from luban.tasks._tokenized import TokenizedTask
+from luban.tasks.answers.calibration import HALF
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import asker
+from luban.tasks.parts.learned_files import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "answers.json"

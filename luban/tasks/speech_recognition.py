@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
+from luban.core.colors import RED
 from luban.core.contracts import (
     Baseline,
     Example,
@@ -32,22 +33,17 @@ from luban.core.contracts import (
 )
 from luban.core.errors import DataError, UnfitError
 from luban.core.files import write_json
-from luban.core.palette import RED
-from luban.data.apart import made_of
-from luban.data.records import unusable
-from luban.data.rows import as_bytes, as_text, ids_type, padded
+from luban.data.checks.set_apart import made_of
+from luban.data.files.records import unusable
+from luban.data.text.padding import as_bytes, as_text, ids_type, padded
 from luban.data.tokenizers.char import Char
 from luban.inference.ctc import Search
 from luban.metrics.character_error_rate import CharacterErrorRate
 from luban.metrics.real_time_factor import RealTimeFactor
 from luban.metrics.word_error_rate import WordErrorRate
-from luban.tasks._calibration import kept
-from luban.tasks._exported import filters_of, meaning, tokens, transcripts
 from luban.tasks._guessing_sounds import guess_transcripts
-from luban.tasks._learned import read_learned
-from luban.tasks._sound import SoundTask
-from luban.tasks._tokenized import TokenizedTask
-from luban.tasks._transcripts import (
+from luban.tasks.answers.calibration import kept
+from luban.tasks.answers.transcripts import (
     LANGUAGE_MODEL,
     Continuations,
     changes,
@@ -56,6 +52,10 @@ from luban.tasks._transcripts import (
     shortened,
     written,
 )
+from luban.tasks.inputs.audio import SoundTask
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import filters_of, meaning, tokens, transcripts
+from luban.tasks.parts.learned_files import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

@@ -19,10 +19,10 @@ from luban.core.contracts import (
     Record,
     Supervision,
 )
-from luban.core.letters import words
+from luban.core.unicode_text import words
 from luban.metrics.rouge import Rouge
 from luban.tasks._guessing_texts import guess_summaries
-from luban.tasks._sequence_pair import SequencePair
+from luban.tasks.inputs.sequence_pair import SequencePair
 
 #: Ends of sentences in any script: Unicode's Sentence_Terminal, and a blank but after wide signs.
 _SENTENCE = regex.compile(r"(?<=\p{STerm})\s+|(?<=[。．！？｡])")

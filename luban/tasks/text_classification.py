@@ -8,10 +8,10 @@ from torch import nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Baseline, Example, Examples, Guess, Ports, Product, Record
-from luban.data.bayes import NaiveBayes
-from luban.tasks._classifier import Classifier
+from luban.data.baselines.naive_bayes import NaiveBayes
 from luban.tasks._guessing import guess_labels
-from luban.tasks._pairs import PairTask
+from luban.tasks.answers.classes import Classifier
+from luban.tasks.inputs.text_pairs import PairTask
 
 
 class TextClassification(Classifier, PairTask):

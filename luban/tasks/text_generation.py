@@ -23,12 +23,12 @@ from luban.core.contracts import (
     Supervision,
 )
 from luban.core.errors import DataError
-from luban.data.apart import made_of
-from luban.data.lm import KneserNey, Unigram
-from luban.data.pieces import encode_pieces
-from luban.data.records import unusable
-from luban.data.rows import ids_type
-from luban.data.windows import Windows
+from luban.data.baselines.ngrams import KneserNey, Unigram
+from luban.data.checks.set_apart import made_of
+from luban.data.files.records import unusable
+from luban.data.text.document_pieces import encode_pieces
+from luban.data.text.padding import ids_type
+from luban.data.views.windows import Windows
 from luban.inference.sampling import SamplingParams
 from luban.inference.text import TextGenerator
 from luban.metrics.bits_per_byte import BitsPerByte
@@ -38,9 +38,9 @@ from luban.metrics.memorisation import Memorisation
 from luban.metrics.perplexity import Perplexity
 from luban.metrics.repetition import Repetition
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._exported import meaning, tokens
 from luban.tasks._guessing_prose import guess_prose
-from luban.tasks._tokenized import TokenizedTask
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import meaning, tokens
 
 #: The memorisation check looks at this many training tokens, to bound memory and time.
 SEARCHED_TOKENS = 20_000_000

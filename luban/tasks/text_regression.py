@@ -25,16 +25,16 @@ from luban.core.contracts import (
     Record,
 )
 from luban.core.files import write_json
-from luban.data.records import unusable
+from luban.data.files.records import unusable
 from luban.metrics.pearson import Pearson
 from luban.metrics.rmse import Rmse
 from luban.metrics.spearman import Spearman
 from luban.nn.folding import fold
 from luban.nn.losses import mean_squared_error
-from luban.tasks._exported import Rescaled, meaning
 from luban.tasks._guessing import guess_values
-from luban.tasks._learned import read_learned
-from luban.tasks._pairs import PairTask
+from luban.tasks.inputs.text_pairs import PairTask
+from luban.tasks.parts.exports import Rescaled, meaning
+from luban.tasks.parts.learned_files import read_learned
 
 _FILE = "scale.json"
 

@@ -27,17 +27,15 @@ from luban.core.contracts import (
 from luban.core.errors import DataError, UnknownLabelError
 from luban.core.files import write_json
 from luban.core.registry import nearest
-from luban.data.apart import made_of
-from luban.data.rows import SPECIALS, as_bytes, encoder_inputs, ids_type, padded
-from luban.data.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
-from luban.data.words import encode_words
+from luban.data.checks.set_apart import made_of
+from luban.data.text.padding import SPECIALS, as_bytes, encoder_inputs, ids_type, padded
+from luban.data.text.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
+from luban.data.text.words import encode_words
 from luban.metrics.entity_f1 import EntityF1
 from luban.nn.crf import viterbi
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._exported import tagger
 from luban.tasks._guessing_spans import guess_tagged
-from luban.tasks._learned import read_learned
-from luban.tasks._tagged import (
+from luban.tasks.answers.entities import (
     FITTINGS,
     SPELLED,
     FrequentTags,
@@ -50,7 +48,9 @@ from luban.tasks._tagged import (
     sides_of,
     words_in,
 )
-from luban.tasks._tokenized import TokenizedTask
+from luban.tasks.inputs.tokenized import TokenizedTask
+from luban.tasks.parts.exports import tagger
+from luban.tasks.parts.learned_files import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "tags.json"

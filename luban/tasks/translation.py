@@ -12,7 +12,7 @@ from luban.metrics.bleu import Bleu
 from luban.metrics.chrf import Chrf
 from luban.metrics.ter import Ter
 from luban.tasks._guessing_texts import guess_translation
-from luban.tasks._sequence_pair import SequencePair
+from luban.tasks.inputs.sequence_pair import SequencePair
 
 
 class Translation(SequencePair):

@@ -27,8 +27,8 @@ from luban.core.contracts import (
     Tally,
     Tokenizer,
 )
-from luban.data.apart import usable
-from luban.data.media import content_of
+from luban.data.checks.set_apart import usable
+from luban.data.media.media_files import content_of
 from luban.testing._law import law, refuses
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Example, Mechanism, Model, Record, Supervision, Task
-from luban.data.held import Held
+from luban.data.views.in_memory import Held
 from luban.testing._law import law
 from luban.testing.data import check_component, same_records
 

@@ -23,7 +23,7 @@ from luban.core.contracts import (
     Row,
     Schedule,
 )
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.nn.losses import WithAuxiliary
 from luban.testing._law import law, refuses
 from luban.testing.data import check_component

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from luban.data.images import to_png
+from luban.data.media.images import to_png
 
 Files = dict[str, bytes | str]
 #: A picture that is no other.

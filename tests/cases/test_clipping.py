@@ -13,7 +13,7 @@ import yaml
 
 from luban.core.contracts import Task
 from luban.core.errors import UnfitError
-from luban.data.media import Media
+from luban.data.media.media_files import Media
 from tests.life import done, luban
 
 pytestmark = pytest.mark.usefixtures("here")

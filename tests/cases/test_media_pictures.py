@@ -13,7 +13,7 @@ from PIL import Image
 
 from luban.core.contracts import Task
 from luban.core.errors import UnfitError
-from luban.data.media import Media
+from luban.data.media.media_files import Media
 
 RNG = np.random.default_rng(0)
 COLOURS = {"image_size": 8, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}

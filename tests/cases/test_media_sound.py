@@ -15,7 +15,7 @@ import soundfile
 
 from luban.core.contracts import Record, Source, Task
 from luban.core.errors import DataError, UnfitError
-from luban.data.media import Media
+from luban.data.media.media_files import Media
 from tests.cases.media import read, source
 
 RATE = 16_000

@@ -14,8 +14,8 @@ from pyarrow import parquet
 
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError, LubanError
+from luban.data.checks.overlap import overlap
 from luban.data.dataset import Data
-from luban.data.overlap import overlap
 from luban.testing import check_source
 from tests.life import done, luban
 

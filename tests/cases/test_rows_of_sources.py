@@ -15,8 +15,8 @@ import pytest
 from luban.core import registry
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError
-from luban.data import download
-from luban.data.download import Entry
+from luban.data.files import download
+from luban.data.files.download import Entry
 from luban.testing import check_source
 from tests.cases.rows_of_sources import (
     APART,

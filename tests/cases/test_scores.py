@@ -16,8 +16,8 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Metric, Record, Source, Task
 from luban.core.errors import DataError
-from luban.core.interval import measured
-from luban.data.images import to_png
+from luban.core.intervals import measured
+from luban.data.media.images import to_png
 from luban.recipe import Recipe
 from tests.life import done, luban
 

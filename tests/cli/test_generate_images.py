@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from luban.cli.images import sheet_of
 from luban.inference.images import ImageMaker
+from luban.prediction.image_files import sheet_of
 from luban.run import Run
 from tests.life import done, luban
 from tests.plugin.shades_life import know_shades, write_shades

@@ -13,7 +13,7 @@ import yaml
 
 from luban.cli.verbs import init
 from luban.core import registry
-from luban.data import forms, guess
+from luban.init import inspection as guess
 from luban.recipe import Recipe
 from tests.cli.test_init_media import DATA as MEDIA
 from tests.life import done, luban
@@ -253,6 +253,6 @@ def test_bad_files_are_the_users_fault(
 
 
 def test_init_knows_no_task_by_name() -> None:
-    for part in (init, guess, forms):
+    for part in (init, guess, formats):
         text = Path(str(part.__file__)).read_text()
         assert not [name for name in registry.names("tasks") if name in text]

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from luban.data.media_forms import pattern_of
+from luban.init.media_layout import pattern_of
 from luban.recipe import Recipe
 from tests.life import done, luban
 

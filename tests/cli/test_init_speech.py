@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from luban.cli.inputs import Files
 from luban.core.contracts import SetApart
 from luban.core.errors import DataError
-from luban.data.guess import guess
-from luban.data.media import Media
+from luban.data.media.media_files import Media
 from luban.data.sources import files
+from luban.init.inspection import guess
+from luban.prediction.inputs import Files
 from luban.recipe import Recipe
 from tests.life import done, luban
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from luban.cli import batch
-from luban.cli.batch import json_line
 from luban.core import registry
 from luban.core.errors import RunError
+from luban.prediction import files as batch
+from luban.prediction.files import json_line
 from tests.life import ROOT, done, environment, luban
 from tests.plugin.test_plugin import PACKAGE, RECIPE
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from luban.cli import batch
 from luban.core.files import write_json
+from luban.prediction import files as batch
 from luban.run import Run
 from tests.inference.toy_media import bomb
 from tests.life import done, luban

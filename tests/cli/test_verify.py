@@ -209,11 +209,11 @@ def test_resume_is_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_false_resume_is_found(my_life: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof compares: a resumed training that differs fails it."""
     curves = iter([[(1, 2.0), (2, 1.5)], [(1, 2.0), (2, 1.6)]])
-    monkeypatch.setattr("luban.cli.resume_proof._start", lambda *_: None)
-    monkeypatch.setattr("luban.cli.resume_proof._finish", lambda *_: None)
-    monkeypatch.setattr("luban.cli.resume_proof._kill_at", lambda *_: 1)
-    monkeypatch.setattr("luban.cli.resume_proof._curve", lambda *_: next(curves))
-    monkeypatch.setattr("luban.cli.resume_proof.sha256_of", lambda *_: "same")
+    monkeypatch.setattr("luban.stages._resume_proof._start", lambda *_: None)
+    monkeypatch.setattr("luban.stages._resume_proof._finish", lambda *_: None)
+    monkeypatch.setattr("luban.stages._resume_proof._kill_at", lambda *_: 1)
+    monkeypatch.setattr("luban.stages._resume_proof._curve", lambda *_: next(curves))
+    monkeypatch.setattr("luban.stages._resume_proof.sha256_of", lambda *_: "same")
     said = luban("verify", RUN, "--resume")
     assert said.code == 2
     assert "the resumed training differs" in said.err

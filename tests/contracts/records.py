@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from luban.data.audio import to_wav
-from luban.data.images import to_png
+from luban.data.media.audio import to_wav
+from luban.data.media.images import to_png
 from tests.contracts.samples import SPOKEN
 
 

@@ -60,7 +60,7 @@ def write_images(folder: Path) -> None:
     """Write a few images in every form that a source reads."""
     import numpy as np
 
-    from luban.data.images import to_png
+    from luban.data.media.images import to_png
 
     pixels = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
     for number, (label, image) in enumerate(zip("ab", pixels, strict=True)):

@@ -28,8 +28,8 @@ from luban.core.contracts import (
     Task,
     Tokenizer,
 )
-from luban.data.held import Held
-from luban.data.reach import reach
+from luban.data.checks.reachable_score import reach
+from luban.data.views.in_memory import Held
 from luban.testing import (
     check_adapter,
     check_augmentation,

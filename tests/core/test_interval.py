@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from luban.core.contracts import Metric, Row
-from luban.core.interval import measured
+from luban.core.intervals import measured
 
 
 class Mean(Metric):

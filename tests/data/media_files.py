@@ -13,8 +13,8 @@ import numpy as np
 
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import UnfitError
-from luban.data.images import to_png
-from luban.data.media import Media, media_in
+from luban.data.media.images import to_png
+from luban.data.media.media_files import Media, media_in
 
 
 def png(shade: int = 0, size: tuple[int, int] = (4, 6)) -> bytes:

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from luban.core.errors import DataError, UnfitError, UnreadableError
-from luban.data.audio import decode, form_of, is_recording, to_wav
-from luban.data.media import Media
+from luban.data.media.audio import decode, form_of, is_recording, to_wav
+from luban.data.media.media_files import Media
 
 RATE = 8000
 TONE = (8000 * np.sin(2 * np.pi * 440 * np.arange(4000) / RATE)).astype(np.int16)

@@ -9,7 +9,7 @@ import pytest
 
 from luban.core.contracts import Example, Supervision
 from luban.core.errors import DataError
-from luban.data.audit import audit
+from luban.data.checks.audit import audit
 from luban.data.store import Store, build
 from tests.data.toy import ToyTask, toy
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from luban.core.contracts import Augmentation, Draw, Example
 from luban.core.errors import RecipeError
 from luban.data.augmentations.rand_augment import OPERATIONS
-from luban.data.mixing import label_shares, mixed_labels
+from luban.data.views.mixed_labels import label_shares, mixed_labels
 
 
 def picture(seed: int, height: int = 12, width: int = 10, channels: int = 3) -> Any:

@@ -15,9 +15,9 @@ import pytest
 
 from luban.core.contracts import Source
 from luban.core.errors import DataError
-from luban.data import download
-from luban.data.download import Entry, catalogue, unpacked_sha256
-from luban.data.records import own_fields
+from luban.data.files import download
+from luban.data.files.download import Entry, catalogue, unpacked_sha256
+from luban.data.files.records import own_fields
 
 TEXT = "天地玄黄\n"
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from luban.core.errors import DataError, RequestError
-from luban.data.chat.sandbox import MAX_CHARACTERS, compiled
-from luban.data.chat.stored import CHATML, read_template, tokens_named, write_template
-from luban.data.chat.template import ChatTemplate
+from luban.data.text.chat_sandbox import MAX_CHARACTERS, compiled
+from luban.data.text.chat_template import ChatTemplate
+from luban.data.text.chat_template_files import CHATML, read_template, tokens_named, write_template
 from luban.data.tokenizers.bpe import Bpe
 
 #: In the manner of Llama 2: no role tokens, the end token closes an answer, blanks are trimmed.

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from luban.core import registry
 from luban.core.contracts import Cleaner, Record, Source, Tally
 from luban.core.errors import RecipeError
-from luban.core.letters import words
-from luban.data.scripts import script_shares
+from luban.core.unicode_text import words
+from luban.data.files.language import script_shares
 
 
 def clean(*texts: str, **fields: Any) -> tuple[list[str], dict[str, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from luban.core.errors import DataError
-from luban.data.files import expand, open_bytes, open_text
+from luban.data.files.reading import expand, open_bytes, open_text
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 
 from luban.core.contracts import Source
 from luban.core.errors import DataError
-from luban.data import guess as module
-from luban.data.forms import encoding_of
-from luban.data.guess import guess
-from luban.data.records import own_fields
+from luban.data.files.formats import encoding_of
+from luban.data.files.records import own_fields
+from luban.init import inspection as module
+from luban.init.inspection import guess
 
 
 def written(path: Path, content: str | bytes) -> str:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from luban.core.errors import RecipeError
-from luban.data.image_processors import FILE, read_processor
-from luban.data.preprocessor import Preprocessor
+from luban.data.media.image_processors import FILE, read_processor
+from luban.data.media.preprocessor import Preprocessor
 
 SIZES = [(48, 64), (65, 43), (32, 32), (9, 90), (31, 33)]
 

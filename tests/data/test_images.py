@@ -15,9 +15,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from luban.core.errors import UnreadableError
-from luban.data import images
-from luban.data.images import decode, fit, place, size_of, to_png
-from luban.data.media import Media
+from luban.data.media import images
+from luban.data.media.images import decode, fit, place, size_of, to_png
+from luban.data.media.media_files import Media
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 20, 3), np.uint8)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luban.data.lm import KneserNey, Unigram, compressed_bits_per_byte
+from luban.data.baselines.ngrams import KneserNey, Unigram, compressed_bits_per_byte
 
 SIZE = 5
 TOKENS = st.lists(st.integers(0, SIZE - 1), max_size=80).map(

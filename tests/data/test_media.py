@@ -13,8 +13,8 @@ import pytest
 from luban.core.contracts import Example, Record
 from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
 from luban.data import store
-from luban.data.media import Media, check_readable, media_in
-from luban.data.records import identity_of, size_of
+from luban.data.files.records import identity_of, size_of
+from luban.data.media.media_files import Media, check_readable, media_in
 from luban.tasks.text_generation import TextGeneration
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from luban.core.contracts import SetApart
 from luban.core.errors import DataError, RecipeError
-from luban.data.images import decode
-from luban.data.media import media_in
-from luban.data.members import Tree, members
+from luban.data.files.archives import Tree, members
+from luban.data.media.images import decode
+from luban.data.media.media_files import media_in
 from tests.data.media_files import FORMS, apart, content, packed, png, rows, source, tar, write
 
 PHOTOS: dict[str, bytes | str] = {

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from luban.data.mel import LogMel, filters
+from luban.data.media.mel import LogMel, filters
 
 FORMS = [
     (16_000, 80, 400, 160),

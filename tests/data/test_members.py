@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from luban.core.errors import DataError
-from luban.data.members import members
+from luban.data.files.archives import members
 
 
 def test_a_zip_that_lies_about_a_size_does_not_fill_the_memory(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from luban.core.contracts import Cleaner, Tally
 from luban.core.errors import DataError
+from luban.data.checks.overlap import SHINGLE, STRIDE, _rolling, check_overlap, overlap
 from luban.data.dataset import Data
-from luban.data.overlap import SHINGLE, STRIDE, _rolling, check_overlap, overlap
 from luban.data.split import Split
 
 

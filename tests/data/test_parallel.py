@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from luban.core.errors import DataError
-from luban.data import parallel
-from luban.data.media import Media
-from luban.data.parallel import encode_files
+from luban.data.media import parallel_encoding
+from luban.data.media.media_files import Media
+from luban.data.media.parallel_encoding import encode_files
 
 
 def _records(size: int, count: int = 7) -> list[dict[str, object]]:
@@ -25,7 +25,7 @@ def test_order_is_kept(size: int) -> None:
 def test_large_files_are_shared_among_threads_and_small_ones_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parallel, "cpu_count", lambda: 3)
+    monkeypatch.setattr(parallel_encoding, "cpu_count", lambda: 3)
     at_once = threading.Barrier(3, timeout=20)
 
     def encode(record: object) -> int:

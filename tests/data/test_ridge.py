@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 
-from luban.data.ridge import Ridge
+from luban.data.baselines.ridge import Ridge
 
 
 def test_large_images_do_not_fill_the_memory() -> None:

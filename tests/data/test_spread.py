@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luban.data.spread import spread
+from luban.data.checks.spread_sample import spread
 
 
 @given(

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luban.core.code_files import encoding_code
 from luban.core.contracts import Example, Record, Tokenizer
 from luban.core.errors import CapacityError, ContractError, DataError
 from luban.data import cache, store
@@ -211,11 +212,10 @@ def test_everything_that_matters_is_in_the_key(
     with monkeypatch.context() as patch:
         patch.setattr(ToyTask, "code_digest", lambda self: "edited")
         keys.append(cache_key(task, data, "train"))
-    for name in ("tasks/_objects.py", "tasks/_sound.py", "data/images.py", "core/batch.py"):
-        edited = {**cache._own_code(), name: "edited"}
-        assert edited.keys() == cache._own_code().keys()
+    for name, digest in encoding_code().items():  # every file of code that encoding rests on
         with monkeypatch.context() as patch:
-            patch.setattr(cache, "_own_code", lambda edited=edited: edited)
+            edited = {**encoding_code(), name: digest[::-1]}
+            patch.setattr(cache, "encoding_code", lambda edited=edited: edited)
             keys.append(cache_key(task, data, "train"))
     assert len(set(keys)) == len(keys)
     data = _data(tmp_path, "abc")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, Tokens
 
-from luban.data.tagging import (
+from luban.data.text.tagging import (
     SCHEMES,
     Entity,
     Scheme,

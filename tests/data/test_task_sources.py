@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, RecipeError
-from luban.data.records import own_fields, shape
+from luban.data.files.records import own_fields, shape
 from luban.data.sources.conll import Conll
 
 WORD = st.text(

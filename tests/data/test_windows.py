@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luban.core.contracts import Example
-from luban.data.windows import Windows
+from luban.data.views.windows import Windows
 
 
 class Stream:

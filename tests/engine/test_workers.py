@@ -15,8 +15,8 @@ import torch
 from luban.core.batch import Batch
 from luban.core.contracts import Augmentation, Draw, Example
 from luban.core.errors import DataError
-from luban.data.augmented import Augmented
-from luban.data.held import Held
+from luban.data.views.augmented import Augmented
+from luban.data.views.in_memory import Held
 from luban.engine.loader import Loader
 from luban.mechanisms.plain import Plain
 

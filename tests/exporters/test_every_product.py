@@ -17,7 +17,7 @@ from luban.core.contracts import Exporter, Model, Ports, Product
 from luban.exporters.huggingface import Huggingface
 from luban.exporters.onnx import Onnx
 from luban.exporters.torch_export import TorchExport
-from luban.tasks._exported import Spans
+from luban.tasks.parts.exports import Spans
 from tests.exporters.test_exporters import reload_program, run_onnx
 from tests.life import done
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from luban.data.lm import KneserNey
+from luban.data.baselines.ngrams import KneserNey
 from luban.inference.ctc import Search, _Asked, greedy, merged, prefix_beam
 
 BLANK, OUTPUTS, END = 0, 4, 4

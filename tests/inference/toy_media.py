@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Example, Metric, Ports, Record, Supervision, Task
 from luban.core.errors import DataError, UnreadableError
-from luban.data.images import decode
-from luban.data.media import Media, media_in
+from luban.data.media.images import decode
+from luban.data.media.media_files import Media, media_in
 
 
 class Nothing(nn.Module):

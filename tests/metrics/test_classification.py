@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from luban.core.contracts import Metric
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.metrics.accuracy import Accuracy
 from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError

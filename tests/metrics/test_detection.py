@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.metrics import _detections
 from luban.metrics._detections import box_overlaps
 from luban.metrics.mean_average_precision import MeanAveragePrecision

@@ -11,7 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import BLEU, CHRF, TER
 
 from luban.core.contracts import Metric
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.metrics.bleu import Bleu
 from luban.metrics.chrf import Chrf
 from luban.metrics.rouge import Rouge

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from luban.core.interval import measured
+from luban.core.intervals import measured
 from luban.metrics.frechet_distance import FrechetDistance
 from luban.metrics.nearest_distance import NearestDistance, block_means, nearest
 from luban.metrics.recognition import Recognition

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from luban.core.contracts import Metric
-from luban.core.letters import alone, characters, parts, pieces, tokens, unspaced_share, words
+from luban.core.unicode_text import alone, characters, parts, pieces, tokens, unspaced_share, words
 
 #: Two texts of each script, different in every word.
 SCRIPTS = {

@@ -15,7 +15,7 @@ from seqeval import metrics as seqeval
 from seqeval.scheme import IOB2, IOBES
 
 from luban.core.contracts import Metric
-from luban.data.tagging import Scheme, entities_of
+from luban.data.text.tagging import Scheme, entities_of
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.entity_f1 import EntityF1
 from luban.metrics.exact_match import ExactMatch

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luban.core.contracts import Metric
-from luban.core.interval import measured
-from luban.core.letters import characters
+from luban.core.intervals import measured
+from luban.core.unicode_text import characters
 from luban.metrics._units import units
 from luban.metrics.bits_per_byte import BitsPerByte
 from luban.metrics.distinct import Distinct

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from luban.core.contracts import Ports
-from luban.data.audio import to_wav
+from luban.data.media.audio import to_wav
 from luban.inference.predictor import Predictor
 from luban.serving.route import Limits
 from luban.serving.routes.audio_transcriptions import AudioTranscriptions

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from luban.cli.verbs import serve as verb
 from luban.core.contracts import Model, Task
 from luban.core.errors import MissingExtra
-from luban.data.audio import to_wav
-from luban.data.media import Media
+from luban.data.media.audio import to_wav
+from luban.data.media.media_files import Media
 from luban.inference.predictor import Predictor, servable
 from luban.serving.app import create_app
 from luban.serving.route import Service

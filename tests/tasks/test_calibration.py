@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
-from luban.tasks._calibration import (
+from luban.tasks.answers.calibration import (
     best_temperature,
     best_threshold,
     highest_f1,
@@ -21,7 +21,7 @@ from luban.tasks._calibration import (
     sigmoid,
     softmax,
 )
-from luban.tasks._labels import Labels
+from luban.tasks.answers.labels import Labels
 
 Array = np.ndarray[Any, Any]
 SIZES, CLASSES, OVERCONFIDENCE = (2, 5, 20, 100, 500), (2, 3, 10), (0.5, 1.0, 3.0)

@@ -11,8 +11,8 @@ import torch
 
 from luban.core.contracts import Model, Task
 from luban.core.errors import DataError, RecipeError
-from luban.data.masking import SEEN
 from luban.data.store import Store, build
+from luban.data.views.masking import SEEN
 
 TEXTS = ["the quick brown fox jumps over the lazy dog", "床前明月光，疑是地上霜。", "to be or not"]
 RECORDS = [{"text": text * 12, "_where": f"a:{row}"} for row, text in enumerate(TEXTS)]

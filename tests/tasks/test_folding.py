@@ -14,7 +14,7 @@ import yaml
 from torch import nn
 
 from luban.nn.folding import fold
-from luban.tasks._classifier import Classifier
+from luban.tasks.answers.classes import Classifier
 from luban.tasks.text_regression import TextRegression
 from tests.cases.export_worlds import QUICK
 from tests.cases.test_exports import answers_without_luban, differences, predicted

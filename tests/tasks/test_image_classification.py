@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Model, Stage
 from luban.core.errors import DataError
-from luban.data.held import Held
-from luban.data.images import to_png
-from luban.data.media import Media
-from luban.data.ridge import Ridge, shrunk
+from luban.data.baselines.ridge import Ridge, shrunk
+from luban.data.media.images import to_png
+from luban.data.media.media_files import Media
+from luban.data.views.in_memory import Held
 from luban.engine.loader import Loader
 from luban.mechanisms.plain import Plain
 from luban.metrics.f1 import F1

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Model, Task
 from luban.core.errors import DataError, RecipeError
-from luban.data.held import Held
+from luban.data.views.in_memory import Held
 from luban.engine.saved import write_saved
 from luban.inference.images import ImageMaker
-from luban.tasks._judge import Judge
+from luban.tasks.answers.image_judge import Judge
 from luban.tasks.image_generation import ImageGeneration, blurred
 from tests.contracts.records import picture
 from tests.life import done, luban

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from luban.data.noise import noise_of
+from luban.data.views.noise import noise_of
 from luban.engine.saved import load_saved
 from luban.stages._training import Training
 from tests.exporters.test_exporters import reload_program

@@ -12,10 +12,10 @@ import torch
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError, RecipeError, RunError, UnreadableError
-from luban.data import preprocessor
-from luban.data.images import to_png
-from luban.data.media import Media
-from luban.data.preprocessor import Preprocessor, Sample, Traits
+from luban.data.media import preprocessor
+from luban.data.media.images import to_png
+from luban.data.media.media_files import Media
+from luban.data.media.preprocessor import Preprocessor, Sample, Traits
 from luban.data.store import build
 from tests.tasks.toy_images import pixels, records, task
 

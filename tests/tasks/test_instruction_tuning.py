@@ -14,12 +14,12 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Model, Record, Task
 from luban.core.errors import DataError, RecipeError
-from luban.data.chat.stored import CHATML
-from luban.data.packing import positions_of
 from luban.data.store import Store, build
+from luban.data.text.chat_template_files import CHATML
+from luban.data.views.packing import positions_of
 from luban.models.gpt import GPT
 from luban.models.rnn import RNN
-from luban.tasks._conversations import fitted
+from luban.tasks.inputs.conversations import fitted
 
 LAYOUTS = ("qwen3", "llama", "gpt2")
 

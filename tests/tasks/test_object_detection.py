@@ -20,9 +20,9 @@ from luban.data.augmentations.random_crop import RandomCrop
 from luban.data.augmentations.random_resized_crop import RandomResizedCrop
 from luban.data.augmentations.scale_jitter import ScaleJitter
 from luban.data.cleaners.boxes import Boxes
-from luban.data.held import Held
-from luban.data.images import to_png
+from luban.data.media.images import to_png
 from luban.data.sources.coco import Coco
+from luban.data.views.in_memory import Held
 from luban.nn.detection import assign, places
 from luban.tasks.object_detection import ObjectDetection
 

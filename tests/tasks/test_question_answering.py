@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from luban.core.contracts import Guess, Mechanism, Model, Tokenizer
 from luban.core.errors import DataError, RecipeError
-from luban.data.held import Held
-from luban.data.rows import SPECIALS, as_text
+from luban.data.text.padding import SPECIALS, as_text
 from luban.data.tokenizers.char import Char
-from luban.tasks._questions import (
+from luban.data.views.in_memory import Held
+from luban.tasks.answers.answer_spans import (
     Cutter,
     _highest_total,
     answers_in,

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from luban.core.batch import Batch
 from luban.core.contracts import Model, Record, Task
 from luban.core.errors import DataError, RecipeError, RunError, UnfitError, UnreadableError
-from luban.data.audio import to_wav
-from luban.data.held import Held
-from luban.data.media import Media
-from luban.tasks._transcripts import needed, written
+from luban.data.media.audio import to_wav
+from luban.data.media.media_files import Media
+from luban.data.views.in_memory import Held
+from luban.tasks.answers.transcripts import needed, written
 from tests.life import done, luban
 
 RATE = 8000

@@ -19,10 +19,16 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Record, Task
 from luban.core.errors import DataError, RecipeError, RunError
-from luban.data.bayes import NaiveBayes
-from luban.data.held import Held
+from luban.data.baselines.naive_bayes import NaiveBayes
+from luban.data.views.in_memory import Held
 from luban.mechanisms.plain import Plain
-from luban.tasks._calibration import best_temperature, best_threshold, highest_f1, sigmoid, softmax
+from luban.tasks.answers.calibration import (
+    best_temperature,
+    best_threshold,
+    highest_f1,
+    sigmoid,
+    softmax,
+)
 from luban.tasks.text_classification import TextClassification
 from luban.testing import check_task
 from tests.tasks.toy import Bag

@@ -13,7 +13,7 @@ from torch import nn
 
 from luban.core.contracts import Record, Task
 from luban.core.errors import DataError
-from luban.data.held import Held
+from luban.data.views.in_memory import Held
 from luban.mechanisms.plain import Plain
 from luban.tasks.text_regression import TextRegression
 from luban.testing import check_task

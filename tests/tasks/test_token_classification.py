@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from luban.core.contracts import Guess, Mechanism, Model
 from luban.core.errors import DataError, RecipeError
-from luban.data.held import Held
-from luban.data.tagging import entities_of, fault
-from luban.data.words import encode_words, joined, words_of
+from luban.data.text.tagging import entities_of, fault
+from luban.data.text.words import encode_words, joined, words_of
+from luban.data.views.in_memory import Held
 from luban.nn.crf import CRF
 from luban.tasks.token_classification import TokenClassification
 from luban.testing import check_task

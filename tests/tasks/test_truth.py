@@ -10,8 +10,8 @@ import pytest
 
 from luban.core.contracts import Example, Metric, Record, Task
 from luban.core.errors import UnfitError
-from luban.data.held import Held
-from luban.data.reach import reach
+from luban.data.checks.reachable_score import reach
+from luban.data.views.in_memory import Held
 from luban.recipe import Recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

@@ -10,13 +10,13 @@ from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
-from luban.cli.images import files_for, write_images
 from luban.cli.sampling import sampling_options, sampling_params
 from luban.cli.terminal import terminal
 from luban.core.errors import RequestError, RunError
 from luban.inference.images import ImageMaker
 from luban.inference.sampling import SamplingParams
 from luban.inference.text import TextGenerator
+from luban.prediction.image_files import files_for, write_images
 from luban.run import Run
 from luban.trained import load_trained
 

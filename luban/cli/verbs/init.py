@@ -11,15 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
-from luban.cli.first_recipe import empty_in, read_as, recipe_for
 from luban.core import registry
 from luban.core.contracts import Guess, Record, Source, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.files import write_atomic
-from luban.core.letters import file_name
 from luban.core.progress import doing
-from luban.data.guess import Found, guess
-from luban.data.records import opened, own_fields
+from luban.core.unicode_text import file_name
+from luban.data.files.records import opened, own_fields
+from luban.init.inspection import Found, guess
+from luban.init.recipe_writer import empty_in, read_as, recipe_for
 from luban.recipe import Recipe, override
 from luban.stages._estimate import estimate_minutes
 

@@ -10,10 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from luban.cli.batch import Job, json_line, predict_file, predict_rows
 from luban.cli.console import output
-from luban.cli.figures import Figures
-from luban.cli.inputs import FORMATS, Files, Input, fields_of, file_at, open_input
 from luban.cli.predictions import show_prediction
 from luban.cli.terminal import terminal
 from luban.core.component import digest_of
@@ -27,6 +24,9 @@ from luban.inference.predictor import (
     servable,
     text_field,
 )
+from luban.prediction.figures import Figures
+from luban.prediction.files import Job, json_line, predict_file, predict_rows
+from luban.prediction.inputs import FORMATS, Files, Input, fields_of, file_at, open_input
 from luban.run import Run
 from luban.trained import load_trained
 

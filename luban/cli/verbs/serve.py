@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from luban.cli.terminal import terminal
-from luban.data.media import check_readable
+from luban.data.media.media_files import check_readable
 from luban.inference.predictor import file_fields, servable
 from luban.run import Run
 from luban.serving.route import Limits, Service

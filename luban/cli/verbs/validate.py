@@ -21,9 +21,9 @@ from luban.core.batch import Batch, Losses
 from luban.core.contracts import Example, Task
 from luban.core.errors import CapacityError, LubanError, UnfitError
 from luban.core.progress import doing
-from luban.data.apart import listed
-from luban.data.held import Held
-from luban.data.overlap import check_overlap, overlap
+from luban.data.checks.overlap import check_overlap, overlap
+from luban.data.checks.set_apart import listed
+from luban.data.views.in_memory import Held
 from luban.recipe import Recipe
 from luban.stages._estimate import measure_minutes
 from luban.stages._figures import loss_unit

@@ -7,13 +7,13 @@ import json
 from functools import partial
 from pathlib import Path
 
-from luban.cli.resume_proof import prove_resume
 from luban.cli.terminal import terminal
 from luban.core import progress
 from luban.core.contracts import Stage
 from luban.core.errors import LubanError, RunError, VerifyError
 from luban.core.report import Report
 from luban.run import Run
+from luban.stages._resume_proof import prove_resume
 
 
 def options(parser: argparse.ArgumentParser) -> None:

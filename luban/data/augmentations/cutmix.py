@@ -9,7 +9,7 @@ from pydantic import Field
 
 from luban.core.contracts import Augmentation, Draw, Example
 from luban.data.augmentations._parts import rectangle
-from luban.data.mixing import mixed_labels
+from luban.data.views.mixed_labels import mixed_labels
 
 
 class Cutmix(Augmentation):

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from luban.core.contracts import Augmentation, Draw, Example
-from luban.data.mixing import mixed_labels
+from luban.data.views.mixed_labels import mixed_labels
 
 
 class Mixup(Augmentation):

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from luban.core.contracts import Augmentation, Draw, Example
-from luban.data.boxes import moved_along
+from luban.data.media.boxes import moved_along
 
 
 class RandomCrop(Augmentation):

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from luban.core.contracts import Augmentation, Draw, Example
 from luban.data.augmentations._parts import check_bounds, shares_of
-from luban.data.boxes import moved_along
-from luban.data.images import fit
+from luban.data.media.boxes import moved_along
+from luban.data.media.images import fit
 
 
 class RandomResizedCrop(Augmentation):

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from luban.core.contracts import Augmentation, Draw, Example
 from luban.core.errors import MissingExtra
-from luban.data.boxes import VISIBLE, moved_along
-from luban.data.images import PADDING
+from luban.data.media.boxes import VISIBLE, moved_along
+from luban.data.media.images import PADDING
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.data.records import identity_of
+from luban.data.files.records import identity_of
 
 
 class ExactDuplicates(Cleaner):

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.data.records import text_of
-from luban.data.scripts import script_shares
+from luban.data.files.language import script_shares
+from luban.data.files.records import text_of
 
 
 class Language(Cleaner):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.data.records import text_of
+from luban.data.files.records import text_of
 
 
 class Length(Cleaner):

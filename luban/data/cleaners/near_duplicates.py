@@ -10,8 +10,8 @@ from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
 from luban.core.errors import MissingExtra
-from luban.core.letters import words
-from luban.data.records import text_of
+from luban.core.unicode_text import words
+from luban.data.files.records import text_of
 
 
 class NearDuplicates(Cleaner):

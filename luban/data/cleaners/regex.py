@@ -9,8 +9,8 @@ from functools import cached_property
 from pydantic import Field, field_validator
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.data.edits import STRADDLED, Edit, Straddled, rewritten
-from luban.data.records import text_of
+from luban.data.files.records import text_of
+from luban.data.text.edits import STRADDLED, Edit, Straddled, rewritten
 
 
 class Regex(Cleaner):

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.data.edits import STRADDLED, Edit, Editor, Straddled, applied, rewritten
+from luban.data.text.edits import STRADDLED, Edit, Editor, Straddled, applied, rewritten
 
 #: All of category Cc but tab and line feed, and the characters that mark order or no width at
 #: the start of files; joiners stay, since emoji and several scripts are written with them.

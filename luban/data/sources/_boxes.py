@@ -15,8 +15,8 @@ from pydantic import Field
 
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError
-from luban.data.apart import tried
-from luban.data.members import Tree, field_of
+from luban.data.checks.set_apart import tried
+from luban.data.files.archives import Tree, field_of
 from luban.data.split import SPLITS
 
 Box = tuple[float, float, float, float]

@@ -9,9 +9,9 @@ from sys import getsizeof
 from typing import Any, TypeAlias
 
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.files import missing, open_text
-from luban.data.recent import Recent
+from luban.core.yaml_json import parse_json
+from luban.data.files.parsed_cache import Recent
+from luban.data.files.reading import missing, open_text
 from luban.data.sources._boxes import numbers, refuse_twice
 
 Id: TypeAlias = int | str

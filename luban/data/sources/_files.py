@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
 from luban.core.registry import nearest
-from luban.data.files import bare_suffix, expand, files_in
+from luban.data.files.reading import bare_suffix, expand, files_in
 
 Patterns: TypeAlias = str | tuple[str, ...]
 #: What folders and arrays are called that are splits.

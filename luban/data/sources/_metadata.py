@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.delimited import delimited
-from luban.data.files import text_lines
+from luban.core.yaml_json import parse_json
+from luban.data.files.delimited import delimited
+from luban.data.files.reading import text_lines
 from luban.data.sources._boxes import refuse_twice
 
 

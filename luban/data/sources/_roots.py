@@ -12,10 +12,10 @@ from typing import Any
 
 from luban.core.contracts import SetApart
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.files import expand, is_about
-from luban.data.media import Media
-from luban.data.members import Member, field_of, is_archive, members, refuse_twice
+from luban.core.yaml_json import parse_json
+from luban.data.files.archives import Member, field_of, is_archive, members, refuse_twice
+from luban.data.files.reading import expand, is_about
+from luban.data.media.media_files import Media
 from luban.data.sources import _boxes
 from luban.data.sources._files import SPLIT_NAMES
 from luban.data.sources._metadata import table_rows

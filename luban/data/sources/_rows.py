@@ -13,11 +13,11 @@ from pydantic import Field
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.files import missing
-from luban.data.media import Media
-from luban.data.members import field_of
-from luban.data.records import shape, value_at
-from luban.data.segments import SEGMENTS, segment_of
+from luban.data.files.archives import field_of
+from luban.data.files.reading import missing
+from luban.data.files.records import shape, value_at
+from luban.data.media.audio_segments import SEGMENTS, segment_of
+from luban.data.media.media_files import Media
 from luban.data.sources._files import FileSource, Meanings
 
 

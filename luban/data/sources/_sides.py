@@ -13,7 +13,7 @@ import numpy as np
 from luban.core.contracts import Record
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.data.media import Array
+from luban.data.media.media_files import Array
 from luban.data.split import SPLITS
 
 _ABSENT = object()

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from luban.core.errors import DataError
-from luban.data.members import field_of
+from luban.data.files.archives import field_of
 from luban.data.sources._files import SPLIT_NAMES
 
 _LIST = re.compile(r"(train|training|valid|validation|test|testing)_list")

@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 from luban.core.errors import DataError
-from luban.data.members import Member
+from luban.data.files.archives import Member
 
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
 _PROLOG = re.compile(r"\s*<\?xml.*?\?>", re.DOTALL)

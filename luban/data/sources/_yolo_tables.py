@@ -12,8 +12,8 @@ from typing import Any
 
 from luban.core.contracts import SetApart
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_yaml
-from luban.data.members import Tree
+from luban.core.yaml_json import parse_yaml
+from luban.data.files.archives import Tree
 from luban.data.sources._boxes import lone, refuse_twice
 
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")

@@ -16,8 +16,8 @@ from pydantic import Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.data.files import missing, open_bytes
-from luban.data.records import shape
+from luban.data.files.reading import missing, open_bytes
+from luban.data.files.records import shape
 from luban.data.sources._boxes import left_out, refuse_twice
 from luban.data.sources._files import SPLIT_NAMES, Meanings
 from luban.data.sources._sides import beside, by_split, plain, rows_of

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import ContractError
-from luban.data.apart import usable
-from luban.data.download import Entry, catalogue_entry, local_files
+from luban.data.checks.set_apart import usable
+from luban.data.files.download import Entry, catalogue_entry, local_files
 from luban.data.split import SPLITS
 
 

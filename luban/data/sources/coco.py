@@ -10,8 +10,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from luban.core.contracts import Record
-from luban.data.apart import tried
-from luban.data.members import Tree, field_of
+from luban.data.checks.set_apart import tried
+from luban.data.files.archives import Tree, field_of
 from luban.data.sources._boxes import Dropped, box_of, left_out, told_size
 from luban.data.sources._coco_table import Image, coco_images
 from luban.data.sources._files import FileSource

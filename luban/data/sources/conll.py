@@ -15,8 +15,8 @@ from pydantic import Field
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.data.apart import tried
-from luban.data.files import open_text, text_lines
+from luban.data.checks.set_apart import tried
+from luban.data.files.reading import open_text, text_lines
 from luban.data.sources._files import FileSource
 
 Column: TypeAlias = int | str

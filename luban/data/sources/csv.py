@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from luban.core.errors import DataError
-from luban.data.delimited import Row, delimited
-from luban.data.files import bare_suffix, open_text, text_lines
-from luban.data.headers import data_in_header
+from luban.data.files.delimited import Row, delimited
+from luban.data.files.reading import bare_suffix, open_text, text_lines
+from luban.data.files.table_header import data_in_header
 from luban.data.sources._rows import RowSource
 
 _DELIMITERS = ",\t;|"

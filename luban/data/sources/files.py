@@ -13,11 +13,11 @@ from pydantic import Field, field_validator
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.apart import tried
-from luban.data.media import Media
-from luban.data.members import IMAGES, SOUNDS, Member, field_of
-from luban.data.records import shape
-from luban.data.segments import SEGMENTS, segment_of
+from luban.data.checks.set_apart import tried
+from luban.data.files.archives import IMAGES, SOUNDS, Member, field_of
+from luban.data.files.records import shape
+from luban.data.media.audio_segments import SEGMENTS, segment_of
+from luban.data.media.media_files import Media
 from luban.data.sources._files import FileSource, Meanings
 from luban.data.sources._patterns import checked, told_by
 from luban.data.sources._roots import Root, roots_of

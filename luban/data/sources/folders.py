@@ -11,8 +11,8 @@ from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
-from luban.data.apart import tried
-from luban.data.files import open_text
+from luban.data.checks.set_apart import tried
+from luban.data.files.reading import open_text
 from luban.data.sources._files import FileSource, labelled
 
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
-from luban.data.files import missing, open_bytes
-from luban.data.records import shape
+from luban.data.files.reading import missing, open_bytes
+from luban.data.files.records import shape
 from luban.data.sources._files import Meanings
 from luban.data.sources._sides import beside, by_split, rows_of
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.files import open_text
-from luban.data.records import value_at
+from luban.core.yaml_json import parse_json
+from luban.data.files.reading import open_text
+from luban.data.files.records import value_at
 from luban.data.sources._rows import RowSource
 
 

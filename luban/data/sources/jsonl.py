@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.files import open_text, text_lines
+from luban.core.yaml_json import parse_json
+from luban.data.files.reading import open_text, text_lines
 from luban.data.sources._rows import RowSource
 
 _FIX = "one complete JSON object per line; an array is read by `name: json`."

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from luban.core.errors import DataError
-from luban.data.files import open_text, text_lines
+from luban.data.files.reading import open_text, text_lines
 from luban.data.sources._rows import RowSource
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
-from luban.data.files import expand, open_text, text_lines
+from luban.data.files.reading import expand, open_text, text_lines
 from luban.data.sources._files import Patterns
 from luban.data.split import SPLITS
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from luban.core.errors import DataError, MissingExtra
-from luban.data.files import open_bytes
+from luban.data.files.reading import open_bytes
 from luban.data.sources._rows import RowSource
 
 _ROWS = 1024

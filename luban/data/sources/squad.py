@@ -11,9 +11,9 @@ from pydantic import Field
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError
-from luban.core.text_formats import parse_json
-from luban.data.apart import tried
-from luban.data.files import open_text
+from luban.core.yaml_json import parse_json
+from luban.data.checks.set_apart import tried
+from luban.data.files.reading import open_text
 from luban.data.sources._files import FileSource
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.files import newline_of, open_text
+from luban.data.files.reading import newline_of, open_text
 from luban.data.sources._files import FileSource
 from luban.data.sources._patterns import checked, told_by
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.members import IMAGES
+from luban.data.files.archives import IMAGES
 from luban.data.sources._boxes import (
     Annotated,
     Dropped,

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
-from luban.data.images import size_of
+from luban.data.media.images import size_of
 from luban.data.sources._boxes import (
     Annotated,
     Dropped,

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr
 
 from luban.core.errors import DataError
-from luban.data.chat.stored import read_template
+from luban.data.text.chat_template_files import read_template
 from luban.data.tokenizers._fast import END, ROLES, FastTokenizer, read_fast
 from luban.data.tokenizers._frames import set_text_frame
 

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
 
-from luban.data.media import Media
+from luban.data.media.media_files import Media
 from luban.inference.predictor import file_fields
 from luban.serving.errors import ApiError
 from luban.serving.route import Limits

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 
-from luban.data import audio
+from luban.data.media import audio
 from luban.inference.predictor import Predictor
 from luban.serving.errors import ApiError
 from luban.serving.route import Limits, Route, Service

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, WithJsonSchema, create_model, field_valid
 from pydantic_core import PydanticCustomError
 
 from luban.core.errors import RequestError
-from luban.data.images import to_png
+from luban.data.media.images import to_png
 from luban.inference.images import ImageMaker
 from luban.serving.errors import ApiError
 from luban.serving.http import unless_disconnected

@@ -12,8 +12,8 @@ from torch import nn
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Example, Metric, Ports, Record, Supervision, Task
 from luban.core.errors import DataError
-from luban.data.images import decode, fit
-from luban.data.media import media_in
+from luban.data.media.images import decode, fit
+from luban.data.media.media_files import media_in
 from luban.nn.losses import cross_entropy
 
 LABELS = ("dark", "light")

@@ -1,0 +1,400 @@
+"""The kinds that say what numbers mean: task, model, metric; ``contracts`` has the others."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
+
+from luban.core.component import Component
+from luban.core.contracts.data import Example, Examples, Guess, Ports, Record, Supervision
+from luban.core.errors import RecipeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from luban.core.batch import Batch, Losses
+
+Row: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What exporters write of a trained model.
+
+    Attributes:
+        module: Its ``forward(**sample.inputs)`` gives a tensor, or a tuple of them.
+        sample: A small batch, for tracing and for the check.
+        outputs: The names of what ``forward`` gives, in order.
+        meaning: What ``inference.json`` tells a program that has no Luban: how a record becomes
+            inputs (``preprocessing``) and what outputs say (``postprocessing``); plain data.
+        arrays: Numbers too many for JSON, by file name without ``.npy``.
+        beyond: Why ``model/`` alone, without the program in ``module``, does not give the answers
+            of ``predict``; empty if it does.
+        note: A sentence for the card, if what is written is not the model itself.
+    """
+
+    module: nn.Module
+    sample: Batch
+    outputs: tuple[str, ...] = ("logits",)
+    meaning: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    beyond: str = ""
+    note: str = ""
+
+
+class Task(Component, ABC):
+    """What the numbers mean: records in, predictions out, and the loss between."""
+
+    kind: ClassVar[str] = "tasks"
+    #: Fields that a request to a server may set for its own records.
+    adjustable: ClassVar[tuple[str, ...]] = ()
+    #: Whether predictions have ``scores`` by label, of which a request may ask for the best.
+    ranks: ClassVar[bool] = False
+
+    def learn(self, records: Iterable[Record]) -> Self:
+        """Return this task with what it must learn; ``records`` are training data only."""
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned (labels, vocabulary) into ``folder``."""
+
+    def load(self, folder: Path) -> Self:
+        """Return this task with what ``save`` wrote."""
+        return self
+
+    @abstractmethod
+    def ports(self) -> Ports:
+        """Return all that a model may know of this task."""
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Return how this task would read records it has never seen; None: not at all."""
+        return None
+
+    @abstractmethod
+    def encode(self, record: Record) -> Example:
+        """Return the small arrays a record becomes.
+
+        Raises:
+            DataError: where a field is missing or of the wrong type.
+        """
+
+    def encode_input(self, record: Record) -> Example:
+        """Return the arrays of a record whose answer is not known: what serving encodes.
+
+        ``collate`` and ``predict`` take such examples; ``target`` and ``loss`` do not.
+
+        Raises:
+            DataError: where a field is missing or of the wrong type.
+        """
+        return self.encode(record)
+
+    def record_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of a record that ``encode_input`` takes."""
+        return {"type": "object"}
+
+    def encode_batch(self, records: Sequence[Record]) -> list[Example]:
+        """Encode many records; override where a library does it faster on all cores."""
+        return [self.encode(record) for record in records]
+
+    @abstractmethod
+    def supervision(self, example: Example) -> Supervision:
+        """Return how much an encoded record teaches."""
+
+    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+        """Return the examples a model sees, made from the stored ones.
+
+        The number of examples must not depend on ``epoch``. ``None`` asks for the view that
+        evaluation uses: everything exactly once, nothing random.
+        """
+        return _Stored(store)
+
+    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
+        """Return the positions of each example of a view, (N,); None: they hardly differ."""
+        return None
+
+    def groups(self, store: Examples) -> np.ndarray[Any, Any] | None:
+        """Return what each example of a view counts as in balanced sampling, int (N,)."""
+        return None
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Pad and stack examples."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Losses:
+        """Return each example's loss sum and the count it is a sum over.
+
+        In nats, where it is a likelihood; the page of a task or model says what it is elsewhere.
+        """
+
+    @abstractmethod
+    def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return one prediction per example; evaluation and serving both use it."""
+
+    def told(self, prediction: Any) -> Any:
+        """Return what of a prediction ``luban predict`` and the server show: what is sure enough.
+
+        Metrics see the whole of it, since a ranking needs the unlikely too.
+        """
+        return prediction
+
+    @abstractmethod
+    def target(self, example: Example) -> Any:
+        """Return what a perfect prediction would be compared with."""
+
+    def reachable(self, example: Example) -> Any:
+        """Return the best that ``predict`` could give for an encoded example.
+
+        It is made of the labels that training sees, the way ``predict`` makes its answer of the
+        outputs of a model: what encoding cut off, rounded or could not express is missing.
+        ``prepare`` scores it against ``target``. None: the task gives no such answer.
+        """
+        return None
+
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics of this task, of what ``predict`` returns; the first leads."""
+
+    def validate_batch(self, model: nn.Module, batch: Batch) -> list[Any]:
+        """Return what validation during training looks at; override where predicting is slow."""
+        return self.predict(model, batch)
+
+    def validation_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics of what ``validate_batch`` returns; the first decides what is best."""
+        return self.metrics()
+
+    def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
+        """Return this task with what can be tuned after training: thresholds, temperature.
+
+        Args:
+            model: The trained module, in evaluation mode.
+            batches: The validation split, never the test split; iterate only if needed.
+        """
+        return self
+
+    def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
+        """Draw an example with its prediction on matplotlib axes; False: there is nothing to see.
+
+        Args:
+            axes: Empty axes, without ticks.
+            example: As encoded; empty for what a generative model made.
+            prediction: What ``predict`` gave for it, or one of ``samples``.
+            target: What ``target`` gave; None where the answer is not known.
+        """
+        return False
+
+    def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
+        """Return an example with its prediction as texts by name; empty: it is not one of words.
+
+        The card quotes some. The arguments are those of ``show``.
+        """
+        return {}
+
+    def mistake(self, prediction: Any, target: Any) -> float:
+        """Return how wrong a prediction is, 0 for right: the worst are shown in the card."""
+        return 0.0
+
+    def baselines(self, train: Examples) -> Mapping[str, Baseline]:
+        """Return trivial predictors learned from training examples, by name."""
+        return {}
+
+    def generator(self, model: nn.Module) -> Any:
+        """Return what makes things of prompts, or None if the task answers records.
+
+        A ``luban.inference.text.TextGenerator``, or a ``luban.inference.images.ImageMaker``.
+        """
+        return None
+
+    def folded(self, model: nn.Module, batch: Batch) -> Self:
+        """Return this task with what rescales outputs moved into the weights of the model.
+
+        So every program that loads the weights gives the scores that ``predict`` gives.
+
+        Args:
+            model: The trained module, in evaluation mode; its last layer is changed in place.
+            batch: Some examples, to check that the outputs become what they should.
+        """
+        return self
+
+    def generation_config(self) -> dict[str, Any]:
+        """Return what ``generation_config.json`` says beside the special tokens."""
+        return {}
+
+    def exported(self, model: nn.Module, batch: Batch) -> Product:
+        """Return what exporters write: the module, inputs for it, and what its numbers mean."""
+        return Product(model, batch)
+
+    def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
+        """Return things a generative model makes on its own; empty for other tasks."""
+        return []
+
+    def references(self, held_out: Examples, count: int, seed: int) -> list[Any]:
+        """Return real, unseen things of the form that ``samples`` makes, to compare with."""
+        return []
+
+    def sample_baselines(
+        self, held_out: Examples, count: int, seed: int
+    ) -> Mapping[str, list[Any]]:
+        """Return trivial things of that form by name, measured beside the samples."""
+        return {}
+
+    def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
+        """Return metrics of samples; their ``row`` gets the sample and ``None``."""
+        return ()
+
+
+class Baseline(Protocol):
+    """A trivial predictor: an example in, a prediction like the task's own out."""
+
+    def __call__(self, example: Example) -> Any:
+        """Return the prediction for one example."""
+        ...
+
+
+class _Stored(Sequence[Any]):
+    """The stored examples as they are."""
+
+    def __init__(self, store: Examples) -> None:
+        self._store = store
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._store[i] for i in range(*index.indices(len(self)))]
+        return self._store[index]
+
+
+class Model(Component, ABC):
+    """The configuration of an architecture; ``build`` returns a plain ``nn.Module``.
+
+    The module returns logits (B, ..., outputs) from ``forward(**batch.inputs)`` and names its
+    parts: ``stem`` (the layer whose output explanations and adversaries touch), ``blocks`` (a
+    ``ModuleList``, first to last; it may be empty), ``head`` (what a pretrained start leaves
+    fresh; None if it has none of its own). Where it makes sense it has ``features(**inputs)``:
+    what the head sees, (B, T, D).
+    """
+
+    kind: ClassVar[str] = "models"
+    outside: ClassVar[tuple[str, ...]] = ("pretrained",)
+    #: What goes in and what comes out (``Ports.accepts`` and ``Ports.produces``).
+    accepts: ClassVar[tuple[str, ...]] = ()
+    produces: ClassVar[tuple[str, ...]] = ("next",)
+
+    @abstractmethod
+    def build(self, ports: Ports) -> nn.Module:
+        """Return the module with fresh weights, drawn from torch's global generator.
+
+        Raises:
+            RecipeError: if the model cannot take what the task gives.
+        """
+
+    def resolve(self) -> Self:
+        """Return this model with every field that a pretrained directory decides filled in."""
+        return self
+
+    def fits(self, ports: Ports) -> bool:
+        """Return whether this model takes and gives what a task asks for."""
+        return ports.accepts in self.accepts and ports.produces in self.produces
+
+    def check(self, ports: Ports) -> None:
+        """Refuse a task this model is not made for; ``build`` calls it first.
+
+        Raises:
+            RecipeError: saying what the model takes and gives.
+        """
+        if not self.fits(ports):
+            raise RecipeError(
+                f"the {self.name} model is not made for this task.",
+                where="model",
+                expected=f"a task over {' or '.join(self.accepts)} "
+                f"that asks for {' or '.join(self.produces)}",
+                got=f"one over {ports.accepts} that asks for {ports.produces}",
+                fix="see `luban list models`.",
+            )
+
+    def start(self, module: nn.Module) -> tuple[str, ...]:
+        """Load the weights that training starts from, if there are any, into a fresh module.
+
+        Returns:
+            The names of parameters that stayed fresh although others were loaded.
+
+        Raises:
+            RecipeError: if the weights do not fit.
+        """
+        return ()
+
+    def hf_config(self, ports: Ports) -> dict[str, Any]:
+        """Return ``config.json``: a Hugging Face one where an equivalent exists."""
+        return {"model_type": f"luban-{self.name}", **self.to_dict()}
+
+    def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the module's tensors under their Hugging Face names and layouts."""
+        return dict(tensors)
+
+    def from_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``."""
+        return dict(tensors)
+
+    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+        """Return training FLOP per position: a token, or a whole example that has none.
+
+        Six per parameter (Kaplan et al. 2020, 2001.08361) unless weights are used many times.
+        """
+        return 6.0 * parameters
+
+
+class Metric(Component, ABC):
+    """A row per example and a way to reduce rows, so intervals and ranks come for free."""
+
+    kind: ClassVar[str] = "metrics"
+    higher_is_better: ClassVar[bool] = True
+    unit: ClassVar[str] = ""
+    #: The lowest and the highest value it can have; intervals stay between them.
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    #: Whether its value depends on the number of rows even if their distribution is the same, so
+    #: that its interval must come from leaving rows out, not from drawing rows twice.
+    biased: ClassVar[bool] = False
+    #: Whether the rows tell how precise its value is; else it has no interval.
+    sampled: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """The name in reports; different for each setting a task may use side by side."""
+        return self.name
+
+    @property
+    def best(self) -> float:
+        """The best value there is; infinite where there is none."""
+        return self.bounds[self.higher_is_better]
+
+    @abstractmethod
+    def row(self, prediction: Any, target: Any) -> Row:
+        """Return what must be kept of one example; the same length for each."""
+
+    @abstractmethod
+    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+        """Return the metric of rows (N, K), N >= 1, float64."""
+
+    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+        """Return whether rows hold nothing to find, so that even perfect ones do not get the best.
+
+        Args:
+            rows: Rows (N, K), N >= 1.
+        """
+        return False
+
+    def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
+        """Draw rows (N, K) on matplotlib axes for the card; False: there is nothing to see."""
+        return False
+
+    def note(self, rows: np.ndarray[Any, Any]) -> str:
+        """Return how the value of these rows was got, where that is not plain."""
+        return ""

@@ -1,0 +1,1 @@
+"""What is asked of data before they are trained on."""

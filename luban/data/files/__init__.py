@@ -1,0 +1,1 @@
+"""Files of records found, opened and read: text, tables, archives."""

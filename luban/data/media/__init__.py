@@ -1,0 +1,1 @@
+"""Images and recordings: decoded, brought to size, and turned into features."""

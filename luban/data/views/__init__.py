@@ -1,0 +1,1 @@
+"""What a model sees of stored examples: windows, packs, masks, augmentations."""

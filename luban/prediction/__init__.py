@@ -1,0 +1,1 @@
+"""Predictions for files of records, and what is written of them."""
