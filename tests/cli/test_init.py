@@ -13,6 +13,7 @@ import yaml
 
 from luban.cli.verbs import init
 from luban.core import registry
+from luban.data.files import formats
 from luban.init import inspection as guess
 from luban.recipe import Recipe
 from tests.cli.test_init_media import DATA as MEDIA
