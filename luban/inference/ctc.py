@@ -18,6 +18,8 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 #: A text so far to the natural logarithm of the probability of each token next, (V,).
 LanguageModel: TypeAlias = Callable[[Sequence[int]], Array]
 
+#: What a request to a server may set of the search, from the least to the most.
+ADJUSTABLE = {"num_beams": (1, 100), "lm_weight": (0, 100), "token_bonus": (-100, 100)}
 _NEVER = -math.inf
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,12 @@ class Predictor:
         """Return a predictor with other values of the task's ``adjustable`` fields."""
         task = self.task.model_copy(update=dict(parameters)) if parameters else self.task
         return Predictor(task, self._module, self.batch_size)
+
+    def on_step(self, check: Callable[[], None]) -> None:
+        """Call ``check`` before every layer; what it raises ends the prediction."""
+        for layer in self._module.modules():
+            if not any(layer.children()):
+                layer.register_forward_pre_hook(lambda *_: check())
 
     def predict(self, records: Sequence[Record]) -> list[Any]:
         """Return one prediction for each record, in order; a ``DataError`` for a bad one."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from luban.core.errors import RequestError
+from luban.inference.stops import MOST_STOP_CHARACTERS, MOST_STOPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,17 @@ class SamplingParams:
             raise RequestError("logprobs is out of range.", expected="0 to 20", got=self.logprobs)
         if isinstance(self.stop, str) or not all(isinstance(s, str) and s for s in self.stop):
             raise RequestError("stop must be texts that are not empty.", got=self.stop)
+        if len(self.stop) > MOST_STOPS or any(len(s) > MOST_STOP_CHARACTERS for s in self.stop):
+            raise RequestError(
+                "there are too many stop texts, or one is too long.",
+                expected=f"at most {MOST_STOPS} of at most {MOST_STOP_CHARACTERS:,} characters",
+                got=f"{len(self.stop)} of at most {max(map(len, self.stop)):,}",
+            )
 
+
+#: Below ``_LOW``, logits may overflow when divided by a temperature; ``_TINY`` is the smallest
+#: float32 that keeps its precision.
+_LOW, _TINY = 1e-6, torch.finfo(torch.float32).tiny
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_tokens": ("at least 1", lambda x: x >= 1),
@@ -75,7 +86,7 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "top_k": ("0 (off) or more", lambda x: x >= 0),
     "top_p": ("more than 0, at most 1", lambda x: 0 < x <= 1),
     "min_p": ("0 to 1", lambda x: 0 <= x <= 1),
-    "repetition_penalty": ("more than 0 (1: off)", lambda x: x > 0),
+    "repetition_penalty": ("0.01 to 100 (1: off)", lambda x: 0.01 <= x <= 100),
 }
 
 
@@ -122,7 +133,7 @@ def filtered(
             )
     for row, (p, seen) in enumerate(zip(params, history, strict=True)):
         logits_BV[row, repeating(seen, p.no_repeat_ngram_size)] = -math.inf
-    logits_BV /= _column(logits_BV, [p.temperature or 1.0 for p in params])
+    logits_BV = _tempered(logits_BV, [p.temperature or 1.0 for p in params])
     if any(p.top_k for p in params):
         logits_BV = _top_k(logits_BV, [p.top_k for p in params])
     if any(p.top_p < 1 for p in params):
@@ -144,6 +155,18 @@ def repeating(seen: Sequence[int], size: int) -> list[int]:
         for at in range(len(seen) - size + 1)
         if tuple(seen[at : at + size - 1]) == ending
     ]
+
+
+def _tempered(logits_BV: Tensor, temperatures: list[float]) -> Tensor:
+    """Divide by temperatures; where one is so low that this overflows, the likeliest remains.
+
+    Logits mean the same when their largest is subtracted first: then none becomes infinite.
+    """
+    low = [temperature < _LOW for temperature in temperatures]
+    if any(low):
+        best_B1 = logits_BV.amax(-1, keepdim=True)
+        logits_BV = torch.where(_column(logits_BV, low) > 0, logits_BV - best_B1, logits_BV)
+    return logits_BV / _column(logits_BV, [max(t, _TINY) for t in temperatures])
 
 
 def _top_k(logits_BV: Tensor, top_k: list[int]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 from torch import nn
@@ -12,6 +13,7 @@ from luban.core.contracts import Tokenizer
 from luban.core.errors import RequestError
 from luban.inference.engine import Decoding, Token, decoder, score
 from luban.inference.sampling import SamplingParams
+from luban.inference.stops import StopTexts
 
 FinishReason = Literal["stop", "length"]
 
@@ -114,6 +116,16 @@ class TextGenerator:
         self._slide = slide
         self._module = module.eval()
         self._tokenizer = tokenizer
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return self._tokenizer.size
+
+    @cached_property
+    def longest_token(self) -> int:
+        """The most characters that one token of a text stands for."""
+        return max(1, int(self._tokenizer.token_bytes().max()))
 
     def encode(self, prompt: str | Sequence[int]) -> list[int]:
         """Return the tokens that stand for a prompt; an empty one is the end-of-text token.
@@ -229,12 +241,12 @@ class _Answer:
 
     def __init__(self, tokenizer: Tokenizer, prompt: list[int], stop: tuple[str, ...]) -> None:
         self._tokenizer = tokenizer
-        self._stop = stop
+        self._stops = StopTexts(stop)
         # The end of the prompt is decoded along: some tokenizers drop a leading space.
         self._ids = prompt[-4:]
         self._window, self._read = 0, len(self._ids)
         self._text = ""
-        self._sent = 0
+        self._sent = self._searched = 0
         self._waiting: list[tuple[int, TextToken]] = []
         self.count = 0
 
@@ -265,19 +277,15 @@ class _Answer:
 
     def _grow(self, reason: FinishReason | None) -> _Grown:
         """Release the text that can no longer become a stop text, with its tokens."""
-        found = [at for s in self._stop if (at := self._text.find(s, self._sent)) >= 0]
-        if found:
-            return ("stop", *self._release(min(found)))
+        found = self._stops.add(self._text[self._searched :])
+        if reason is not None:
+            found = self._stops.found
+        self._searched = len(self._text)
+        if found is not None:
+            return ("stop", *self._release(found))
         if reason is not None:
             return (reason, *self._release(len(self._text), all_tokens=True))
-        return (None, *self._release(len(self._text) - self._held()))
-
-    def _held(self) -> int:
-        """Return how long an end of the text is the beginning of a stop text."""
-        rest = self._text[self._sent :]
-        return max(
-            (k for s in self._stop for k in range(1, len(s)) if rest.endswith(s[:k])), default=0
-        )
+        return (None, *self._release(len(self._text) - self._stops.held))
 
     def _release(self, end: int, all_tokens: bool = False) -> tuple[str, tuple[TextToken, ...]]:
         text, self._sent = self._text[self._sent : end], end

@@ -15,6 +15,7 @@ from luban.core.errors import ContractError
 from luban.serving import errors
 from luban.serving.middleware import Doorkeeper
 from luban.serving.route import Route, Service
+from luban.serving.strict_json import JsonRoute
 
 
 def create_app(service: Service) -> FastAPI:
@@ -37,7 +38,9 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         responses=errors.RESPONSES,
+        redirect_slashes=False,  # where to would be a matter of the header Host
     )
+    app.router.route_class = JsonRoute
     app.add_middleware(Doorkeeper, service=service)
     errors.install(app)
     _add_common(app, service)

@@ -115,7 +115,7 @@ def install(app: FastAPI) -> None:
         if isinstance(error, HTTPException) and found.detail == HTTPStatus(404).phrase:
             found = ApiError(
                 404,
-                f"Unknown request URL: {request.method} {request.url.path}.",
+                f"Unknown request URL: {request.method} {request.scope['path']}.",
                 code="unknown_url",
             )
         return found.response()

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from luban.serving.connection import REFUSED, client_of
 from luban.serving.errors import ApiError, api_error
 from luban.serving.route import Service
 
@@ -39,7 +40,7 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         service, start = self._service, time.perf_counter()
-        body = _Body(receive, service)
+        body = _Body(receive, service, client_of(scope.get("client")))
         identity = f"req-{uuid.uuid4().hex}"
         status = _LEFT
 
@@ -76,61 +77,81 @@ class Doorkeeper:
         if scope["path"] in _UNGUARDED:
             return None
         if service.draining:
-            return ApiError(
-                503,
-                "The server is stopping.",
-                headers={"retry-after": "5", "connection": "close"},
-            )
+            return _unavailable("The server is stopping.", 5)
+        if scope.get("state", {}).get(REFUSED):
+            return _unavailable("The server has as many connections as it can hold.", 1)
         if service.api_key and not _same(_bearer(headers), service.api_key):
             return ApiError(
                 401,
                 "The API key is missing or wrong; send it as Authorization: Bearer KEY.",
                 headers={"www-authenticate": "Bearer"},
             )
-        size = headers.get("content-length", "0")
-        return body.reserve(int(size)) if size.isdigit() else None
+        return body.too_large(int(headers.get("content-length", "0")))  # digits, or it is refused
 
 
 class _Body:
-    """A request body that may be neither too large nor too slow, nor one too many."""
+    """A request body that may be neither too large nor too slow, nor one too many.
 
-    def __init__(self, receive: Receive, service: Service) -> None:
-        self._receive, self._service = receive, service
-        self._most, self._seconds = service.body_bytes, service.limits.seconds
+    What it takes is counted as it comes: a client that announces much and sends nothing takes
+    nothing.
+    """
+
+    def __init__(self, receive: Receive, service: Service, client: str) -> None:
+        self._receive, self._service, self._client = receive, service, client
+        self._most, self._limits = service.body_bytes, service.limits
+        self._until = time.monotonic() + service.limits.seconds
         self._size, self._held, self._complete = 0, 0, False
 
     async def __call__(self) -> Message:
         """Return the next part; after the last one, wait for the client to leave."""
         if self._complete:
             return await self._receive()
+        patience = min(self._limits.idle_seconds, self._until - time.monotonic())
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(patience):
                 message = await self._next()
         except TimeoutError:
-            raise ApiError(408, "The request body took too long to arrive.") from None
-        refusal = self.reserve(self._size)
+            raise ApiError(
+                408,
+                "The request body took too long to arrive.",
+                headers={"connection": "close"},
+            ) from None
+        refusal = self.too_large(self._size) or self._hold(self._size - self._held)
         if refusal is not None:
             raise refusal
         return message
 
-    def reserve(self, size: int) -> ApiError | None:
-        """Take room for a body of so many bytes; return the refusal if it is not to be had."""
-        more = size - self._held
-        if size > self._most:
-            return _too_large(self._most)
-        if more > 0 and self._service.held_bytes + more > self._service.limits.held_bytes:
-            return ApiError(
-                503,
-                "The server holds as much of other requests as it can; try again in a moment.",
-                headers={"retry-after": "1", "connection": "close"},
-            )
-        self._held += max(0, more)
-        self._service.held_bytes += max(0, more)
+    def too_large(self, size: int) -> ApiError | None:
+        """Return the refusal of a body of so many bytes, if it is one."""
+        if size <= self._most:
+            return None
+        return ApiError(
+            413,
+            f"The request body is larger than {self._most:,} bytes.",
+            headers={"connection": "close"},
+        )
+
+    def _hold(self, more: int) -> ApiError | None:
+        """Take room; return the refusal if it is not to be had.
+
+        A client with several bodies has half of the room at most, so that the first body of any
+        other one is taken.
+        """
+        held, most = self._service.held, self._limits.held_bytes
+        others = held[self._client] - self._held
+        if held.total() + more > most or (others and others + self._held + more > most // 2):
+            told = "The server holds as much of requests as it can; try again in a moment."
+            return _unavailable(told, 1)
+        self._held += more
+        held[self._client] += more
         return None
 
     def release(self) -> None:
         """Give the room back."""
-        self._service.held_bytes -= self._held
+        held = self._service.held
+        held[self._client] -= self._held
+        if not held[self._client]:
+            del held[self._client]
         self._held = 0
 
     async def drain(self) -> None:
@@ -148,12 +169,9 @@ class _Body:
         return message
 
 
-def _too_large(most: int) -> ApiError:
-    return ApiError(
-        413,
-        f"The request body is larger than {most:,} bytes.",
-        headers={"connection": "close"},
-    )
+def _unavailable(why: str, seconds: int) -> ApiError:
+    headers = {"retry-after": str(seconds), "connection": "close"}
+    return ApiError(503, why, headers=headers)
 
 
 def _bearer(headers: Headers) -> str:

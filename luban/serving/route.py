@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,24 +28,35 @@ class Limits:
         body_bytes: Largest request body.
         upload_bytes: Largest request body where requests hold files.
         held_bytes: Most bytes of request bodies held at once, those of all clients together.
+        header_bytes: Largest head of a request: its line and headers.
+        connections: Most connections at once, those of all clients together.
         prompt_tokens: Longest prompt (the model may allow less).
         max_tokens: Most tokens that may be asked for in one answer.
         choices: Most answers in one request: prompts times ``n``.
+        logprobs: Most probabilities told in one answer: tokens times (1 + alternatives).
         records: Most records to predict in one request.
+        record_characters: Longest text in a record.
         waiting: Most requests that may wait for the model.
         seconds: Longest time for one request, waiting included.
+        idle_seconds: Longest time for the head of a request to arrive, for the next part of its
+            body, and for a client to make room for the next part of its answer.
         grace_seconds: Longest time for requests in flight to finish when the server stops.
     """
 
     body_bytes: int = 1_048_576
     upload_bytes: int = 16_777_216
     held_bytes: int = 268_435_456
+    header_bytes: int = 16_384
+    connections: int = 512
     prompt_tokens: int = 32_768
     max_tokens: int = 4_096
     choices: int = 64
+    logprobs: int = 1_048_576
     records: int = 256
+    record_characters: int = 100_000
     waiting: int = 64
     seconds: float = 300.0
+    idle_seconds: float = 30.0
     grace_seconds: float = 30.0
 
 
@@ -61,7 +73,7 @@ class Service:
         uploads: Set by a route whose requests hold files: bodies may be larger then.
         draining: Set when the server is about to stop: no new requests.
         in_flight: Requests being answered.
-        held_bytes: Bytes of their bodies, come or announced.
+        held: Bytes of their bodies that have come, by client.
     """
 
     model: object
@@ -73,7 +85,7 @@ class Service:
     uploads: bool = False
     draining: bool = False
     in_flight: int = 0
-    held_bytes: int = 0
+    held: Counter[str] = field(default_factory=Counter)
     schedulers: list[Scheduler[Any, Any]] = field(default_factory=list)
     parts: dict[Any, Any] = field(default_factory=dict)
 

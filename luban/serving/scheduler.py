@@ -21,6 +21,10 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 
+class Cancelled(Exception):
+    """Nobody waits for this work any more."""
+
+
 class Scheduler(ABC, Generic[R, C]):
     """Takes requests of type R and gives each its chunks of type C."""
 
@@ -115,7 +119,8 @@ class InOrder(Scheduler[R, C]):
         self._running: _Job[R, C] | None = None
         self._stopped = False
         self._changed = threading.Condition()
-        threading.Thread(target=self._work, name="luban-serving", daemon=True).start()
+        self._worker = threading.Thread(target=self._work, name="luban-serving", daemon=True)
+        self._worker.start()
 
     def submit(self, request: R, timeout: float) -> Stream[C]:
         """Put a request at the end of the queue."""
@@ -138,6 +143,20 @@ class InOrder(Scheduler[R, C]):
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return len(self._jobs)
+
+    def check(self) -> None:
+        """End the work of the request being served, if its client has left or its time is over.
+
+        Raises:
+            Cancelled: then; nowhere but in the worker.
+        """
+        job = self._running
+        if (
+            job is not None
+            and job.cancelled.is_set()
+            and self._worker is threading.current_thread()
+        ):
+            raise Cancelled
 
     def stop(self) -> None:
         """Refuse new requests, cancel all others and end the worker."""

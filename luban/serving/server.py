@@ -12,6 +12,7 @@ import uvicorn
 
 from luban.core.errors import RunError
 from luban.serving.app import create_app
+from luban.serving.connection import Connection, bounded
 from luban.serving.route import Service
 
 
@@ -50,12 +51,16 @@ class Server(uvicorn.Server):
     def __init__(self, service: Service, *, host: str = "127.0.0.1", port: int = 0) -> None:
         config = uvicorn.Config(
             create_app(service),
-            log_level="warning",
+            http=bounded(service.limits),
+            ws="none",
+            h11_max_incomplete_event_size=service.limits.header_bytes,
+            proxy_headers=False,  # or a client could say that it is another
+            log_level="error",
             server_header=False,
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
-        self._service = service
+        self.service = service
         self._socket = _listen(host, port)
         self._force_at: float | None = None
         shown = f"[{host}]" if ":" in host else host
@@ -67,22 +72,27 @@ class Server(uvicorn.Server):
 
     def drain(self) -> None:
         """Refuse new requests, and stop when those in flight are done; any thread may call."""
-        self._service.draining = True
-        self._force_at = time.monotonic() + self._service.limits.grace_seconds
+        self.service.draining = True
+        self._force_at = time.monotonic() + self.service.limits.grace_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, leave at the second."""
-        if not self._service.draining:
+        if not self.service.draining:
             self.drain()
         else:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
 
     async def on_tick(self, counter: int) -> bool:
-        """Look, ten times a second, whether draining is over."""
+        """Look, ten times a second, whether draining is over; every second, who takes too long."""
+        if counter % 10 == 0:
+            now = time.monotonic()
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now)
         if self._force_at is not None:
             over = time.monotonic() >= self._force_at
-            self.should_exit |= over or self._service.in_flight == 0
+            self.should_exit |= over or self.service.in_flight == 0
         return await super().on_tick(counter)
 
 

@@ -48,7 +48,7 @@ class FillMask(TokenizedTask):
     epoch, and fixed for evaluation.
     """
 
-    adjustable: ClassVar[tuple[str, ...]] = ("candidates",)
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {"candidates": (1, 1000)}
 
     max_length: int = Field(default=128, ge=4, description="Tokens of a row, specials included.")
     line_by_line: bool = Field(

@@ -71,7 +71,11 @@ class ObjectDetection(ImageTask):
     image. Boxes go along when the image is brought to one size, and back in predictions.
     """
 
-    adjustable: ClassVar[tuple[str, ...]] = ("score_threshold", "nms_threshold", "max_detections")
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "score_threshold": (0, 0.999),
+        "nms_threshold": (0.001, 1),
+        "max_detections": (1, 1000),
+    }
 
     resize: Literal["pad", "stretch"] = Field(
         default="pad", description="How an image of other proportions fits: all of it is kept."

@@ -65,7 +65,7 @@ class QuestionAnswering(TokenizedTask):
     the probability among all spans and "no answer".
     """
 
-    adjustable: ClassVar[tuple[str, ...]] = ("max_answer_length",)
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {"max_answer_length": (1, 1000)}
 
     max_length: int = Field(default=384, ge=8, description="Tokens of question and window.")
     doc_stride: int = Field(

@@ -37,7 +37,7 @@ from luban.data.checks.set_apart import made_of
 from luban.data.files.records import unusable
 from luban.data.text.padding import as_bytes, as_text, ids_type, padded
 from luban.data.tokenizers.char import Char
-from luban.inference.ctc import Search
+from luban.inference.ctc import ADJUSTABLE, Search
 from luban.metrics.character_error_rate import CharacterErrorRate
 from luban.metrics.real_time_factor import RealTimeFactor
 from luban.metrics.word_error_rate import WordErrorRate
@@ -72,7 +72,7 @@ class SpeechRecognition(TokenizedTask, SoundTask):
     the blank. A beam search may ask a language model of the training transcripts.
     """
 
-    adjustable: ClassVar[tuple[str, ...]] = ("num_beams", "lm_weight", "token_bonus")
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = ADJUSTABLE
 
     tokenizer: Tokenizer = Field(default=Char())
     lowercase: bool = Field(default=False, description="Transcripts are learned in lower case.")

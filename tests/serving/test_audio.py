@@ -77,7 +77,7 @@ def test_the_same_as_the_route_of_its_task(server: Server, client: openai.OpenAI
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "chance": ({"temperature": 0.5}, "temperature", "takes no chances"),
     "no number": ({"extra_body": {"temperature": "x"}}, "temperature", "takes no chances"),
-    "a language": ({"language": "en"}, "language", "knows one language"),
+    "a language": ({"language": "English, please"}, "language", "code of ISO 639"),
     "a prompt": ({"prompt": "Hm"}, "prompt", "takes no prompt"),
     "subtitles": ({"response_format": "srt"}, "response_format", "json, text, verbose_json"),
     "when": ({"timestamp_granularities": ["word"]}, "timestamp_granularities[]", "not tell when"),

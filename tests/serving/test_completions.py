@@ -213,7 +213,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"n": 0}, "n", "greater than or equal to 1"),
     ({"n": 9}, "n", "At most 8 answers"),
     ({"logprobs": 21}, "logprobs", "less than or equal to 20"),
-    ({"stop": ""}, "stop", "not empty"),
+    ({"stop": ""}, "stop", "of 1 to 1,024 characters"),
     ({"stop": ["x"] * 17}, "stop", "at most 16"),
     ({"best_of": 3}, "best_of", "does not support"),
     ({"suffix": "end"}, "suffix", "does not support"),
@@ -240,7 +240,7 @@ def test_bad_requests(
 
 @pytest.mark.parametrize("options", [{"prompt": [10_000]}, {"prompt": "a" * CONTEXT}])
 def test_prompts_the_model_cannot_take(client: openai.OpenAI, options: dict[str, Any]) -> None:
-    with pytest.raises(openai.BadRequestError, match="the prompt"):
+    with pytest.raises(openai.BadRequestError, match="[Tt]he prompt"):
         complete(client, **options)
 
 

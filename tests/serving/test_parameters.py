@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -26,7 +26,7 @@ PATH = "/v1/tasks/toy"
 class Adjustable(Counting):
     """Multiplies the value, and tells scores."""
 
-    adjustable: ClassVar[tuple[str, ...]] = ("factor",)
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {"factor": (0.5, 4)}
     ranks: ClassVar[bool] = True
 
     factor: float = Field(default=1.0, gt=0, description="What values are multiplied by.")

@@ -101,7 +101,7 @@ class TestRefusals:
             (b"[1]", "JSON object"),
             (b"", "JSON object"),
             (b'{"model": "tiny"}', "prompt: Field required"),
-            (b'{"model": "tiny", "prompt": "a", "temperature": NaN}', "temperature"),
+            (b'{"model": "tiny", "prompt": "a", "temperature": NaN}', "not valid JSON"),
             (b'{"model": "tiny", "prompt": "a", "max_tokens": 1.5}', "max_tokens"),
             (b'{"model": "tiny", "prompt": "\xff"}', "JSON"),
         ],

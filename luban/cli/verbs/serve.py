@@ -18,12 +18,17 @@ LIMITS = {
     "body_bytes": "largest request body",
     "upload_bytes": "largest request body where it holds images or recordings",
     "held_bytes": "most bytes of request bodies held at once, of all clients; more get 503",
+    "header_bytes": "largest head of a request",
+    "connections": "most connections at once, of all clients",
     "prompt_tokens": "longest prompt",
     "max_tokens": "most tokens in one answer",
     "choices": "most answers in one request",
+    "logprobs": "most probabilities told in one answer: tokens times (1 + alternatives)",
     "records": "most records in one request",
+    "record_characters": "longest text in a record",
     "waiting": "most requests that wait for the model; more get 429",
     "seconds": "longest time for one request",
+    "idle_seconds": "longest time for a client to send the next part, or to read it",
     "grace_seconds": "longest time to finish when stopping",
 }
 

@@ -51,8 +51,8 @@ class Task(Component, ABC):
     """What the numbers mean: records in, predictions out, and the loss between."""
 
     kind: ClassVar[str] = "tasks"
-    #: Fields that a request to a server may set for its own records.
-    adjustable: ClassVar[tuple[str, ...]] = ()
+    #: Fields that a request to a server may set for its own records: from the least to the most.
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {}
     #: Whether predictions have ``scores`` by label, of which a request may ask for the best.
     ranks: ClassVar[bool] = False
 

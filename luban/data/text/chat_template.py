@@ -37,6 +37,8 @@ from luban.data.tokenizers._spelled import SpelledText
 
 _QUOTED = re.compile(r"""['"](\w+)['"]""")  #: names that a template spells: roles, fields
 _TAGS = ("<think>", "</think>")
+#: Characters that Unicode gives no meaning: one of them breaks special tokens that messages spell.
+_PRIVATE = range(0xE000, 0xF900)
 _PROBE = "QxQ"  #: a text that no template writes by itself
 
 
@@ -277,7 +279,14 @@ class ChatTemplate:
         said = [text for message in messages for text in texts_in(message)]
         if not any(map(self._spells, said)):
             return messages, ""
-        mark = next(c for c in map(chr, range(0xE000, 0xF8FF)) if not any(c in t for t in said))
+        used = set[str]().union(*said)
+        mark = next((c for c in map(chr, _PRIVATE) if c not in used), None)
+        if mark is None:
+            raise RequestError(
+                "the messages spell a special token and hold every private-use character.",
+                expected="one of U+E000 to U+F8FF that no message holds",
+                fix="leave the special token out, or these characters.",
+            )
 
         def broken(value: Any) -> Any:
             if isinstance(value, Mapping):

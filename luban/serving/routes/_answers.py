@@ -158,22 +158,76 @@ def perform(generator: TextGenerator, work: Work) -> Iterator[Chunk]:
                 yield replace(chunk, index=first + chunk.index)
 
 
-def check_prompts(prompts: Sequence[Sequence[int]], n: int, limits: Limits, param: str) -> None:
-    """Refuse more, or longer prompts than the server takes.
+def check_answers(prompts: int, n: int, limits: Limits) -> None:
+    """Refuse a request for more answers than the server gives.
 
     Raises:
         ApiError: 400.
     """
-    if len(prompts) * n > limits.choices:
-        raise ApiError(400, f"At most {limits.choices} answers per request.", param="n")
-    longest = max(map(len, prompts))
-    if longest > limits.prompt_tokens:
+    if prompts * n > limits.choices:
+        told = f"At most {limits.choices} answers per request, prompts times n."
+        raise ApiError(400, told, param="n" if n > 1 else "prompt")
+
+
+def check_logprobs(tokens: int, top: int | None, limits: Limits) -> None:
+    """Refuse a request for more probabilities than the server tells in one answer.
+
+    Args:
+        tokens: Tokens of all answers.
+        top: Alternatives told with each (None: no probabilities are told).
+        limits: Of the server.
+
+    Raises:
+        ApiError: 400.
+    """
+    if top is not None and tokens * (1 + top) > limits.logprobs:
         raise ApiError(
             400,
-            f"A prompt has {longest:,} tokens; this server takes {limits.prompt_tokens:,}.",
-            param=param,
-            code="context_length_exceeded",
+            f"logprobs: this request may get {tokens:,} tokens with {top} alternatives each; "
+            f"this server tells {limits.logprobs:,} probabilities in one answer.",
+            param="logprobs",
         )
+
+
+def encoded(
+    generator: TextGenerator, prompt: str | Sequence[int], limits: Limits, param: str
+) -> list[int]:
+    """Return the tokens of a prompt.
+
+    Raises:
+        ApiError: 400 if it is too long; a text that is far too long is not read.
+        RequestError: if the model cannot take it.
+    """
+    if isinstance(prompt, str):
+        check_characters(generator, len(prompt), limits, param)
+    ids = generator.tokens(prompt)
+    if len(ids) > _most_tokens(generator, limits):
+        raise _too_long(f"{len(ids):,} tokens", generator, limits, param)
+    return generator.encode(ids)
+
+
+def check_characters(generator: TextGenerator, characters: int, limits: Limits, param: str) -> None:
+    """Refuse text of more characters than the longest prompt can have.
+
+    Raises:
+        ApiError: 400.
+    """
+    if characters > _most_tokens(generator, limits) * generator.longest_token:
+        raise _too_long(f"{characters:,} characters", generator, limits, param)
+
+
+def _most_tokens(generator: TextGenerator, limits: Limits) -> int:
+    context = generator.max_length
+    return limits.prompt_tokens if context is None else min(limits.prompt_tokens, context - 1)
+
+
+def _too_long(what: str, generator: TextGenerator, limits: Limits, param: str) -> ApiError:
+    return ApiError(
+        400,
+        f"The prompt has {what}; it may have {_most_tokens(generator, limits):,} tokens.",
+        param=param,
+        code="context_length_exceeded",
+    )
 
 
 def check_length(asked: int, prompt: int, context: int | None, limits: Limits, param: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from luban.serving.routes._requests import (
+    FIRST,
     NO_LIST,
     NO_TABLE,
     Body,
@@ -22,6 +23,8 @@ from luban.serving.routes._requests import (
 
 _NO_TOOLS = "this server calls no tools; leave it out"
 _NO_FORM = "this server writes plain text only; leave it out"
+#: Most messages of a conversation.
+MOST_MESSAGES = 2048
 _ROLES = ("system", "developer", "user", "assistant")
 
 
@@ -36,7 +39,7 @@ class Message(Body):
     """A message of a conversation; an answer of this server may be sent back as it came."""
 
     role: str = Field(json_schema_extra={"enum": list(_ROLES)})
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], FIRST]
     name: str | None = None
     refusal: Annotated[str | None, only("")] = None
     annotations: Annotated[list[Any] | None, NO_LIST] = None
@@ -75,7 +78,7 @@ class Message(Body):
 class ChatRequest(SamplingRequest):
     """A request for the next message of a conversation."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], FIRST, Field(min_length=1, max_length=MOST_MESSAGES)]
     max_completion_tokens: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1, description="Its older name.")
     logprobs: bool | None = None
@@ -87,6 +90,7 @@ class ChatRequest(SamplingRequest):
     function_call: Annotated[str | dict[str, Any] | None, only("none")] = None
     response_format: Annotated[dict[str, Any] | None, only({"type": "text"})] = None
     modalities: Annotated[list[str] | None, only(["text"])] = None
+    store: Annotated[bool | None, only(False)] = None
 
     @field_validator("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
     @classmethod
@@ -97,6 +101,12 @@ class ChatRequest(SamplingRequest):
     @classmethod
     def _form(cls, value: Any) -> Any:
         return without(None if value == {"type": "text"} else value, _NO_FORM)
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, value: bool | None) -> bool | None:
+        without(value, "this server keeps no answers; leave it out, or say false")
+        return value
 
     @field_validator("modalities")
     @classmethod

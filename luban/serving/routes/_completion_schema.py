@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from luban.serving.routes._requests import SamplingRequest, Usage, only, without
+from luban.serving.routes._requests import FIRST, SamplingRequest, Usage, only, without
 
 _Id = Annotated[int, Field(ge=0)]
 
@@ -21,7 +21,12 @@ _Id = Annotated[int, Field(ge=0)]
 class CompletionRequest(SamplingRequest):
     """A request for one or more completions."""
 
-    prompt: str | list[str] | list[_Id] | list[list[_Id]]
+    prompt: (
+        str
+        | Annotated[list[str], FIRST]
+        | Annotated[list[_Id], FIRST]
+        | Annotated[list[Annotated[list[_Id], FIRST]], FIRST]
+    )
     max_tokens: int | None = Field(default=None, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=20)
     echo: bool | None = None

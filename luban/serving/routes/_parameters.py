@@ -3,15 +3,26 @@
 # Without postponed annotations: the schema depends on the task that is served.
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
 
 from luban.core.contracts import Task
 from luban.serving.errors import ApiError
+from luban.serving.strict_json import parsed_json
 
 TOP_K = "top_k"
+_MOST_TOLD = 1_000_000  #: scores
 
 
 class Parameters(BaseModel):
@@ -23,17 +34,38 @@ class Parameters(BaseModel):
 def parameters_of(task: Task) -> type[Parameters]:
     """Return the model of the parameters that a task takes."""
     fields: dict[str, Any] = {}
-    for name in task.adjustable:
+    for name, (least, most) in task.adjustable.items():
         field = type(task).model_fields[name]
+        told = f"{field.description or 'As in the recipe.'} {least:g} to {most:g}."
         kind: Any = field.annotation
         if field.metadata:
             kind = Annotated[kind, *field.metadata]
-        about = Field(default=None, description=field.description or "As in the recipe.")
-        fields[name] = (kind | None, about)
+        bounds = AfterValidator(_within(least, most))
+        shown = _shown(field.annotation, least, most)
+        fields[name] = (Annotated[kind | None, bounds, shown], Field(None, description=told))
     if task.ranks:
-        about = Field(default=None, ge=1, description="Tell the best so many scores only.")
-        fields[TOP_K] = (int | None, about)
+        told = "Tell the best so many scores only."
+        bound = Field(default=None, ge=1, le=_MOST_TOLD, description=told)
+        fields[TOP_K] = (int | None, bound)
     return create_model("Parameters", __base__=Parameters, **fields)
+
+
+def _within(least: float, most: float) -> Callable[[float | None], float | None]:
+    """Return what refuses values that a request may not set."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not least <= value <= most:
+            raise PydanticCustomError("range", f"a request may set {least:g} to {most:g}")
+        return value
+
+    return check
+
+
+def _shown(kind: Any, least: float, most: float) -> WithJsonSchema:
+    """Return how OpenAPI shows a field: a whole number, if it can be nothing else."""
+    whole = kind in (int, int | None)
+    number = {"type": "integer" if whole else "number", "minimum": least, "maximum": most}
+    return WithJsonSchema({"anyOf": [number, {"type": "null"}]})
 
 
 def given(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -48,10 +80,10 @@ def parsed(text: str, model: type[Parameters]) -> dict[str, Any]:
         ApiError: 400 if they are none, or others than the task takes.
     """
     try:
-        return given(model.model_validate_json(text).model_dump())
+        return given(model.model_validate(parsed_json(text, "parameters")).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(["parameters", *map(str, first["loc"])])
+        place = ".".join(["parameters", *map(str, first["loc"])])[:100]
         raise ApiError(400, f"{place}: {first['msg']}; {taken(model)}", param=place) from None
 
 

@@ -42,9 +42,11 @@ class Records:
         self.task, self.schema = predictor.task.name, predictor.task.record_schema()
         self.files = file_fields(self.schema)
         self._check = jsonschema_rs.validator_for(self.schema)
-        self._scheduler: Scheduler[Job, list[Any]] = service.add(
-            InOrder(lambda job: perform(predictor.adjusted(job[1]), job[0]), self._limits.waiting)
+        worker = InOrder[Job, list[Any]](
+            lambda job: perform(predictor.adjusted(job[1]), job[0]), self._limits.waiting
         )
+        predictor.on_step(worker.check)
+        self._scheduler: Scheduler[Job, list[Any]] = service.add(worker)
         registry = service.metrics.registry
         self._counter = Counter("luban_records", "Records predicted.", registry=registry)
 
@@ -72,7 +74,8 @@ class Records:
         Raises:
             ApiError: 400, naming the record and the field.
         """
-        check_records(records, self._check, self._limits.records, several=several)
+        for index, record in enumerate(self._counted(records)):
+            self._check_record(record, _place(index, several))
         with self._scheduler.submit((records, parameters or {}), self._limits.seconds) as stream:
             answers = await unless_disconnected(request, _gathered(stream))
         for index, answer in enumerate(answers):
@@ -81,6 +84,40 @@ class Records:
         self._counter.inc(len(answers))
         return answers
 
+    def _counted(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return records if they are not too many.
+
+        Raises:
+            ApiError: 400.
+        """
+        most = self._limits.records
+        if not 1 <= len(records) <= most:
+            told = f"inputs: 1 to {most} records per request, not {len(records)}."
+            raise ApiError(400, told, param="inputs")
+        return records
+
+    def _check_record(self, record: Any, place: str) -> None:
+        """Refuse a record that is not of the form that the task's schema asks for, or too long.
+
+        Raises:
+            ApiError: 400, naming the record and the field.
+        """
+        plain = as_json(record) if isinstance(record, Mapping) else record
+        try:
+            error = next(self._check.iter_errors(plain), None)
+        except UnicodeEncodeError:
+            raise _bad(place, "a text holds half a character.") from None
+        if error is not None:
+            steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.instance_path)
+            raise _bad(place + "".join(steps), error.message)
+        if not isinstance(plain, Mapping):
+            return
+        for name, value in plain.items():
+            longest = 0 if name in self.files else max(map(len, texts_in(value)), default=0)
+            if longest > self._limits.record_characters:
+                most = f"a text may have {self._limits.record_characters:,}"
+                raise _bad(f"{place}.{name}"[:_SHOWN], f"{longest:,} characters; {most}.")
+
 
 def perform(predictor: Predictor, records: Sequence[Any]) -> Iterator[list[Any]]:
     """Yield the answers to some records at a time, so that a client may leave in between."""
@@ -88,25 +125,16 @@ def perform(predictor: Predictor, records: Sequence[Any]) -> Iterator[list[Any]]
         yield predictor.predict(records[start : start + predictor.batch_size])
 
 
-def check_records(records: Sequence[Any], check: Any, most: int, *, several: bool) -> None:
-    """Refuse records that are too many, or not of the form that the task's schema asks for.
-
-    Raises:
-        ApiError: 400, naming the record and the field.
-    """
-    if not 1 <= len(records) <= most:
-        raise ApiError(
-            400, f"inputs: 1 to {most} records per request, not {len(records)}.", param="inputs"
-        )
-    for index, record in enumerate(records):
-        plain = as_json(record) if isinstance(record, Mapping) else record
-        try:
-            error = next(check.iter_errors(plain), None)
-        except UnicodeEncodeError:
-            raise _bad(_place(index, several), "a text holds half a character.") from None
-        if error is not None:
-            steps = (f"[{s}]" if isinstance(s, int) else f".{s}" for s in error.instance_path)
-            raise _bad(_place(index, several) + "".join(steps), error.message)
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in plain data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from texts_in(item)
 
 
 async def _gathered(stream: Stream[list[Any]]) -> list[Any]:

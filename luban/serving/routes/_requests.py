@@ -8,20 +8,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
+
+from luban.inference.stops import MOST_STOP_CHARACTERS, MOST_STOPS
 
 #: Values that ask for nothing, as OpenAPI shows fields that are not supported.
 NO_NUMBER = WithJsonSchema({"enum": [0, None]})
 NO_LIST = WithJsonSchema({"anyOf": [{"type": "array", "maxItems": 0}, {"type": "null"}]})
 NO_TABLE = WithJsonSchema({"anyOf": [{"type": "object", "maxProperties": 0}, {"type": "null"}]})
-_STOP = {"type": "string", "minLength": 1}
-_STOPS = {"type": "array", "items": _STOP, "maxItems": 16}
+_STOP = {"type": "string", "minLength": 1, "maxLength": MOST_STOP_CHARACTERS}
+_STOPS = {"type": "array", "items": _STOP, "maxItems": MOST_STOPS}
 
 
 def only(*values: Any) -> WithJsonSchema:
     """Return how OpenAPI shows a field of which few values ask for nothing."""
     return WithJsonSchema({"enum": [*values, None]})
+
+
+class _First(FailFast):
+    """FailFast that may stand in a union."""
+
+    __hash__ = object.__hash__
+
+
+#: A list is refused at its first fault: a million of them would be told in a million messages.
+FIRST = _First()
 
 
 class Body(BaseModel):
@@ -45,14 +57,15 @@ class SamplingRequest(Body):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0)
     min_p: float | None = Field(default=None, ge=0, le=1)
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=100)
     n: int | None = Field(default=None, ge=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: Annotated[
-        str | list[str] | None, WithJsonSchema({"anyOf": [_STOP, _STOPS, {"type": "null"}]})
+        str | Annotated[list[str], FIRST] | None,
+        WithJsonSchema({"anyOf": [_STOP, _STOPS, {"type": "null"}]}),
     ] = None
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     user: str | None = None
     frequency_penalty: Annotated[float | None, NO_NUMBER] = None
     logit_bias: Annotated[dict[str, float] | None, NO_TABLE] = None
@@ -67,8 +80,11 @@ class SamplingRequest(Body):
     @classmethod
     def _stops(cls, value: str | list[str] | None) -> str | list[str] | None:
         texts = [value] if isinstance(value, str) else value or []
-        if len(texts) > 16 or not all(texts):
-            raise PydanticCustomError("stop", "must be at most 16 texts that are not empty")
+        if len(texts) > MOST_STOPS or not all(0 < len(t) <= MOST_STOP_CHARACTERS for t in texts):
+            raise PydanticCustomError(
+                "stop",
+                f"must be at most {MOST_STOPS} texts of 1 to {MOST_STOP_CHARACTERS:,} characters",
+            )
         return value
 
     @property

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -19,6 +19,7 @@ from luban.data.media.media_files import Media
 from luban.inference.predictor import file_fields
 from luban.serving.errors import ApiError
 from luban.serving.route import Limits
+from luban.serving.strict_json import parsed_json
 
 #: How OpenAPI is told of a file in a form.
 FILE = {"type": "string", "format": "binary"}
@@ -49,6 +50,7 @@ async def form_of(request: Request, limits: Limits, fields: int = 1) -> AsyncIte
     Raises:
         ApiError: 400 if it cannot be read, 413 if it is too large.
     """
+    _check_kind(request.headers.get("content-type", ""))
     most = fields * limits.records + 16  # the caller says better how many records are too many
     try:
         form = await request.form(max_files=most, max_fields=most, max_part_size=limits.body_bytes)
@@ -62,6 +64,19 @@ async def form_of(request: Request, limits: Limits, fields: int = 1) -> AsyncIte
         yield form
     finally:
         await form.close()
+
+
+def _check_kind(kind: str) -> None:
+    """Refuse forms of another kind, or whose texts are in another encoding than UTF-8.
+
+    Raises:
+        ApiError: 400.
+    """
+    name, options = parse_options_header(kind)
+    if name != b"multipart/form-data":
+        raise ApiError(400, "The body must be a form, sent as Content-Type: multipart/form-data.")
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise ApiError(400, "The texts of a form must be in UTF-8.")
 
 
 async def file_of(value: UploadFile | str, field: str) -> Media:
@@ -155,6 +170,6 @@ def _plain(text: str, form: Mapping[str, Any]) -> Any:
     if form.get("type", "string") == "string":
         return text
     try:
-        return json.loads(text)
-    except ValueError:
+        return parsed_json(text)
+    except ApiError:  # the schema says what is wrong with it
         return text

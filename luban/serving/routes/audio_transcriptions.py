@@ -5,6 +5,7 @@ Fields that could not be honoured are refused rather than dropped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from luban.serving.routes._uploads import FILE, file_of, form_of, text_of, told_
 #: Products that are text where a recording goes in.
 _WORDS = ("alignment", "sequence")
 _FIELD = "audio"
+_LANGUAGE = re.compile(r"^[a-z]{2,3}\Z")
 _FORMATS = ("json", "text", "verbose_json")
 
 
@@ -63,6 +65,8 @@ class AudioTranscriptions(Route):
             async with form_of(request, limits) as form:
                 service.check_model(_asked(form, "model"))
                 answered_as = _check(form)
+                # The model does not tell the language: ISO 639 calls that undetermined.
+                language = (_asked(form, "language") if "language" in form else "") or "und"
                 recording = await file_of(_one(form, "file"), "file")
             [answer] = await records.answer([{_FIELD: recording}], request, several=False)
             text = str(answer["text"])
@@ -71,8 +75,7 @@ class AudioTranscriptions(Route):
             if answered_as == "json":
                 return JSONResponse({"text": text})
             _, seconds = await run_in_threadpool(audio.form_of, recording)
-            # Nobody asked the model for the language: ISO 639 calls that undetermined.
-            said = {"task": "transcribe", "language": "und", "duration": seconds, "text": text}
+            said = {"task": "transcribe", "language": language, "duration": seconds, "text": text}
             return JSONResponse(said)
 
 
@@ -81,6 +84,7 @@ def _told(limits: Limits) -> dict[str, Any]:
         "file": FILE,
         "model": {"type": "string"},
         "response_format": {"enum": list(_FORMATS)},
+        "language": {"type": "string", "pattern": _LANGUAGE.pattern},
         "temperature": {"enum": [0]},
         "stream": {"enum": [False]},
     }
@@ -126,7 +130,10 @@ def _is_zero(text: str) -> bool:
 _ASKS_NOTHING: dict[str, tuple[Callable[[str], bool], str]] = {
     "response_format": (_FORMATS.__contains__, f"this server has {', '.join(_FORMATS)}"),
     "temperature": (_is_zero, "this model takes no chances; leave it out"),
-    "language": (lambda text: not text, "this model knows one language; leave it out"),
+    "language": (
+        lambda text: not text or _LANGUAGE.search(text) is not None,
+        "must be a code of ISO 639, as 'en'; it is told back, and changes no word",
+    ),
     "prompt": (lambda text: not text, "this model takes no prompt; leave it out"),
     "stream": (lambda text: text.lower() in ("", "false"), "this server answers at once"),
     "chunking_strategy": (lambda text: not text, "a recording is heard as a whole; leave it out"),

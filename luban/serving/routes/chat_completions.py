@@ -16,8 +16,11 @@ from luban.serving.routes._answers import (
     Answer,
     Generation,
     Work,
+    check_answers,
+    check_characters,
     check_length,
-    check_prompts,
+    check_logprobs,
+    encoded,
     room_for,
     sampling,
 )
@@ -66,11 +69,14 @@ def plan(chat: Chat, generator: TextGenerator, body: ChatRequest, limits: Limits
         RequestError: for a conversation the template or the model cannot take.
     """
     n, (param, asked) = body.n or 1, body.limit
-    prompt = generator.encode(chat.encode([message.plain for message in body.messages]))
-    check_prompts([prompt], n, limits, "messages")
+    check_answers(1, n, limits)
+    said = [message.plain for message in body.messages]
+    check_characters(generator, sum(len(one["content"]) for one in said), limits, "messages")
+    prompt = encoded(generator, chat.encode(said), limits, "messages")
     if asked is not None:
         check_length(asked, len(prompt), generator.max_length, limits, param)
     new = asked or room_for(len(prompt), generator.max_length, limits)
+    check_logprobs(n * new, body.top, limits)
     return Work((tuple(prompt),), None, sampling(body, new, body.top), n, body.top)
 
 

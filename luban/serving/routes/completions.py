@@ -18,8 +18,10 @@ from luban.serving.routes._answers import (
     Answer,
     Generation,
     Work,
+    check_answers,
     check_length,
-    check_prompts,
+    check_logprobs,
+    encoded,
     room_for,
     sampling,
 )
@@ -32,6 +34,7 @@ from luban.serving.routes._completion_schema import (
 from luban.serving.routes._requests import Usage
 
 _DEFAULT_MAX_TOKENS = 16  #: OpenAI's
+_SCORED = 2**27  #: most logits of a prompt with ``echo`` and ``logprobs``: 512 MiB
 
 
 class Completions(Route):
@@ -61,12 +64,31 @@ def plan(generator: TextGenerator, body: CompletionRequest, limits: Limits) -> W
         RequestError: for a prompt the model cannot take.
     """
     n = body.n or 1
-    prompts = tuple(tuple(generator.encode(prompt)) for prompt in body.prompts)
-    check_prompts(prompts, n, limits, "prompt")
+    check_answers(len(body.prompts), n, limits)
+    prompts = tuple(tuple(encoded(generator, p, limits, "prompt")) for p in body.prompts)
     max_tokens = _max_tokens(body, max(map(len, prompts)), generator.max_length, limits)
+    read = sum(map(len, prompts)) if body.echo else 0
+    check_logprobs(n * (read + len(prompts) * max_tokens), body.logprobs, limits)
+    if body.echo and body.logprobs is not None:
+        _check_scored(max(map(len, prompts)), generator.vocabulary)
     texts = [p if isinstance(p, str) else generator.decode(p) for p in body.prompts]
     params = sampling(body, max_tokens, body.logprobs) if max_tokens else None
     return Work(prompts, tuple(texts) if body.echo else None, params, n, body.logprobs)
+
+
+def _check_scored(tokens: int, vocabulary: int) -> None:
+    """Refuse to score a prompt if that makes more numbers than ``_SCORED``.
+
+    Raises:
+        ApiError: 400.
+    """
+    if tokens * vocabulary > _SCORED:
+        raise ApiError(
+            400,
+            f"logprobs: with echo, a prompt of this model may have {_SCORED // vocabulary:,} "
+            f"tokens; this one has {tokens:,}.",
+            param="logprobs",
+        )
 
 
 def _max_tokens(body: CompletionRequest, prompt: int, context: int | None, limits: Limits) -> int:

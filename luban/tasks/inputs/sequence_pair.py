@@ -52,12 +52,12 @@ class SequencePair(Task, ABC):
     alone either way.
     """
 
-    adjustable: ClassVar[tuple[str, ...]] = (
-        "num_beams",
-        "length_penalty",
-        "max_new_tokens",
-        "no_repeat_ngram_size",
-    )
+    adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "num_beams": (1, 16),
+        "length_penalty": (-10, 10),
+        "max_new_tokens": (1, 4096),
+        "no_repeat_ngram_size": (0, 1000),
+    }
 
     #: The fields of a record.
     reads: ClassVar[str]
