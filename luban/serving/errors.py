@@ -25,7 +25,6 @@ _KINDS = {
     429: ("rate_limit_error", "rate_limit_exceeded"),
     500: ("server_error", "internal_error"),
     503: ("server_error", "service_unavailable"),
-    504: ("server_error", "timeout"),
 }
 
 
@@ -47,7 +46,10 @@ class ErrorBody(BaseModel):
 #: How OpenAPI is told of errors.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is at fault, or comes too early."},
-    "5XX": {"model": ErrorBody, "description": "The server is at fault, or stops."},
+    "5XX": {
+        "model": ErrorBody,
+        "description": "Full, stopping, or out of time (503).",
+    },
 }
 
 
@@ -96,7 +98,8 @@ def api_error(error: Exception) -> ApiError:
         case RequestError() | DataError():
             return ApiError(400, str(error))
         case TimeoutError():
-            return ApiError(504, "The answer took longer than this server allows.")
+            told = "The answer took longer than this server allows."
+            return ApiError(503, told, code="timeout")
         case CapacityError():
             return ApiError(503, f"The server has no room for this request: {error.what}")
         case HTTPException(status_code=400):  # FastAPI's, for bytes that are no text, say

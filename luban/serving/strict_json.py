@@ -14,8 +14,9 @@ from pydantic_core import from_json
 
 from luban.serving.errors import ApiError
 
-#: Most values in a body, and most names in one object.
-MOST_VALUES, MOST_NAMES = 1_048_576, 10_000
+#: Most values in a body, most names in one object, and how deep lists and objects nest; the last
+#: is that of the parser of pydantic.
+MOST_VALUES, MOST_NAMES, MOST_DEPTH = 1_048_576, 10_000, 201
 #: Bodies of more bytes are read apart from the event loop.
 _LARGE = 65_536
 
@@ -57,9 +58,9 @@ def parsed_json(body: bytes | str, place: str = "The body") -> Any:
         place: What is at fault, for messages.
 
     Raises:
-        ApiError: 400 for what is not JSON as RFC 8259 has it (also NaN), nests more than 200 deep
-            or has more than ``MOST_VALUES`` values; for half a character of UTF-16, a name twice
-            in one object, or a fraction too large for 64 bits.
+        ApiError: 400 for what is not JSON as RFC 8259 has it (also NaN), nests deeper than
+            ``MOST_DEPTH``, or has more than ``MOST_VALUES`` values; for half a character of
+            UTF-16, a name twice in one object, or a fraction too large for 64 bits.
     """
     if isinstance(body, str):
         body = body.encode(errors="surrogatepass")

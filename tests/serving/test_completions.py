@@ -240,7 +240,7 @@ def test_bad_requests(
 
 @pytest.mark.parametrize("options", [{"prompt": [10_000]}, {"prompt": "a" * CONTEXT}])
 def test_prompts_the_model_cannot_take(client: openai.OpenAI, options: dict[str, Any]) -> None:
-    with pytest.raises(openai.BadRequestError, match="[Tt]he prompt"):
+    with pytest.raises(openai.BadRequestError, match=r"[Tt]he prompt"):
         complete(client, **options)
 
 

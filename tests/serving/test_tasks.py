@@ -123,7 +123,7 @@ def test_time_runs_out() -> None:
             return super().forward(input_ids)
 
     with client_for(Predictor(Counting(), Slow(), batch_size=1), seconds=0.1) as client:
-        assert client.post(PATH, json={"inputs": [{"text": "a"}] * 3}).status_code == 504
+        assert client.post(PATH, json={"inputs": [{"text": "a"}] * 3}).status_code == 503
 
 
 def test_our_own_faults_are_hidden(caplog: pytest.LogCaptureFixture) -> None:
