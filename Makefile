@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo fix check test test-all bench docs
+.PHONY: help setup demo fix check test test-all torture bench docs
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -32,8 +32,11 @@ check: $(VENV)/.dev  ## lint, format, types, and that generated docs are fresh
 test: $(VENV)/.dev  ## run the tests on two cores, less those that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-test-all: $(VENV)/.dev  ## run every test
-	$(BIN)/pytest -m ""
+test-all: $(VENV)/.dev  ## run every test but those of torture
+	$(BIN)/pytest -m "not torture"
+
+torture: $(VENV)/.dev  ## kills, full disks, forgeries and hostile input in their full counts (hours)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m torture tests/hostile
 
 bench: $(VENV)/.dev  ## run the quick mode of every benchmark
 	set -e; for file in benchmarks/[!_]*.py; do \

@@ -64,7 +64,8 @@ class Server(uvicorn.Server):
         self._socket = _listen(host, port)
         self._force_at: float | None = None
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{shown}:{self.port}"
 
     def run_until_stopped(self) -> None:
         """Answer requests; returns after ``drain`` or a signal."""
