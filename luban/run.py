@@ -20,7 +20,7 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,11 +28,14 @@ from luban.core.component import Settings, digest_of
 from luban.core.console import Console, Silent
 from luban.core.contracts import Stage, Task
 from luban.core.digests import Digests
-from luban.core.errors import RunError
-from luban.core.files import disk_error, sweep, write_atomic, write_json
+from luban.core.errors import CapacityError, RunError
+from luban.core.files import disk_error, sweep, sweep_temporary, write_atomic, write_json
 from luban.core.progress import doing
 from luban.core.report import Report
 from luban.recipe import Recipe
+
+#: Folders of a run in which files are written one by one.
+_SWEPT = ("export", "figures", "reports")
 
 
 class Run:
@@ -167,15 +170,22 @@ class Run:
                     where=self.path,
                     fix="wait for it, or choose another name=NAME.",
                 ) from None
-            for folder in (self.path, self.path / "figures", self.path / "export"):
+            for folder in (self.path, *(self.path / name for name in _SWEPT)):
                 for name in sweep(folder):
                     self.say(f"removed {name}, which a stopped command had left behind")
+            sweep_temporary()
             try:
                 yield
-            finally:
-                if digests := self.digests():
-                    digests.record_log()
-                    digests.write()
+            except BaseException:
+                with suppress(CapacityError, RunError):  # of what came first is told
+                    self._record_log()
+                raise
+            self._record_log()
+
+    def _record_log(self) -> None:
+        if digests := self.digests():
+            digests.record_log()
+            digests.write()
 
     # Stages and their reports
 
@@ -280,6 +290,8 @@ class Run:
         except RunError:
             return False
         digests = self.digests()
+        if digests and stage.name in digests.unfinished:
+            return False  # its last files may not be recorded yet
         lost = digests.lost(stage.name) if digests else []
         for name in lost:
             self._refuse_edited(name, stage.name)

@@ -20,6 +20,7 @@ from luban import __version__
 from luban.cli.terminal import beating
 from luban.core import registry
 from luban.core.errors import LubanError, MissingExtra
+from luban.core.files import disk_error, is_full
 
 #: Set before any library reads them: no telemetry; what torch needs to restart workers; and
 #: threads that sleep while they wait, since spinning makes a shared machine many times slower.
@@ -71,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:  # the outermost net: nothing passes it unexplained
+        if is_full(error):
+            full = disk_error(error, str(getattr(error, "filename", None) or ""))
+            return _fail(full, as_json="--json" in arguments)
         traceback.print_exc()
         print(f"luban: this is a fault of luban, not of your input: {error!r}", file=sys.stderr)
         return 1

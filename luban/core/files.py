@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +74,64 @@ def folder_atomic(path: Path) -> Iterator[Path]:
             sync_folder(aside)
             _put_in_place(aside, path)
             sync_folder(path.parent)
-    except OSError as error:
-        if isinstance(error, LubanError):
-            raise
-        raise disk_error(error, path) from error
+    except LubanError:
+        raise
+    except Exception as error:
+        # Libraries in Rust wrap the operating system's error as text.
+        if isinstance(error, OSError) or "(os error " in str(error) or is_full(error):
+            raise disk_error(error, path) from error
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def sweep(folder: Path) -> list[str]:
-    """Remove what killed processes left aside in a folder; return the names.
+@contextmanager
+def temporary_folder(inside: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder that is removed at the end, or after a kill by the next command.
+
+    Args:
+        inside: Where it is made, a folder that some command sweeps; the system's folder of
+            temporary files if None, which is swept of Luban's own leftovers here.
+
+    Raises:
+        CapacityError: if the disk is full.
+    """
+    if inside is None:
+        sweep_temporary()
+    root = inside or Path(tempfile.gettempdir())
+    path = root / f".{_TEMPORARY}{secrets.token_hex(8)}.{os.getpid()}.tmp"
+    try:
+        with _claimed(path, lambda: path.mkdir(mode=0o700, exist_ok=True)):
+            yield path
+    except LubanError:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise disk_error(error, path) from error
+        raise
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def sweep_temporary() -> list[str]:
+    """Remove what killed commands left in the system's folder of temporary files."""
+    return sweep(Path(tempfile.gettempdir()), only=_TEMPORARY)
+
+
+def sweep(folder: Path, only: str = "") -> list[str]:
+    """Remove what killed processes of this user left aside in a folder; return the names.
 
     A folder that was moved away to make room for a new one, which then never came, is moved back.
     What a living process is still filling stays: it holds a lock on it.
+
+    Args:
+        folder: Where to look; not below it.
+        only: What the names begin with, after the dot.
     """
     swept = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not (leftover := _ASIDE.fullmatch(path.name)) or path.is_symlink():
+        leftover = _ASIDE.fullmatch(path.name)
+        if not leftover or not leftover["name"].startswith(only) or not _is_ours(path):
             continue
         try:
             with _held(path, wait=False):
@@ -98,7 +142,7 @@ def sweep(folder: Path) -> list[str]:
                     shutil.rmtree(path)
                 else:
                     path.unlink()
-        except (BlockingIOError, FileNotFoundError):
+        except (BlockingIOError, FileNotFoundError, PermissionError):
             continue
         swept.append(path.name)
     return swept
@@ -121,8 +165,16 @@ def sha256_of(path: Path) -> str:
 
 #: How files and folders are called until they are whole, or once they are replaced.
 _ASIDE = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>tmp|old)")
+_TEMPORARY = "luban-"
 _ATTEMPTS = 10
 _AT_CWD, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a file or folder, and no link, belongs to this user."""
+    with suppress(OSError):
+        return not path.is_symlink() and path.lstat().st_uid == os.geteuid()
+    return False
 
 
 @contextmanager
@@ -187,14 +239,27 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(renameat2(_AT_CWD, names[0], _AT_CWD, names[1], _EXCHANGE) == 0)
 
 
-def disk_error(error: OSError, path: Path) -> CapacityError | RunError:
-    """Turn an operating-system error of a write into one that says what to do."""
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+#: How libraries in Rust and C, and ``shutil``, tell of a full disk: as text.
+_FULL_TEXT = re.compile(r"No space left on device|[Qq]uota exceeded|\d+ requested and \d+ written")
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error, or one that led to it, says that the disk is full."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if not isinstance(error, LubanError) and _FULL_TEXT.search(str(error)):
+        return True
+    return error.__cause__ is not None and is_full(error.__cause__)
+
+
+def disk_error(error: Exception, path: Path | str) -> CapacityError | RunError:
+    """Turn an error of a write into one that says what to do."""
+    if is_full(error):
         return CapacityError(
             "the disk is full.", where=path, fix="free some space, then run the same command again."
         )
     return RunError(
-        f"cannot write here ({error.strerror}).",
+        f"cannot write here ({getattr(error, 'strerror', None) or error}).",
         where=path,
         fix="choose another folder with runs=FOLDER, or change its permissions.",
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from pathlib import Path
 
 from luban.core.code_files import encoding_code
 from luban.core.component import digest_of
 from luban.core.contracts import Task
 from luban.core.errors import DataError, RunError
-from luban.core.files import sha256_of, sweep
+from luban.core.files import sha256_of, sweep, temporary_folder
 from luban.data import store
 from luban.data.dataset import Data
 from luban.data.store import Progress, Store
@@ -19,6 +19,11 @@ from luban.data.store import Progress, Store
 def cache_root() -> Path:
     """Return the folder of all stores: ``$LUBAN_CACHE``, or ``~/.cache/luban``."""
     return Path(os.environ.get("LUBAN_CACHE") or "~/.cache/luban").expanduser()
+
+
+def store_folder(key: str) -> Path:
+    """Return where the store of a content key lies."""
+    return cache_root() / "stores" / key
 
 
 def encoded(
@@ -44,7 +49,9 @@ def encoded(
         CapacityError: if the disk is full.
     """
     key, files = cache_key(task, data, split), data.files_digest()
-    folder = cache_root() / "stores" / key
+    folder = store_folder(key)
+    sweep(folder.parent)
+    sweep(folder)
     if folder.exists():
         try:
             return Store(folder, thorough=thorough)
@@ -52,7 +59,6 @@ def encoded(
             if thorough:
                 raise
             _remove(folder)
-    sweep(folder.parent)
     try:
         built = store.build(task, data.entries(split), folder, progress, key)
     except RunError:
@@ -89,16 +95,14 @@ def cache_key(task: Task, data: Data, split: str) -> str:
 
 def learned_digest(task: Task) -> str:
     """Return a digest of the files in which a task keeps what it has learned."""
-    with tempfile.TemporaryDirectory() as folder:
-        task.save(Path(folder))
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    with temporary_folder() as folder:
+        task.save(folder)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
         return digest_of([(str(path.relative_to(folder)), sha256_of(path)) for path in files])
 
 
 def _remove(folder: Path) -> None:
     """Take a damaged store away in one step, so that no one reads it meanwhile."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.damaged")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     folder.rename(aside)
-    for path in aside.iterdir():
-        path.unlink()
-    aside.rmdir()
+    shutil.rmtree(aside, ignore_errors=True)  # ``sweep`` may be faster

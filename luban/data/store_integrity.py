@@ -22,8 +22,8 @@ def digest_of_meta(meta: Mapping[str, Any]) -> str:
 
 def damaged_file(folder: Path, digests: Mapping[str, str], *, thorough: bool) -> str:
     """Return the first file that is missing, extra or not what its digest says; empty: none."""
-    # Another process may be writing its ``checked.json`` aside: names with a dot are nobody's data.
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    # Another process may be writing its ``checked.json`` aside.
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(f".{_CHECKED}.")}
     names -= {META, _CHECKED}
     if odd := sorted(names ^ digests.keys()):
         return odd[0]

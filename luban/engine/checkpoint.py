@@ -12,7 +12,6 @@ last_checkpoint           the name of the newest one
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import shutil
@@ -22,14 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from luban.core.digests import sealed_damage
 from luban.core.errors import CheckpointError, LubanError, RunError
-from luban.core.files import disk_error, folder_atomic, sha256_of, write_atomic, write_json
+from luban.core.files import folder_atomic, sha256_of, write_atomic, write_json
 from luban.engine.fit import State
 from luban.engine.world import World
 
@@ -138,7 +136,7 @@ class Checkpoints:
     def _write(self, state: State, path: Path) -> None:
         with folder_atomic(path) as aside:
             for name, tensors in _tensors(state).items():
-                _write_tensors(aside / name, tensors)
+                save_file({key: t.contiguous() for key, t in tensors.items()}, aside / name)
             write_json(aside / "trainer_state.json", self._scalars(state))
             digests = {file.name: sha256_of(file) for file in sorted(aside.iterdir())}
             write_json(aside / "digests.json", digests)
@@ -237,20 +235,6 @@ def untied(model: nn.Module) -> dict[str, Tensor]:
             kept[name] = tensor.detach()
             seen.add(id(tensor))
     return kept
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file.
-
-    Raises:
-        CapacityError: if the disk is full.
-        RunError: if the file cannot be written.
-    """
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # it wraps the operating system's error as text
-        full = "No space left" in str(error) or "quota" in str(error)
-        raise disk_error(OSError(errno.ENOSPC if full else 0, str(error)), path) from error
 
 
 def _optimizer_state(optimizer: Optimizer) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +30,25 @@ def flops_per_token(parameters: int, layers: int = 0, width: int = 0, context: i
         context: Positions that attend to each other.
     """
     return 6.0 * parameters + 12.0 * layers * width * context
+
+
+def machine_name(device: torch.device, precision: str, processes: int) -> str:
+    """Return what a peak was measured for: the processor, its threads and the precision."""
+    if device.type == "cuda":
+        what = torch.cuda.get_device_name(device)
+    else:
+        what = f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{processes} x {what}, {precision}"
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 @cache

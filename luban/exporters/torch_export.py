@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
+from typing import IO, Any, cast
 
 import torch
 
@@ -28,7 +30,8 @@ class TorchExport(Exporter):
         start = time.perf_counter()
         program = trace(product.module, product.sample)
         with folder_atomic(path) as folder, quiet(), torch.no_grad():
-            torch.export.save(program, folder / "model.pt2")
+            with _Steady((folder / "model.pt2").open("wb")) as file:
+                torch.export.save(program, cast("IO[bytes]", file))
             furnish(folder, product, model_folder)
             seconds = time.perf_counter() - start
             again = torch.export.load(folder / "model.pt2").module()
@@ -45,3 +48,44 @@ class TorchExport(Exporter):
             )
         claims = {"free axes": axes_claim(free_axes(program)), "largest difference": difference}
         return report(self.name, path, claims, seconds)
+
+
+class _Steady(io.RawIOBase):
+    """A file for libraries that abort the process when a write fails: it fails in ``close``.
+
+    Args:
+        file: Open for writing; closed with this one.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of it; after an error, nothing."""
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file.
+
+        Raises:
+            OSError: if a write failed.
+        """
+        if self.closed:
+            return
+        super().close()
+        try:
+            self._file.close()
+        except OSError as error:
+            self._error = self._error or error
+        if self._error is not None:
+            raise self._error

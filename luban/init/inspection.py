@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError, UnfitError
+from luban.core.files import temporary_folder
 from luban.core.progress import tracked
 from luban.data.checks.set_apart import usable
 from luban.data.files import formats
@@ -234,13 +234,13 @@ def _some_records(
     if size <= _COUNT_ALL or not lines or any(_unpacked(f) != f.stat().st_size for f in files):
         yield from _records(source, apart)
         return
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for number, file in enumerate(files):
             share = _COUNT_ALL * file.stat().st_size // size
-            part = Path(folder, f"{number}", file.name)
+            part = folder / f"{number}" / file.name
             part.parent.mkdir()
             part.write_bytes(b"".join(_pieces(file, share)))
-        yield from _records({**source, "path": [str(f) for f in Path(folder).glob("*/*")]}, apart)
+        yield from _records({**source, "path": [str(f) for f in folder.glob("*/*")]}, apart)
 
 
 def _pieces(path: Path, share: int) -> Iterator[bytes]:

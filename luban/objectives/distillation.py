@@ -6,7 +6,6 @@ Shapes: B examples, T positions, D width of the features.
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from luban.core.batch import Batch, Losses, LossFn
 from luban.core.component import digest_of
 from luban.core.contracts import Model, Objective, Ports, Task
 from luban.core.errors import RecipeError
+from luban.core.files import temporary_folder
 from luban.engine.saved import load_saved
 from luban.objectives._parts import (
     added,
@@ -148,9 +148,9 @@ def _same_answers(theirs: Ports, ours: Ports, name: str) -> None:
 
 def _same_tokenizer(folder: Path, task: Task) -> None:
     """Refuse a teacher that reads other ids."""
-    with tempfile.TemporaryDirectory() as saved:
-        task.save(Path(saved))
-        ours, theirs = (_vocabulary(Path(at) / "tokenizer.json") for at in (saved, folder))
+    with temporary_folder() as saved:
+        task.save(saved)
+        ours, theirs = (_vocabulary(at / "tokenizer.json") for at in (saved, folder))
     if ours != theirs:
         raise RecipeError(
             "teacher and student have different tokenizers.",

@@ -5,9 +5,6 @@ Shapes: B examples, T positions, D width of the features.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -15,6 +12,7 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import Objective, Ports, Source, Task
 from luban.core.errors import DataError, RecipeError, UnfitError
+from luban.core.files import temporary_folder
 from luban.data.checks.set_apart import usable
 from luban.data.views.in_memory import Held
 from luban.objectives._parts import added, features_of
@@ -98,8 +96,7 @@ class MultiTask(Objective):
         tokenizer = getattr(main, "tokenizer", None)
         if tokenizer is None or not hasattr(self.task, "tokenizer"):
             raise RecipeError("a task without a tokenizer cannot share one.", where=f"{_HERE}.task")
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             self.task.learn(usable(self.source.read("train"))).save(folder)
             tokenizer.save(folder)
             # Loaded, not just replaced: what else depends on a tokenizer (a chat template, say)

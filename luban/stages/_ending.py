@@ -92,7 +92,7 @@ def conclude(training: Training) -> None:
             "seconds": state.seconds,
             "parameters": training.parameters,
             "flop_per_token": training.flop_per_token,
-            "peak_flop_per_second": training.peak,
+            "peak_flop_per_second": training.mean_peak,
             "energy": state.memo["energy"],
             "compiled": state.memo["compile"],
             "precision": training.precision.name,

@@ -9,9 +9,9 @@ from typing import Any
 
 from luban.core.component import digest_of
 from luban.core.contracts import Stage, Task
-from luban.core.errors import RunError
+from luban.core.errors import DataError, RunError
 from luban.core.progress import doing, report
-from luban.data.cache import cache_key, encoded, learned_digest
+from luban.data.cache import cache_key, encoded, learned_digest, store_folder
 from luban.data.checks.audit import doubts_of, examined
 from luban.data.checks.reachable_score import Reach, reach
 from luban.data.dataset import Data
@@ -87,6 +87,26 @@ def open_store(run: Run, split: str) -> Store:
         where=run.path,
         fix=f"luban prepare {run.path}, or bring the old files back.",
     )
+
+
+def damaged_stores(run: Run) -> list[str]:
+    """Return one line for each store of this run, of those there are, that is not as it was made.
+
+    Every byte is compared. A store that is gone is no fault: it is made again from the data.
+    """
+    lines = []
+    try:
+        splits = run.read_json("prepared.json", "splits")["splits"]
+        folders = {split: store_folder(str(was["key"])) for split, was in splits.items()}
+    except (RunError, AttributeError, KeyError, TypeError):  # the file's own digest tells
+        return []
+    for split, folder in folders.items():
+        if folder.is_dir():
+            try:
+                Store(folder, thorough=True)
+            except DataError as error:
+                lines.append(f"{error.where}: not as prepare encoded {split}")
+    return lines
 
 
 def reach_of(run: Run, task: Task, store: Store) -> Reach | None:

@@ -7,13 +7,12 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from luban.core.errors import LubanError, VerifyError
-from luban.core.files import sha256_of
+from luban.core.files import sha256_of, temporary_folder
 from luban.run import Run, logged
 
 
@@ -29,8 +28,8 @@ def prove_resume(run: Run, *, steps: int, kills: int) -> dict[str, Any]:
         VerifyError: if a loss or a weight differs.
     """
     random_moment = random.Random(run.recipe.seed)
-    with tempfile.TemporaryDirectory(prefix="luban-proof-") as folder:
-        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+    with temporary_folder() as folder:
+        whole, killed = folder / "whole", folder / "killed"
         _finish(_start(run, whole, steps))
         for number in range(kills):
             aim = random_moment.randrange(1, max(2, steps * (number + 1) // (kills + 1)))

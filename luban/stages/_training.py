@@ -20,7 +20,7 @@ from luban.core.progress import report
 from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, compare, eager_seconds, time_step
-from luban.engine.cost import EnergyMeter, peak_flops
+from luban.engine.cost import EnergyMeter, machine_name, peak_flops
 from luban.engine.fit import Plan, State, Step, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.engine.loader import Loader
@@ -101,7 +101,7 @@ class Training:
         self.meter = EnergyMeter()
         self.flop_per_token = recipe.model.flops_per_token(self.task.ports(), self.parameters)
         self.unit = self.task.ports().unit
-        self.peak = peak_flops(self.world.device, self.precision.name) * self.world.size
+        self._counted = 0.0  # seconds of training that ``memo["possible_flop"]`` covers
 
     def _module(self) -> nn.Module:
         """Return the module to train: fresh or pretrained, adapted, with what objectives add."""
@@ -120,6 +120,30 @@ class Training:
     def parameters(self) -> int:
         """Number of weights, tied ones once."""
         return sum(p.numel() for p in self.state.model.parameters())
+
+    @property
+    def peak(self) -> float:
+        """FLOP/s that the machine reaches, all processes together: measured once, then kept."""
+        peaks = self.state.memo.setdefault("peaks", {})
+        machine = machine_name(self.world.device, self.precision.name, self.world.size)
+        if machine not in peaks:
+            one = peak_flops(self.world.device, self.precision.name)
+            peaks[machine] = one * self.world.size
+        return float(peaks[machine])
+
+    @property
+    def mean_peak(self) -> float:
+        """FLOP/s that the machines of this training reach, by the seconds spent on each."""
+        self._count_possible()
+        seconds = self.state.seconds
+        return float(self.state.memo["possible_flop"] / seconds) if seconds else self.peak
+
+    def _count_possible(self) -> None:
+        """Add the FLOP that the machine could have computed since this was last done."""
+        memo, seconds = self.state.memo, self.state.seconds
+        before = memo.get("possible_flop", 0.0)
+        memo["possible_flop"] = before + (seconds - self._counted) * self.peak
+        self._counted = seconds
 
     def finish(self) -> None:
         """Train from the last good checkpoint to the end of the budget; write ``model/``.
@@ -167,6 +191,7 @@ class Training:
 
     def _resume(self) -> None:
         loaded = self.checkpoints.load(self.state)
+        self._counted = self.state.seconds if "possible_flop" in self.state.memo else 0.0
         self.log.keep(self.state.memo.get("log"), self.state.step)
         if loaded is None:
             self.world.copy_main_(list(self.state.model.state_dict().values()))
@@ -182,6 +207,7 @@ class Training:
         if name != self.precision.name:  # decided on another machine: a run keeps to it
             self.precision = replace(self.precision, name=name)
             self.plan = replace(self.plan, precision=self.precision)
+        self._count_possible()
 
     def _compile(self) -> None:
         """Compile if it pays; a resumed run keeps the decision it began with."""
@@ -244,6 +270,7 @@ class Training:
     def _save(self) -> None:
         """Save, with the energy used so far: a resumed run adds to it."""
         self._share_statistics()
+        self._count_possible()
         energy = self.meter.read()
         whole = energy.method.startswith("measured")  # one process a machine speaks for all
         counts = not whole or os.environ.get("LOCAL_RANK", "0") == "0"

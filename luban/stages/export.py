@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from luban.core.contracts import Exporter, Product, Stage, Task
+from luban.core.files import temporary_folder
 from luban.core.report import Claim, Report
 from luban.engine.saved import write_saved
 from luban.run import Run
@@ -32,8 +32,8 @@ class Export(Stage):
 
     def measure(self, run: Run) -> Report:
         """Write every format again, elsewhere, and compare its outputs with the module's."""
-        with tempfile.TemporaryDirectory(prefix="luban-export-") as folder:
-            reports, what = self._write(run, Path(folder), say=False)
+        with temporary_folder(inside=run.path if run.main else None) as folder:
+            reports, what = self._write(run, folder, say=False)
         claims: dict[str, Claim] = {}
         for report in reports:
             claims |= report.claims
@@ -50,10 +50,10 @@ class Export(Stage):
         looked = [view[i] for i in range(min(100, len(view)))]
         looked.sort(key=lambda example: sum(array.size for array in example.values()))
         batch = task.collate(looked[:2])  # the shortest: tracing is slow
-        with tempfile.TemporaryDirectory(prefix="luban-model-") as temporary:
+        with temporary_folder(inside=run.path if run.main else None) as temporary:
             saved = run.path / "model"
             if (folded := task.folded(module, batch)) is not task:  # a run of an older version
-                task, saved = folded, Path(temporary)
+                task, saved = folded, temporary
                 write_saved(saved, task, run.recipe.model, module)
             product = task.exported(module, batch)
             reports = []

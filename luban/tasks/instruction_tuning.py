@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from luban.core.contracts import (
     Tokenizer,
 )
 from luban.core.errors import DataError, RecipeError, RequestError, UnfitError
+from luban.core.files import temporary_folder
 from luban.data.baselines.ngrams import Unigram
 from luban.data.checks.set_apart import made_of
 from luban.data.text.chat_messages import texts_in
@@ -91,10 +91,10 @@ class InstructionTuning(TokenizedTask):
         source, own = self._source()
         tokenizer = self.tokenizer.learn(self._texts(records), () if own else tokens_named(source))
         task = self._reading_with(tokenizer)
-        with tempfile.TemporaryDirectory() as folder:
-            tokenizer.save(Path(folder))
+        with temporary_folder() as folder:
+            tokenizer.save(folder)
             if source:
-                task._chat = ChatTemplate(source, Path(folder))
+                task._chat = ChatTemplate(source, folder)
         return task
 
     def save(self, folder: Path) -> None:

@@ -13,6 +13,7 @@ from luban.core.contracts import Stage
 from luban.core.errors import LubanError, RunError, VerifyError
 from luban.core.report import Report
 from luban.run import Run
+from luban.stages._prepared import damaged_stores
 from luban.stages._resume_proof import prove_resume
 
 
@@ -85,6 +86,7 @@ def _changed_files(run: Run) -> list[str]:
         run.console.say("files: not compared: this run was made before digests of them were kept")
         return []
     lines = digests.differences(partial(progress.report, "compare files"))
+    lines += damaged_stores(run)
     verdict = "DO NOT HOLD" if lines else "hold"
     run.console.say(f"files: {len(digests.files)} digests compared: {verdict}")
     return lines
