@@ -74,14 +74,14 @@ class Forks:
         *arguments: object,
         cwd: Path,
         kill_after: float | None = None,
-        **variables: str,
+        variables: Mapping[str, str] | None = None,
     ) -> Ended:
         """Run a command to its end, or kill it after some seconds."""
         order = {
             "arguments": [str(argument) for argument in arguments],
             "cwd": str(cwd),
             "kill_after": kill_after,
-            "variables": variables,
+            "variables": dict(variables or {}),
         }
         return Ended(**self._ask(order))
 

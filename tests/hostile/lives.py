@@ -94,7 +94,9 @@ class Life:
         """Perform a verb in a folder that holds its own store and temporary files."""
         (here / "tmp").mkdir(exist_ok=True)
         places = {"LUBAN_CACHE": str(here / "cache"), "TMPDIR": str(here / "tmp")}
-        return self.forks.luban(verb, "tiny.yaml", cwd=here, kill_after=kill_after, **places)
+        return self.forks.luban(
+            verb, "tiny.yaml", cwd=here, kill_after=kill_after, variables=places
+        )
 
     def differences(self, verb: str, here: Path) -> list[str]:
         """Return what is not as the verb would have left it undisturbed."""
@@ -103,7 +105,7 @@ class Life:
         lines = [name for name in names if found.get(name) != wanted.get(name)]
         lines += [f"left behind: {name}" for name in leftovers(here)]
         places = {"LUBAN_CACHE": str(here / "cache"), "TMPDIR": str(here / "tmp")}
-        checked = self.forks.luban("verify", RUN, "--files", cwd=here, **places)
+        checked = self.forks.luban("verify", RUN, "--files", cwd=here, variables=places)
         return lines + ([] if checked.code == 0 else [checked.said])
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def of_files(root: Path, moments: random.Random) -> Iterator[Forgery]:
         name = path.relative_to(root).as_posix()
         if size := path.stat().st_size:
             bit = moments.randrange(8 * size)
-            yield Forgery(f"bit {bit}", path, lambda p, bit=bit: _flip(p, bit), name)
+            yield Forgery(f"bit {bit}", path, partial(_flip, at=bit), name)
             yield Forgery("emptied", path, _write(""), name)
         yield Forgery("deleted", path, Path.unlink, name)
         for beside in (f"{path.name}.bak", f".{path.name}"):
