@@ -83,6 +83,19 @@ def test_no_file_is_long() -> None:
         assert lines <= LIMIT, f"{path} has {lines} lines, more than {LIMIT}"
 
 
+def test_temporary_folders_come_from_one_place() -> None:
+    """``core.files.temporary_folder``: the next command removes what a killed one left behind."""
+    importing = {path.relative_to(ROOT).as_posix() for path in FILES if "tempfile" in _names(path)}
+    assert {name for name in importing if not name.startswith("testing/")} == {"core/files.py"}
+
+
+def _names(path: Path) -> set[str]:
+    """Return the modules that a file imports, where it does so by name."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
 def test_every_folder_has_a_floor() -> None:
     assert {place(path) for path in FILES} - {"__init__"} <= FLOOR.keys()
 

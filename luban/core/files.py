@@ -129,9 +129,9 @@ def sweep(folder: Path, only: str = "") -> list[str]:
         only: What the names begin with, after the dot.
     """
     swept = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.glob(f".{only}*")):
         leftover = _ASIDE.fullmatch(path.name)
-        if not leftover or not leftover["name"].startswith(only) or not _is_ours(path):
+        if not leftover or not _is_ours(path):
             continue
         try:
             with _held(path, wait=False):

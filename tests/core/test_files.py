@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from luban.core import files
 from luban.core.errors import CapacityError, DataError, RunError
@@ -160,3 +162,58 @@ def test_a_kill_at_any_moment_leaves_one_whole_version(tmp_path: Path) -> None:
         text = target.read_text()
         assert len(text) == 200_000
         assert len(set(text)) == 1
+
+
+def test_temporary_folders_of_killed_processes_are_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("luban-mine", ".luban-mine", ".other.4.tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".luban-link.4.tmp").symlink_to(tmp_path / "luban-mine")
+    code = (
+        "import os, signal\n"
+        "from luban.core.files import temporary_folder\n"
+        "with temporary_folder() as folder:\n"
+        "    (folder / 'part').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    before = [".luban-link.4.tmp", ".luban-mine", ".other.4.tmp", "luban-mine"]
+    assert len(names(tmp_path)) == len(before) + 1
+    with files.temporary_folder() as folder:
+        (folder / "part").write_text("half")
+        with files.temporary_folder():
+            assert (folder / "part").exists(), "its maker lives"
+        assert names(tmp_path) == sorted([*before, folder.name])
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("262144 requested and 16352 written"),  # numpy
+        shutil.Error([("a", "b", "[Errno 28] No space left on device: 'a' -> 'b'")]),
+        Exception("No space left on device (os error 28)"),  # tokenizers
+        SafetensorError("Error while serializing: I/O error: Disk quota exceeded (os error 122)"),
+    ],
+)
+def test_every_way_to_tell_of_a_full_disk_is_understood(error: Exception, tmp_path: Path) -> None:
+    with (
+        pytest.raises(CapacityError, match="the disk is full"),
+        folder_atomic(tmp_path / "folder"),
+    ):
+        raise error
+    with pytest.raises(CapacityError), files.temporary_folder(tmp_path):
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), folder_atomic(tmp_path / "folder"):
+        raise ZeroDivisionError
+    with pytest.raises(FileExistsError), files.temporary_folder(tmp_path):
+        raise FileExistsError

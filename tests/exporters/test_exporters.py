@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,19 @@ def test_export_agrees_at_other_sizes(
         )
     assert [file.name for file in tmp_path.iterdir()] == ["out"], "nothing is left beside"
     assert not any(b"nn/decoder.py" in file.read_bytes() for file in files), "no local paths"
+
+
+@pytest.mark.parametrize("exporter", [TorchExport(), Onnx()], ids=["torch-export", "onnx"])
+def test_a_write_that_fails_is_one_error(tmp_path: Path, exporter: Exporter) -> None:
+    """The system itself refuses to write on: PyTorch alone would abort the process."""
+    product, limits = Product(make("gru"), sample()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(RunError, match="cannot write here"):
+            exporter.write(product, tmp_path, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["qwen3", "llama", "gpt2"])
