@@ -104,11 +104,6 @@ def _serve() -> None:
     import matplotlib.figure  # noqa: F401
     import torch.export  # noqa: F401
 
-    import luban.cli.main
-    import luban.stages.export
-    import luban.stages.train
-    import luban.tasks._exported  # noqa: F401
-
     for line in sys.stdin:
         order = json.loads(line)
         answer = _shell(order["shell"]) if "shell" in order else _run(order)
