@@ -65,6 +65,14 @@ class _Steady(io.RawIOBase):
         """Return True."""
         return True
 
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place in the file; after an error, nowhere."""
+        return offset if self._error is not None else self._file.seek(offset, whence)
+
     def write(self, data: Any) -> int:
         """Write all of it; after an error, nothing."""
         if self._error is None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,10 +101,13 @@ class Forks:
         return answer
 
 
-def _serve() -> None:
-    import matplotlib.figure  # noqa: F401
-    import torch.export  # noqa: F401
+#: What commands import late: stages, and what draws and exports.
+_WARM = ("matplotlib.figure", "torch.export", "luban.stages.export", "luban.stages.train")
 
+
+def _serve() -> None:
+    for name in _WARM:
+        import_module(name)
     for line in sys.stdin:
         order = json.loads(line)
         answer = _shell(order["shell"]) if "shell" in order else _run(order)
