@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from luban.core.contracts import Product
+from luban.core.errors import RunError
 from luban.core.files import write_json
 
 FILE = "inference.json"
@@ -58,6 +59,21 @@ def describe(folder: Path, product: Product) -> None:
     _limit_tokenizer(folder, product.meaning.get("preprocessing", {}).get("max_length"))
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the table of a JSON file of ``model/``.
+
+    Raises:
+        RunError: if it is damaged.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError("this file is damaged.", where=path, got=str(error)) from None
+    if not isinstance(settings, dict):
+        raise RunError("this file is damaged.", where=path, expected="a table")
+    return settings
+
+
 def axes_of(name: str, count: int) -> list[str]:
     """Return what the axes of an input are called."""
     known = AXES.get(name, ())
@@ -68,5 +84,4 @@ def _limit_tokenizer(folder: Path, longest: Any) -> None:
     """Let programs that load the tokenizer cut texts where the model was trained to."""
     path = folder / "tokenizer_config.json"
     if longest and path.is_file():
-        config = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {**config, "model_max_length": longest})
+        write_json(path, {**read_settings(path), "model_max_length": longest})

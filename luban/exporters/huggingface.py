@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -16,7 +15,7 @@ from luban.core.errors import RecipeError, RunError
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
 from luban.exporters._check import largest_difference, outputs_of, report
-from luban.exporters._folder import describe
+from luban.exporters._folder import describe, read_settings
 from luban.exporters._program import on_cpu
 
 
@@ -54,7 +53,7 @@ def _architecture(model_folder: Path) -> str:
     path = model_folder / "config.json"
     if not path.is_file():
         raise RunError("there is no saved model.", where=path, fix="luban train, then export.")
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_settings(path)
     names = config.get("architectures")
     if not names:
         raise RecipeError(

@@ -171,6 +171,19 @@ def test_a_damaged_store_is_refused_and_made_again(exported: Path) -> None:
     done("verify", RUN)
 
 
+def test_damaged_settings_are_named_and_the_rest_is_recomputed(exported: Path) -> None:
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
+        path = RUN / "model" / name
+        before = path.read_bytes()
+        path.write_bytes(before[:-1] + b"\x0b}")
+        said = luban("verify", RUN)
+        path.write_bytes(before)
+        assert said.code == 2, name
+        assert f"model/{name}" in said.err
+        assert "Traceback" not in said.err
+        assert "card: 2 claims recomputed: holds" in said.err
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("family", FAMILIES)

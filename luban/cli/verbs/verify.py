@@ -10,7 +10,7 @@ from pathlib import Path
 from luban.cli.terminal import terminal
 from luban.core import progress
 from luban.core.contracts import Stage
-from luban.core.errors import LubanError, RunError, VerifyError
+from luban.core.errors import RunError, VerifyError
 from luban.core.report import Report
 from luban.run import Run
 from luban.stages._prepared import damaged_stores
@@ -59,7 +59,7 @@ def _recompute(run: Run, only: str | None, *, files_only: bool) -> dict[str, int
         try:
             stage, report = run.recipe.stage(name), run.report(name)
             found = _other_inputs(run, stage, report) + report.differences(stage.measure(run))
-        except LubanError as error:
+        except Exception as error:
             if not lines:
                 raise
             # A file that was changed above may be why: what can be recomputed still is.
