@@ -21,13 +21,16 @@ _NOWHERE = Path("no-folder")  # neither tasks nor models are made from files
 
 def fitting() -> dict[str, list[str]]:
     """Return the variants of models that fit each variant of a task, by their names."""
-    models = [(case.id, make(Model, *case.values[1:], _NOWHERE)) for case in variants("models")]
+    models: list[tuple[str, Model]] = []
+    for case in variants("models"):
+        _, name, fields = case.values
+        models.append((str(case.id), make(Model, name, fields, _NOWHERE)))
     found: dict[str, list[str]] = {}
     for case in variants("tasks"):
         _, name, fields = case.values
         task: Task = make(Task, name, fields, _NOWHERE)
         ports = task.learn(records.RECORDS[name]).ports()
-        found[str(case.id)] = [str(other) for other, model in models if model.fits(ports)]
+        found[str(case.id)] = [other for other, model in models if model.fits(ports)]
     return found
 
 
