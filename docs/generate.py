@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticUndefined
+from source_tree import source_tree
 
 from luban import run, testing
 from luban.cli import main as cli
@@ -51,6 +52,7 @@ def pages() -> dict[str, str]:
         "cli": command_line(),
         "errors": error_tree(),
         "reports": reports(),
+        "source-tree": source_tree(),
     }
     return {f"{name}.md": f"{HEAD}\n\n" + "\n\n".join(text) + "\n" for name, text in parts.items()}
 
