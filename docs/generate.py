@@ -122,8 +122,8 @@ def kinds() -> Iterator[str]:
     yield (
         "A component is one file with one final class, a frozen value that is its own "
         "configuration. Each kind below is an abstract class of "
-        "[luban/core/contracts/__init__.py](../../luban/core/contracts/__init__.py); methods marked * must be "
-        "written. `luban.testing` checks the laws of each kind: "
+        "[luban/core/contracts/__init__.py](../../luban/core/contracts/__init__.py); methods "
+        "marked * must be written. `luban.testing` checks the laws of each kind: "
         "[how to write a component](../how-to/write-a-component.md)."
     )
     for kind in KINDS:
