@@ -14,13 +14,14 @@ import regex
 
 Span: TypeAlias = tuple[int, int]  #: characters [first, last)
 
-_WITHOUT_BLANKS = (
+#: Scripts that are written without blanks between words.
+WITHOUT_BLANKS = (
     "Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan",
     "Javanese", "Balinese", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet",
 )  # fmt: skip
 _GOOD_PART = 0.3  #: share of letters; names and terms of other scripts stand between them
 #: What stands between brackets in a pattern for a character of these scripts, signs and all.
-UNSPACED = "".join(rf"\p{{scx={name}}}" for name in _WITHOUT_BLANKS)
+UNSPACED = "".join(rf"\p{{scx={name}}}" for name in WITHOUT_BLANKS)
 _MARKS = r"[\p{M}\p{EMod}]*"
 _ALONE = rf"[[{UNSPACED}]&&[\p{{L}}\p{{Nl}}]]"
 _CHARACTER = rf"{_ALONE}\p{{M}}*"

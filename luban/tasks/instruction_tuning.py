@@ -48,7 +48,7 @@ from luban.tasks.inputs.conversations import (
     tools_of,
 )
 from luban.tasks.inputs.tokenized import TokenizedTask
-from luban.tasks.parts.exports import meaning, tokens
+from luban.tasks.parts.exports import continuations, meaning, tokens
 
 Array = np.ndarray[Any, Any]
 
@@ -248,9 +248,9 @@ class InstructionTuning(TokenizedTask):
             "context": self.context,
             "system": self.system,
             "chat_template": chat if self._chat is not None else None,
-            "answer_eos_token_id": self._end,
+            "answer_eos_token_ids": list(self._ends),
         }
-        said = {"rule": "log-softmax of the logits: of the token after each position"}
+        said = continuations()
         about = meaning(self.name, read, said)
         return Product(model, Batch({"input_ids": batch.inputs["input_ids"]}, {}), meaning=about)
 

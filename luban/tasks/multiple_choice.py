@@ -214,8 +214,10 @@ class MultipleChoice(TokenizedTask):
             "context": self.context,
             "after_query": self.delimiter[:cut],
             "before_choice": self.delimiter[cut:],
-            "rule": "the tokens of query + after_query (eos_token_id if there are none; the last "
-            "that fit into context), then those of before_choice + choice",
+            "rule": "query + after_query + before_choice + choice encoded as one text, after what "
+            "the tokenizer puts before texts; the choice begins with the first token that reaches "
+            "beyond after_query; eos_token_id before it if nothing is; the first tokens are cut "
+            "if there are more than context",
         }
         said = {
             "rule": "the score of a choice is the sum of the log-softmax of its tokens, each "

@@ -40,7 +40,7 @@ from luban.metrics.repetition import Repetition
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.tasks._guessing_prose import guess_prose
 from luban.tasks.inputs.tokenized import TokenizedTask
-from luban.tasks.parts.exports import meaning, tokens
+from luban.tasks.parts.exports import continuations, meaning, tokens
 
 #: The memorisation check looks at this many training tokens, to bound memory and time.
 SEARCHED_TOKENS = 20_000_000
@@ -149,7 +149,7 @@ class TextGeneration(TokenizedTask):
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return the model and how a prompt becomes its input."""
         read = {"fields": ["text"], **tokens(self.tokenizer), "context": self.context}
-        said = {"rule": "log-softmax of the logits: of the token after each position"}
+        said = continuations()
         about = meaning(self.name, read, said)
         return Product(model, Batch(dict(batch.inputs), {}), meaning=about)
 

@@ -22,15 +22,14 @@ from luban.core.contracts import (
     Product,
     Record,
     Supervision,
-    Tokenizer,
 )
 from luban.core.errors import DataError, UnknownLabelError
 from luban.core.files import write_json
 from luban.core.registry import nearest
 from luban.data.checks.set_apart import made_of
-from luban.data.text.padding import SPECIALS, as_bytes, encoder_inputs, ids_type, padded
+from luban.data.text.padding import SPECIALS, as_bytes, encoder_inputs, encoder_row, padded
 from luban.data.text.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
-from luban.data.text.words import encode_words
+from luban.data.text.words import EncodedWords, encode_words
 from luban.metrics.entity_f1 import EntityF1
 from luban.nn.crf import viterbi
 from luban.nn.losses import IGNORE, cross_entropy
@@ -55,6 +54,8 @@ from luban.tasks.parts.learned_files import read_learned
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "tags.json"
 _NEVER = -1e9  #: the score of what the scheme forbids
+_NONE = -1  #: where a row has no further word
+_APART = "texts encoded word by word, as a token of the whole stands for parts of two words"
 
 
 class TokenClassification(TokenizedTask):
@@ -120,7 +121,8 @@ class TokenClassification(TokenizedTask):
                 yield words.text
 
         texts = read()
-        tokenizer = self.tokenizer.learn(texts, SPECIALS)
+        cutter = self.tokenizer.on_words(self.units == "characters")
+        tokenizer = cutter.learn(texts, SPECIALS)
         for _ in texts:  # a tokenizer that learns nothing need not have read them
             pass
         task = self.model_copy(update={"tokenizer": tokenizer})
@@ -213,23 +215,18 @@ class TokenClassification(TokenizedTask):
 
     def _encoded(self, rows: Sequence[Words]) -> list[Example]:
         texts = [(row.text, row.spans) for row in rows]
-        encoded = encode_words(self.tokenizer, texts, instead=_id(self.tokenizer, "mask"))
+        encoded = encode_words(self.tokenizer, texts)
         return [self._row(row, ids) for row, ids in zip(rows, encoded, strict=True)]
 
-    def _row(self, row: Words, encoded: Sequence[Sequence[int]]) -> Example:
+    def _row(self, row: Words, encoded: EncodedWords) -> Example:
+        ids = encoder_row(self.tokenizer, encoded.ids, None, self.max_length)[0]["input_ids"]
         frame = self.tokenizer.frame()
-        ids: list[int] = list(frame.before or (_id(self.tokenizer, "start"),))
-        after = frame.after or (_id(self.tokenizer, "separator"),)
-        firsts, room = list[int](), self.max_length - len(after)
-        for word in encoded:
-            if len(ids) >= room:
-                break
-            firsts.append(len(ids))
-            ids += word
-        ids = [*ids[:room], *after]
+        start, room = len(frame.before), self.max_length - len(frame.after)
+        firsts = [start + first for first in encoded.firsts]
         return {
-            "input_ids": np.array(ids, ids_type(self.tokenizer)),
-            "firsts": np.array(firsts, np.int32),
+            "input_ids": ids,
+            "firsts": np.array([first for first in firsts if first < room], np.int32),
+            "apart": np.array(encoded.apart),
             "spans": np.array(row.spans, np.int32),
             "text": as_bytes(row.text),
             "given": np.array(row.given),
@@ -264,7 +261,8 @@ class TokenClassification(TokenizedTask):
         """
         kept, cut = len(example["firsts"]), len(example["firsts"]) < len(example["spans"])
         changed = dict(zip(FITTINGS, example["changed"].tolist(), strict=True))
-        return Supervision(kept, truncated=cut, adjusted=any(changed.values()), notes=changed)
+        notes = {**changed, _APART: int(example["apart"])}
+        return Supervision(kept, truncated=cut, adjusted=any(changed.values()), notes=notes)
 
     def lengths(self, store: Examples) -> Array:
         """Return the tokens of each example."""
@@ -277,7 +275,7 @@ class TokenClassification(TokenizedTask):
         ``max_length`` too, ``text`` (B, bytes).
         """
         targets = {
-            "firsts": padded([example["firsts"] for example in examples], 0),
+            "firsts": padded([example["firsts"] for example in examples], _NONE),
             "words": torch.tensor([len(example["spans"]) for example in examples]),
             "given": torch.tensor([bool(example["given"]) for example in examples]),
             "text": padded([example["text"] for example in examples], 0),
@@ -387,11 +385,6 @@ def _emissions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the scores of each word's tags (B, W, C) in float32, and which words are real."""
     logits: Tensor = model(**batch.inputs)
     firsts = batch.targets["firsts"]
-    index = firsts.unsqueeze(2).expand(-1, -1, logits.shape[2])
+    index = firsts.clamp(min=0).unsqueeze(2).expand(-1, -1, logits.shape[2])
     emissions = logits.gather(1, index)
-    return emissions.to(torch.promote_types(emissions.dtype, torch.float32)), firsts > 0
-
-
-def _id(tokenizer: Tokenizer, role: str) -> int:
-    found = tokenizer.special(role)
-    return tokenizer.end if found is None else found
+    return emissions.to(torch.promote_types(emissions.dtype, torch.float32)), firsts != _NONE

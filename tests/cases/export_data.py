@@ -47,6 +47,10 @@ def _lines(folder: Path, rows: list[Record]) -> Record:
     return {"name": "jsonl", "path": str(path)}
 
 
+def _read(folder: Path) -> list[str]:
+    return (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
+
+
 def _sentence(dice: random.Random, kind: str, length: int = 6) -> str:
     words = [*dice.choices(FILLER, k=length), *dice.choices(WORDS[kind], k=2)]
     dice.shuffle(words)
@@ -67,7 +71,7 @@ def texts(folder: Path, count: int) -> tuple[Record, list[Record]]:
 
 def two_labels(folder: Path, count: int) -> tuple[Record, list[Record]]:
     _, asked = texts(folder, count)
-    rows = [json.loads(line) for line in (folder / "train.jsonl").open(encoding="utf-8")]
+    rows = [json.loads(line) for line in _read(folder)]
     return _lines(folder, [{**row, "label": str(row["label"] == "good")} for row in rows]), asked
 
 
@@ -204,7 +208,7 @@ def translated(folder: Path, count: int) -> tuple[Record, list[Record]]:
 
 def documents(folder: Path, count: int) -> tuple[Record, list[Record]]:
     _, asked = translated(folder, count)
-    rows = [json.loads(line) for line in (folder / "train.jsonl").open(encoding="utf-8")]
+    rows = [json.loads(line) for line in _read(folder)]
     told = [{"document": row["source"] * 3, "summary": row["source"]} for row in rows]
     return _lines(folder, told), [{"document": record["source"] * 3} for record in asked]
 

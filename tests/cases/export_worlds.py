@@ -81,6 +81,7 @@ _BERT = {
     "initializer_range": 0.2,
 }  # fmt: skip
 _PIECES = {"name": "wordpiece", "vocab_size": 300}
+_BPE = {"name": "bpe", "vocab_size": 300}
 _GPT = {**_BERT, "name": "gpt"}
 _BERT |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 _READ = {"tokenizer": _PIECES, "max_length": 24}
@@ -143,6 +144,26 @@ SLOW = {
     "crf": World(
         {"name": "token-classification", **_READ, "crf": True, "scheme": "bioes"}, _BERT, tagged,
         ONNX,
+    ),
+    "bpe": World({"name": "text-classification", **_READ, "tokenizer": _BPE}, _BERT, texts),
+    "bpe, pairs": World(
+        {"name": "text-classification", "tokenizer": _BPE, "max_length": 20}, _BERT, pairs
+    ),
+    "bpe, tags": World(
+        {"name": "token-classification", "max_length": 48, "tokenizer": _BPE}, _BERT, tagged
+    ),
+    "unigram, tags": World(
+        {"name": "token-classification", "max_length": 64, "units": "characters",
+         "tokenizer": {"name": "unigram", "vocab_size": 300}}, _BERT, tagged,
+    ),
+    "bpe, mask": World(
+        {"name": "fill-mask", "tokenizer": _BPE, "max_length": 96, "line_by_line": True},
+        _BERT, masked,
+    ),
+    "bpe, questions": World(
+        {"name": "question-answering", "tokenizer": _BPE, "max_length": 96,
+         "max_question_length": 20, "doc_stride": 12, "max_answer_length": 9},
+        _BERT, questions,
     ),
     "questions": World(
         {"name": "question-answering", "tokenizer": _PIECES, "max_length": 48,

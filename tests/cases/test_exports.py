@@ -34,6 +34,10 @@ for name in json.loads(sys.argv[3]):
     raise SystemExit(f"{name} can be imported")
 from exports.__main__ import answers
 for job in json.load(sys.stdin):
+    if "talks" in job:
+        from exports.chats import answered
+        print(json.dumps(answered(Path(job["folder"]), job)))
+        continue
     if "pipeline" not in job:
         print(json.dumps(answers(Path(job["folder"]), job["records"])))
         continue
@@ -106,6 +110,19 @@ def differences(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
         yield f"{at}: {ours!r} != {theirs!r}"
 
 
+def largest(ours: Any, theirs: Any) -> float:
+    """Return the largest difference of two numbers at the same place."""
+    if isinstance(theirs, dict):
+        pairs = [(ours.get(key), value) for key, value in theirs.items()]
+    elif isinstance(theirs, list) and isinstance(ours, list):
+        pairs = list(zip(ours, theirs, strict=False))
+    elif isinstance(theirs, float) and isinstance(ours, int | float):
+        return abs(ours - theirs) / max(1.0, abs(ours))
+    else:
+        return 0.0
+    return max((largest(*pair) for pair in pairs), default=0.0)
+
+
 Trained: TypeAlias = Mapping[str, tuple[World, Path, list[dict[str, Any]]]]
 
 
@@ -124,6 +141,8 @@ def check(folder: Path, runs: Trained) -> None:
         found = answers_without_luban(folder / f"without-{format}", asked, hidden)
         for (name, _, records, ours), theirs in zip(some, found, strict=True):
             assert len(ours) == len(theirs) == len(records)
+            # Shown by ``pytest -rP``: what the project measures.
+            print(f"{name} by {format}: {len(ours)} records, {largest(ours, theirs):.1e} apart")
             for index, pair in enumerate(zip(ours, theirs, strict=True)):
                 told = list(differences(*pair))
                 wrong += [f"{name} by {format}, record {index}{told[0]}"] if told else []

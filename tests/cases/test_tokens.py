@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tokenizers
-from tokenizers import processors
 
 from luban.core.contracts import Task
 from luban.core.errors import DataError, UnfitError
@@ -21,6 +19,7 @@ from tests.chat_families import (
     theirs,
     write_family,
 )
+from tests.exports.chats import encoded
 
 Talk = list[dict[str, Any]]
 
@@ -51,28 +50,6 @@ def tuning(folder: Path, **fields: Any) -> Task:
     return Task.from_dict(plain).learn([])
 
 
-def expected(hf: Any, talk: Talk, ends: str) -> tuple[list[int], list[int]]:
-    """Return ids and a mask of answers by transformers alone: text, prefixes, places of tokens."""
-    text = hf.apply_chat_template(talk, tokenize=False)
-    reader = tokenizers.Tokenizer.from_str(hf.backend_tokenizer.to_str())
-    reader.post_processor = processors.Sequence([])  # ByteLevel leaves blanks out of places
-    found = reader.encode(text, add_special_tokens=False)
-    ids, offsets = found.ids, found.offsets
-    mask, last = [0] * len(ids), 0
-    for number, message in enumerate(talk):
-        if message["role"] == "assistant":
-            before = hf.apply_chat_template(
-                talk[:number], tokenize=False, add_generation_prompt=True
-            )
-            stop = text.index(ends, len(before)) + len(ends)
-            # An end token may stand for blanks after it too.
-            held = [i for i, (a, b) in enumerate(offsets) if b > len(before) and a < stop and b > a]
-            for place in held:
-                mask[place] = 1
-            last = held[-1] + 1
-    return ids[:last], mask[:last]
-
-
 @cache
 def loaded(folder: Path) -> tuple[Any, Task]:
     return theirs(folder), tuning(folder)
@@ -97,7 +74,7 @@ def test_conversations_are_those_of_transformers(reader: str, family: str, famil
             with pytest.raises(DataError, match="does not take these messages"):
                 task.encode({"messages": talk})
             continue
-        ids, mask = expected(hf, talk, made.ends)
+        ids, mask = encoded(hf, talk, made.ends)
         assert ids == hf.apply_chat_template(talk, return_dict=False)[: len(ids)]
         example = task.encode({"messages": talk})
         assert example["input_ids"].tolist() == ids, talk

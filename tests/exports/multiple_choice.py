@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from .program import load, log_softmax
+from .program import load, log_softmax, parted
 
 
 def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
@@ -16,16 +16,14 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
     about, run = load(folder)
     read = about["preprocessing"]
     tokenizer = Tokenizer.from_file(str(folder / read["tokenizer"]))
-
-    def encode(text: str) -> list[int]:
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
     answers: list[Any] = []
     for record in records:
-        asked = encode(record["query"] + read["after_query"]) or [read["eos_token_id"]]
+        asking = record["query"] + read["after_query"]
         scores = []
         for choice in record["choices"]:
-            ids = encode(read["before_choice"] + choice)
+            before, whole, places = parted(tokenizer, asking + read["before_choice"] + choice)
+            cut = next(at for at, (_, end) in enumerate(places) if end > len(asking))
+            asked, ids = [*before, *whole[:cut]] or [read["eos_token_id"]], whole[cut:]
             row = asked[-(read["context"] - len(ids)) :] + ids
             logs = log_softmax(run(input_ids=np.array([row]))["logits"][0])
             at = np.arange(len(row) - len(ids), len(row))

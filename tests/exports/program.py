@@ -48,6 +48,17 @@ def load(folder: Path) -> tuple[dict[str, Any], Run]:
     return about, run_theirs
 
 
+def parted(tokenizer: Any, text: str) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """Return the special tokens before a text, its own tokens, and the characters of each.
+
+    What stands after it is left out: something is to follow.
+    """
+    framed = tokenizer.encode("a" + text)  # something stands there even if the text is empty
+    before = framed.ids[: framed.sequence_ids.index(0)]
+    found = tokenizer.encode(text, add_special_tokens=False)
+    return before, found.ids, found.offsets
+
+
 def softmax(logits: Array) -> Array:
     """Return probabilities along the last axis."""
     raised = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))

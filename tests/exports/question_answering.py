@@ -18,11 +18,16 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
     tokenizer = Tokenizer.from_file(str(folder / read["tokenizer"]))
     answers: list[Any] = []
     for record in records:
-        asked = tokenizer.encode(record["question"], add_special_tokens=False).ids
+        tokenizer.no_truncation()
+        asked = tokenizer.encode(record["question"], add_special_tokens=False)
+        asked.truncate(read["max_question_length"])
         context = tokenizer.encode(record["context"], add_special_tokens=False)
-        starts, ends, none = read_windows(
-            run, asked[: read["max_question_length"]], context.ids, read
+        tokenizer.enable_truncation(
+            read["max_length"], stride=read["doc_stride"], strategy="only_second"
         )
+        framed = tokenizer.post_process(asked, context)
+        windows = [framed, *framed.overflowing]
+        starts, ends, none = read_windows(run, windows, len(context.ids), read)
         longest, size = say["max_answer_length"], len(context.ids)
         scores = np.full((size, longest), -np.inf)
         for more in range(min(longest, size)):
@@ -42,40 +47,36 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
 
 
 def read_windows(
-    run: Any, asked: list[int], ids: list[int], read: dict[str, Any]
+    run: Any, windows: list[Any], size: int, read: dict[str, Any]
 ) -> tuple[Array, Array, float]:
     """Return logits (T, L): of beginning at a token, and of ending so many tokens later.
 
     Both are those of the window that shows most around the beginning; and the logit of no answer.
+
+    Args:
+        run: The model.
+        windows: A question and a part of its context each, encoded.
+        size: Tokens of the whole context.
+        read: How texts become inputs.
     """
-    room = read["max_length"] - 3 - len(asked)
-    step = room - read["doc_stride"]
-    count = 1 + max(0, -(-(len(ids) - room) // step))
-    around = np.full((count, len(ids)), -1.0)
-    starts = np.full((len(ids), read["max_length"]), -np.inf)
-    ends, nothing, logits = starts.copy(), [], []
-    for number in range(count):
-        shown = ids[number * step : number * step + room]
+    around = np.full((len(windows), size), -1.0)
+    starts = np.full((size, read["max_length"]), -np.inf)
+    ends, nothing, logits, first = starts.copy(), [], [], 0
+    for number, window in enumerate(windows):
+        shown = np.flatnonzero([side == 1 for side in window.sequence_ids])
         places = np.arange(len(shown))
-        around[number, number * step + places] = np.minimum(places, places[::-1]) + 0.01 * len(
-            shown
-        )
-        row = [
-            read["cls_token_id"], *asked, read["sep_token_id"], *shown, read["sep_token_id"],
-        ]  # fmt: skip
-        types = [0] * (len(asked) + 2) + [1] * (len(shown) + 1)
+        around[number, first + places] = np.minimum(places, places[::-1]) + 0.01 * len(shown)
         found = run(
-            input_ids=np.array([row]),
-            attention_mask=np.ones((1, len(row)), np.int64),
-            token_type_ids=np.array([types]),
+            input_ids=np.array([window.ids]),
+            attention_mask=np.ones((1, len(window.ids)), np.int64),
+            token_type_ids=np.array([window.type_ids]),
         )
         begins, stops = found["start_logits"][0], found["end_logits"][0]
         nothing.append(float(begins[0] + stops[0]))
-        inside = slice(len(asked) + 2, len(row) - 1)
-        logits.append((begins[inside].astype(np.float64), stops[inside].astype(np.float64)))
+        logits.append((begins[shown].astype(np.float64), stops[shown].astype(np.float64), first))
+        first += len(shown) - read["doc_stride"]
     for token, number in enumerate(around.argmax(0).tolist()):
-        begins, stops = logits[number]
-        at = token - number * step
-        rest = stops[at:]
-        starts[token, : len(rest)], ends[token, : len(rest)] = begins[at], rest
+        begins, stops, first = logits[number]
+        rest = stops[token - first :]
+        starts[token, : len(rest)], ends[token, : len(rest)] = begins[token - first], rest
     return starts, ends, min(nothing)

@@ -16,12 +16,12 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
     about, run = load(folder)
     read, say = about["preprocessing"], about["postprocessing"]
     tokenizer = Tokenizer.from_file(str(folder / read["tokenizer"]))
+    tokenizer.enable_truncation(read["max_length"])
     writer = Tokenizer.from_file(str(folder / (say["target_tokenizer"] or read["tokenizer"])))
     answers: list[Any] = []
     for record in records:
         [field] = read["fields"]
-        ids = tokenizer.encode(record[field], add_special_tokens=False).ids
-        ids = [*ids[: read["max_length"] - 1], read["eos_token_id"]]
+        ids = tokenizer.encode(record[field]).ids
 
         def following(beams: list[list[int]], ids: list[int] = ids) -> Array:
             """Return the log-probability of each token after each beam."""

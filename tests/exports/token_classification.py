@@ -9,7 +9,7 @@ import numpy as np
 import regex
 from tokenizers import Tokenizer
 
-from .program import Array, load, log_softmax
+from .program import Array, load, log_softmax, parted
 
 
 def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
@@ -46,19 +46,47 @@ def encoded(
     tokenizer: Tokenizer, text: str, spans: list[tuple[int, int]], read: dict[str, Any]
 ) -> tuple[list[int], list[int]]:
     """Return the ids of a text, and at which of them its words begin."""
-    end = read["eos_token_id"]
-    blank = tokenizer.encode(" ", add_special_tokens=False).ids
-    ids, firsts = [read.get("cls_token_id", end)], []
+    before, ids, places = parted(tokenizer, text)
+    firsts = begins(places, spans)
+    if firsts is None:
+        ids, firsts = one_by_one(tokenizer, text, spans, blank=read["blank_before_words"])
+    after = tokenizer.encode("a").ids[
+        len(before) + len(tokenizer.encode("a", add_special_tokens=False).ids) :
+    ]
+    room = read["max_length"] - len(after)
+    kept = [len(before) + first for first in firsts]
+    return [*[*before, *ids][:room], *after], [first for first in kept if first < room]
+
+
+def begins(places: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int] | None:
+    """Return the first token of each word of a whole text; None where two words share one."""
+    firsts, free = [], 0
+    for start, end in spans:
+        at = next((i for i, (_, last) in enumerate(places) if last > start), len(places) - 1)
+        at = max(0, at)
+        if places and places[at][0] < free:
+            at = min(at + 1, len(places) - 1)
+            if not free <= places[at][0] < end:
+                return None
+        firsts.append(at)
+        free = end
+    return firsts
+
+
+def one_by_one(
+    tokenizer: Tokenizer, text: str, spans: list[tuple[int, int]], *, blank: bool
+) -> tuple[list[int], list[int]]:
+    """Return the ids of words that are encoded each on its own, and where each begins."""
+    empty = tokenizer.encode(" ", add_special_tokens=False).ids
+    ids: list[int] = []
+    firsts = []
     for start, stop in spans:
-        if len(ids) >= read["max_length"] - 1:
-            break
-        seen = start - (start > 0 and text[start - 1] == " ")
+        seen = start - (blank and start > 0 and text[start - 1] == " ")
         word = tokenizer.encode(text[seen:stop], add_special_tokens=False).ids
-        if blank and seen < start and word[: len(blank)] == blank:
-            word = word[len(blank) :]
-        firsts.append(len(ids))
-        ids += word or [read.get("mask_token_id", end)]
-    return [*ids[: read["max_length"] - 1], read.get("sep_token_id", end)], firsts
+        blanks = len(empty) if len(word) > len(empty) and word[: len(empty)] == empty else 0
+        firsts.append(len(ids) + blanks)
+        ids += word
+    return ids, [min(first, max(0, len(ids) - 1)) for first in firsts]
 
 
 def best_tags(emissions: Array, say: dict[str, Any]) -> tuple[list[int], Array]:

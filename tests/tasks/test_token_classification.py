@@ -148,7 +148,7 @@ def test_a_word_counts_once_however_many_pieces_it_has() -> None:
     task = made(TEXTS)
     (example,) = task.encode_batch(TEXTS[:1])
     assert len(example["firsts"]) == len(example["labels"]) == 6
-    assert len(example["input_ids"]) == len("AdametCharlesinLondon.") + 2
+    assert len(example["input_ids"]) == len("Ada met Charles in London.") + 2
     assert task.supervision(example).count == 6
     assert not task.supervision(example).truncated
 
@@ -313,15 +313,37 @@ def test_words_are_all_but_white_space(text: str) -> None:
     assert all(words)
 
 
-@pytest.mark.parametrize("name", ["char", "bpe", "unigram"])
-def test_each_word_is_encoded_on_its_own(name: str) -> None:
+@pytest.mark.parametrize("name", ["char", "bpe", "unigram", "wordpiece"])
+def test_each_word_begins_at_a_token_of_its_own(name: str) -> None:
+    """Those that learn here learn none that reaches beyond a word; a text is encoded whole."""
     from luban.core.contracts import Tokenizer
 
     fields = {} if name == "char" else {"vocab_size": 300}
-    texts = ["to be or not to be 高勇", "that is the question: to be"]
-    tokenizer = Tokenizer.from_dict({"name": name, **fields}).learn(texts, ("pad", "mask"))
+    texts = ["to be (or not) to-be 高勇", "that is the question: to be..."] * 3
+    plain = Tokenizer.from_dict({"name": name, **fields})
+    tokenizer = plain.on_words().learn(texts, ("pad", "mask"))
     for text in texts:
         spans = words_of(text)
-        (rows,) = encode_words(tokenizer, [(text, spans)], instead=0)
-        decoded = [tokenizer.decode(ids).strip(" ") for ids in rows]
-        assert decoded == [text[start:end] for start, end in spans]
+        (found,) = encode_words(tokenizer, [(text, spans)])
+        assert found.ids == tokenizer.encode(text)
+        assert not found.apart
+        assert sorted(set(found.firsts)) == found.firsts
+        ends = [*found.firsts[1:], len(found.ids)]
+        pieces = [found.ids[a:b] for a, b in zip(found.firsts, ends, strict=True)]
+        said = [tokenizer.decode(ids).strip() for ids in pieces]
+        assert said == [text[start:end] for start, end in spans]
+
+
+def test_words_that_share_a_token_are_encoded_one_by_one() -> None:
+    from luban.core.contracts import Tokenizer
+
+    text = "a (b) and (b) or (b)"
+    plain = Tokenizer.from_dict({"name": "bpe", "vocab_size": 300})
+    tokenizer = plain.learn([text.replace(" ", "")] * 60, ("pad", "mask"))
+    spans = words_of("(b)(b)")
+    (found,) = encode_words(tokenizer, [("(b)(b)", spans)])
+    assert found.apart
+    assert len(set(found.firsts)) == len(spans) == 6
+    task = made([{"text": text, "entities": [{"start": 3, "end": 4, "type": "x"}]}] * 3)
+    example = task.encode({"text": "a (b)", "entities": []})
+    assert not any(task.supervision(example).notes.values())

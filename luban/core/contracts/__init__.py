@@ -25,9 +25,9 @@ from luban.core.contracts.data import (
     Source,
     Supervision,
     Tally,
-    Tokenizer,
 )
 from luban.core.contracts.meaning import Baseline, Metric, Model, Product, Row, Task
+from luban.core.contracts.tokens import Tokenizer
 from luban.core.special_tokens import Frame
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr
 from luban.core.contracts import Frame, Tokenizer
 from luban.core.errors import ContractError, DataError
 from luban.core.files import write_atomic, write_json
+from luban.core.unicode_text import WITHOUT_BLANKS
 from luban.data.tokenizers._frames import frame_of, set_closing_frame, set_encoder_frame
 from luban.data.tokenizers._spelled import SpelledText
 
@@ -43,6 +44,13 @@ PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+#: Words as ``letters.parts`` has them, or finer, in the words of the library's expressions: runs of
+#: letters and digits, each letter of scripts without blanks, each sign; with a blank before.
+_UNSPACED = "".join(rf"\p{{{script}}}" for script in WITHOUT_BLANKS) + r"[\p{Common}&&\p{L}]"
+_RUN = rf"[\p{{L}}\p{{N}}&&[^{_UNSPACED}]][\p{{L}}\p{{M}}\p{{N}}&&[^{_UNSPACED}]]*"
+WORD = rf" ?(?:{_RUN}|\S\p{{M}}*)"
+CHARACTER = r" ?\S\p{M}*"
+
 
 class FastTokenizer(Tokenizer, ABC):
     """A tokenizer whose state is one ``tokenizers.Tokenizer``, learned or loaded.
@@ -53,6 +61,19 @@ class FastTokenizer(Tokenizer, ABC):
     _fast: tokenizers.Tokenizer | None = PrivateAttr(default=None)
     _frames: dict[bool, Frame] = PrivateAttr(default_factory=dict)
     _spelled: SpelledText | None = PrivateAttr(default=None)
+    _cut: str = PrivateAttr(default="")
+
+    def on_words(self, characters: bool = False) -> Self:
+        """Return this tokenizer, which will learn tokens that reach beyond no word.
+
+        A token may begin with the blank before its word, as ever.
+
+        Args:
+            characters: Whether each character is a word of its own.
+        """
+        copy = self.model_copy()
+        copy._cut = CHARACTER if characters else WORD
+        return copy
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens added."""
@@ -199,6 +220,11 @@ class FastTokenizer(Tokenizer, ABC):
             self._frames.clear()
         return self
 
+    def cutting(self, *steps: Any) -> Any:
+        """Return steps of cutting a text before it is encoded, those of ``on_words`` first."""
+        words = [pre_tokenizers.Split(tokenizers.Regex(self._cut), "isolated")] if self._cut else []
+        return pre_tokenizers.Sequence([*words, *steps]) if len([*words, *steps]) > 1 else steps[0]
+
     def id_of(self, token: str) -> int:
         """Return the id of a token.
 
@@ -235,11 +261,9 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
         if not any(sample):
             raise DataError("there is no training text to learn a vocabulary from.")
         fast = tokenizers.Tokenizer(self.untrained())
-        fast.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(tokenizers.Regex(self.pattern), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
+        fast.pre_tokenizer = self.cutting(
+            pre_tokenizers.Split(tokenizers.Regex(self.pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         )
         fast.decoder = decoders.ByteLevel()
         fast.train_from_iterator(sample, self.trainer())

@@ -55,7 +55,7 @@ class Wordpiece(FastTokenizer):
             strip_accents=self.strip_accents,
             lowercase=self.lowercase,
         )
-        fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        fast.pre_tokenizer = self.cutting(pre_tokenizers.BertPreTokenizer())
         extra = [token for token in named(specials) if token not in _SPECIALS]
         known = [*_SPECIALS, *extra, *self._alphabet(fast, sample, len(extra))]
         # Told in advance, characters have ids that do not depend on the order of a hash table;

@@ -249,7 +249,7 @@ class SequencePair(Task, ABC):
         read = {
             "fields": [self.reads],
             **tokens(self.tokenizer, self.max_source_length),
-            "rule": "the first max_length - 1 tokens, then eos_token_id",
+            "rule": "what the tokenizer gives for the text, with its special tokens, truncated",
         }
         said = {
             **self.generation_config(),

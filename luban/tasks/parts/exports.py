@@ -18,6 +18,7 @@ from luban.core.contracts import Product
 from luban.core.unicode_text import PARTS, UNSPACED
 from luban.data.media.images import PADDING
 from luban.data.media.mel import FLOOR, LogMel, filters
+from luban.data.text.document_pieces import begins_as_it_goes_on
 from luban.data.text.tagging import Scheme, forbidden
 from luban.inference.ctc import Search
 from luban.nn.detection import decoded
@@ -122,7 +123,7 @@ def tagger(task: Any, model: nn.Module, batch: Batch, chain: Any) -> Product:
         batch: Some examples.
         chain: The learned scores of neighbours (a ``CRF``), if there are any.
     """
-    read = {**words(), **tokens(task.tokenizer, task.max_length)}
+    read = {**words(task.tokenizer), **tokens(task.tokenizer, task.max_length)}
     said = meaning(task.name, read, tags(task.labels, task.scheme, chain))
     beyond = "" if chain is None else "transformers does not know the transition scores of a CRF"
     return Product(model, Batch(dict(batch.inputs), {}), meaning=said, beyond=beyond)
@@ -144,7 +145,7 @@ def asker(task: Any, model: nn.Module, batch: Batch, threshold: float | None) ->
     return Product(Spans(model), Batch(inputs, {}), ("start_logits", "end_logits"), said)
 
 
-def words() -> dict[str, Any]:
+def words(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return how a text becomes words, and words become tokens."""
     return {
         "fields": ["tokens", "text"],
@@ -152,10 +153,12 @@ def words() -> dict[str, Any]:
         "words_rule": "the matches of the pattern in a text; tokens are words as they are, joined "
         "by blanks but where one side is a character of unspaced",
         "unspaced": UNSPACED,
-        "ids_rule": "each word is encoded on its own, with the blank before it if there is one (a "
-        "blank that is a token of its own is left out; mask_token_id, or eos_token_id, where "
-        "nothing is left), between cls_token_id and sep_token_id (or eos_token_id), cut at "
-        "max_length; a word is read at its first token",
+        "blank_before_words": begins_as_it_goes_on(tokenizer),
+        "ids_rule": "what the tokenizer gives for the whole text, cut at max_length. A word is "
+        "read at the first token that reaches beyond its start, or at the next one, if that token "
+        "begins within the word before. Where the next one begins beyond the word, the words are "
+        "encoded one by one instead (with the blank before them, if blank_before_words), and read "
+        "at their first token that is no blank",
     }
 
 
@@ -180,13 +183,20 @@ def tags(labels: Sequence[str], scheme: Scheme, chain: Any) -> dict[str, Any]:
     }
 
 
+def continuations() -> dict[str, Any]:
+    """Return what the logits of a language model say."""
+    return {
+        "rule": "log-softmax of the logits: of the token after each position; the tokens decoded, "
+        "without special tokens and without U+FFFD at the end: a character that was cut off"
+    }
+
+
 def windows() -> dict[str, Any]:
     """Return how a question and its context become windows."""
     return {
         "fields": ["question", "context"],
-        "rule": "cls, question (its first max_question_length tokens), sep, a window of the "
-        "context, sep; windows of the context share doc_stride tokens; token_type_ids are 1 from "
-        "the window on",
+        "rule": "what the tokenizer gives for the pair of question (its first max_question_length "
+        "tokens) and context, truncation only_second with stride doc_stride: a window each",
     }
 
 
