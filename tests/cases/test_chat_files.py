@@ -87,7 +87,6 @@ def test_calls_of_tools_are_learned_and_what_tools_say_is_not(field: str, tmp_pa
         len(hf(whole[len(before) : end], add_special_tokens=False).input_ids)
         for before, end in zip(answers, ends, strict=True)
     )
-    found = claims(tmp_path)
     assert claims(tmp_path)["train/supervised positions"] == 6 * learned, "and each answer's end"
 
 
@@ -119,5 +118,7 @@ def test_what_the_template_cannot_write_is_set_apart_by_its_line(
 ) -> None:
     said = prepared(tmp_path, "byte-level", "chatml", [{"messages": SEVERAL}] * 9 + [row])
     assert said.code == 0, said.err
-    (line,) = [line for line in said.out.splitlines() if match in line]
-    assert "talks.jsonl:10" in line
+    shown = said.out + said.err
+    assert "set apart" in shown
+    assert "talks.jsonl:10" in shown
+    assert match in shown

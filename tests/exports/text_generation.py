@@ -28,7 +28,7 @@ def predict(folder: Path, records: list[dict[str, Any]]) -> list[Any]:
     read = about["preprocessing"]
     tokenizer = Tokenizer.from_file(str(folder / read["tokenizer"]))
     end = {read["eos_token_id"], *read.get("answer_eos_token_ids", ())}
-    template = template_in(folder) if read.get("chat_template") else None
+    template: Any = template_in(folder) if read.get("chat_template") else None
     answers: list[Any] = []
     for record in records:
         if "messages" in record:

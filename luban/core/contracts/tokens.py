@@ -87,7 +87,7 @@ class Tokenizer(Component, ABC):
     def on_words(self, characters: bool = False) -> Self:
         """Return this tokenizer, which will learn tokens that reach beyond no word.
 
-        Words are those of ``unicode_text.parts``. A tokenizer that was learned elsewhere stays as it is.
+        Words are those of ``unicode_text.parts``. One that was learned elsewhere stays as it is.
 
         Args:
             characters: Whether each character is a word of its own.

@@ -44,7 +44,7 @@ PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-#: Words as ``unicode_text.parts`` has them, or finer, in the words of the library's expressions: runs of
+#: Words as ``unicode_text.parts`` has them, or finer, as an expression of the library: runs of
 #: letters and digits, each letter of scripts without blanks, each sign; with a blank before.
 _UNSPACED = "".join(rf"\p{{{script}}}" for script in WITHOUT_BLANKS) + r"[\p{Common}&&\p{L}]"
 _RUN = rf"[\p{{L}}\p{{N}}&&[^{_UNSPACED}]][\p{{L}}\p{{M}}\p{{N}}&&[^{_UNSPACED}]]*"
