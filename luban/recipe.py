@@ -15,6 +15,8 @@ from luban.core.errors import RecipeError
 from luban.core.yaml_json import Lines, dump_yaml, is_yaml, parse_yaml
 from luban.data.dataset import Data
 
+_BYTES = 4_000_000  #: of a recipe file; the longest of ours has some thousands
+
 
 class Recipe(Settings):
     """Everything about a model: data, task, architecture, and one section per stage.
@@ -108,6 +110,13 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
         RecipeError: if the file is missing, not YAML, not a table or repeats a key.
     """
     try:
+        if path.stat().st_size > _BYTES or not (path.is_file() or path.is_fifo()):
+            raise RecipeError(
+                "this is no recipe.",
+                where=path,
+                expected=f"a file of at most {_BYTES:,} bytes",
+                got=f"{path.stat().st_size:,} bytes" if path.is_file() else "no file",
+            )
         data, lines = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name, RecipeError)
     except FileNotFoundError:
         near = registry.nearest(path.name, [p.name for p in path.absolute().parent.glob("*.yaml")])

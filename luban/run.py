@@ -17,7 +17,6 @@ README.md            the model card
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,11 +26,12 @@ from typing import Any, Self
 from luban.core.component import Settings, digest_of
 from luban.core.console import Console, Silent
 from luban.core.contracts import Stage, Task
-from luban.core.digests import Digests
+from luban.core.digests import Digests, refuse_links
 from luban.core.errors import CapacityError, RunError
 from luban.core.files import disk_error, sweep, sweep_temporary, write_atomic, write_json
 from luban.core.progress import doing
 from luban.core.report import Report
+from luban.core.yaml_json import json_of
 from luban.recipe import Recipe
 
 #: Folders of a run in which files are written one by one.
@@ -116,7 +116,7 @@ class Run:
         """
         path = self.path / name
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json_of(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError("this file of the run is missing.", where=path) from None
         except ValueError as error:
@@ -140,7 +140,9 @@ class Run:
         self.console.say(text)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         try:
-            with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            with (self.path / "log.txt").open(
+                "a", encoding="utf-8", errors="backslashreplace"
+            ) as file:
                 file.write(f"{stamp} {text}\n")
         except OSError as error:
             raise disk_error(error, self.path / "log.txt") from error
@@ -150,7 +152,8 @@ class Run:
         """Hold the run for writing; a second process is refused.
 
         Raises:
-            RunError: if another process holds the run, or its directory cannot be written.
+            RunError: if another process holds the run, its directory cannot be written, or a
+                link in it leads out of it.
             CapacityError: if the disk is full.
         """
         if not self.main:
@@ -158,6 +161,7 @@ class Run:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            refuse_links(self.path)
             file = (self.path / ".lock").open("a")
         except OSError as error:
             raise disk_error(error, self.path) from error
@@ -356,7 +360,7 @@ def logged(path: Path) -> list[dict[str, Any]]:
     lines = []
     for text in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
-            line = json.loads(text)
+            line = json_of(text)
         except ValueError:
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):

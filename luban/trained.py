@@ -13,6 +13,7 @@ from luban.core.contracts import Example, Task
 from luban.core.errors import RunError
 from luban.core.files import folder_atomic
 from luban.engine.saved import WEIGHTS, damaged, read_weights_into, write_saved
+from luban.engine.sizes import build
 from luban.run import Run
 
 _FEW = 4  #: examples that show whether folding gave the outputs it should
@@ -47,7 +48,7 @@ def load_trained(run: Run) -> tuple[Task, nn.Module]:
     """
     model, path = run.recipe.model, weights_of(run)
     task = run.recipe.task.load(path.parent)
-    return task, read_weights_into(model.build(task.ports()), model, path.parent)
+    return task, read_weights_into(build(model, task.ports()), model, path.parent)
 
 
 def weights_of(run: Run) -> Path:

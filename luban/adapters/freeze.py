@@ -25,6 +25,7 @@ class Freeze(Adapter):
     layers: int | None = Field(
         default=None,
         ge=0,
+        le=1_024,
         description="Freeze this many first blocks; nothing: everything but the head is frozen.",
     )
     stem: bool = Field(

@@ -19,7 +19,7 @@ class Lora(Adapter):
     trained too; the rest is frozen.
     """
 
-    r: int = Field(default=8, ge=1, description="Rank of the correction.")
+    r: int = Field(default=8, ge=1, le=1_048_576, description="Rank of the correction.")
     lora_alpha: float = Field(default=16.0, gt=0, description="The correction is scaled by this/r.")
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: tuple[str, ...] = Field(

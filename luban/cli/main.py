@@ -7,6 +7,7 @@ files and imports none of them, so it answers at once.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -22,12 +23,14 @@ from luban.core import registry
 from luban.core.errors import LubanError, MissingExtra
 from luban.core.files import disk_error, is_full
 
-#: Set before any library reads them: no telemetry; what torch needs to restart workers; and
-#: threads that sleep while they wait, since spinning makes a shared machine many times slower.
+#: Set before any library reads them: no telemetry; no process that a library starts imports from
+#: the working directory; what torch needs to restart workers; and threads that sleep while they
+#: wait, since spinning makes a shared machine many times slower.
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTHONSAFEPATH": "1",
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
 ORDER = [
@@ -51,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 (our fault) or 2 (the input's)."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    _speak_of_any_name()
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbs = _verbs()
     try:
@@ -78,6 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(f"luban: this is a fault of luban, not of your input: {error!r}", file=sys.stderr)
         return 1
+
+
+def _speak_of_any_name() -> None:
+    """Let names of files that are not UTF-8 be printed, escaped as JSON escapes them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _verbs() -> dict[str, str]:

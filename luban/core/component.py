@@ -45,7 +45,7 @@ class Settings(BaseModel):
             RecipeError: for unknown keys, wrong types and values; it names the path.
         """
         try:
-            return cls._read(_frozen(data))
+            return cls._read(_frozen(data, where))
         except ValidationError as error:
             raise recipe_error(error.errors(), where) from None
         except PydanticCustomError as error:
@@ -152,6 +152,9 @@ class Component(Settings):
         return {"anyOf": options}
 
 
+_DEPTH = 40  #: tables within tables
+_LARGEST = 2**63 - 1
+_PLACE = 200  #: characters of a path in a recipe that a message shows
 #: Kinds whose JSON Schema is being written.
 _describing: set[str] = set()
 
@@ -159,7 +162,7 @@ _describing: set[str] = set()
 def digest_of(data: Any) -> str:
     """Return a 16-digit hash of plain data, independent of key order."""
     text = json.dumps(data, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _code_of(value: Any) -> Iterator[str]:
@@ -216,10 +219,39 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _frozen(value: Any) -> Any:
-    """Lists become tuples, so that strict components can hold what YAML and JSON bring."""
+def _frozen(value: Any, where: str, depth: int = 0) -> Any:
+    """Lists become tuples, so that strict components can hold what YAML and JSON bring.
+
+    Raises:
+        RecipeError: for what no recipe needs and what breaks the programs that read it: tables in
+            tables without end, numbers beyond 64 bits, halves of characters.
+    """
+    if depth > _DEPTH:
+        raise RecipeError("tables within tables, too deep.", where=where, expected=f"{_DEPTH}")
     if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
+        below = f"{where}." if where else ""
+        return {
+            _frozen(key, where, depth): _frozen(item, f"{below}{key}"[:_PLACE], depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
+        return tuple(_frozen(item, where, depth + 1) for item in value)
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        raise RecipeError("a number is too large.", where=where, expected=f"at most {_LARGEST:,}")
+    if isinstance(value, str) and not is_text(value):
+        raise RecipeError(
+            "this is no text: it holds half a character (a surrogate), or bytes that are no UTF-8.",
+            where=where,
+            got=ascii(value),
+            fix="rename the file, or write the character itself.",
+        )
     return value
+
+
+def is_text(value: str) -> bool:
+    """Return whether a text can be written as UTF-8: without halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -11,7 +11,6 @@ a stage records only what it wrote itself.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from typing import Any, Self, TypeAlias
 from luban.core.component import digest_of
 from luban.core.errors import RunError
 from luban.core.files import sha256_of, write_json
+from luban.core.yaml_json import json_of
 
 NAME = "digests.json"
 #: Grows with every command, so that only its beginning can be compared.
@@ -72,7 +72,7 @@ class Digests:
         """
         path = folder / NAME
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json_of(path.read_text(encoding="utf-8"))
             files = {name: Recorded(**entry) for name, entry in data["files"].items()}
             unfinished = {str(k): float(v) for k, v in data["unfinished"].items()}
             if data["format"] != _FORMAT:
@@ -199,6 +199,23 @@ def signatures(folder: Path) -> Iterator[tuple[str, Signature]]:
             yield relative, (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse to write into a run whose links lead out of it: a stranger may have set them.
+
+    Raises:
+        RunError: naming the first link.
+    """
+    for name in (_LOCK, *(name for name, _ in signatures(folder))):
+        link = folder / name
+        if link.is_symlink() and not link.resolve().is_relative_to(folder.resolve()):
+            raise RunError(
+                "a link in this run leads out of it, so nothing is written here.",
+                where=link,
+                got=link.readlink(),
+                fix="remove the link, or put what it leads to in its place.",
+            )
+
+
 def sha256_of_start(path: Path, size: int) -> str:
     """Return the SHA-256 of the first bytes of a file, in hexadecimal."""
     digest = hashlib.sha256()
@@ -212,7 +229,7 @@ def sha256_of_start(path: Path, size: int) -> str:
 def sealed_damage(folder: Path) -> dict[str, str]:
     """Return what is wrong with a folder that keeps digests of its own, by file; empty: nothing."""
     try:
-        digests: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        digests: Any = json_of((folder / NAME).read_text(encoding="utf-8"))
         wanted = {str(name): str(digest) for name, digest in digests.items()}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         return {NAME: f"{type(error).__name__}: {error}"}

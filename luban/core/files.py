@@ -27,7 +27,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         CapacityError: if the disk is full.
         RunError: if the folder cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # What is not UTF-8 in the name of a file becomes \udc80, which JSON reads back.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,8 @@ from luban.core.progress import doing, tracked
 from luban.core.report import Claim
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
+#: What a metric keeps of examples: one by one, or as a table (examples, width).
+Rows: TypeAlias = "Sequence[Row] | Array"
 
 #: A bootstrap bias below this many standard errors does no harm (Efron and Tibshirani 1993,
 #: section 10.3).
@@ -19,7 +22,7 @@ _GROUPS = 100  #: most groups of rows that the jackknife leaves out in turn
 _Z = 1.959963984540054  #: 97.5 % of a normal distribution
 
 
-def measured(metric: Metric, rows: list[Row], *, rounds: int = 1000, seed: int = 0) -> Claim:
+def measured(metric: Metric, rows: Rows, *, rounds: int = 1000, seed: int = 0) -> Claim:
     """Return a metric's value with its 95 % interval, which holds the value.
 
     The interval is that of the percentile bootstrap (Efron and Tibshirani 1993, An Introduction

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from typing import Any, TypeAlias
 
 import yaml
@@ -17,6 +18,8 @@ from luban.core.errors import DataError, LubanError
 #: The path of a key to the line on which it stands.
 Lines: TypeAlias = dict[tuple[str, ...], int]
 
+_VALUES = 2_000_000  #: in one file: a short one could repeat a value without end
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
 
 
@@ -65,6 +68,10 @@ def parse_yaml(
     loader = yaml.BaseLoader if words else _Loader
     try:
         root = yaml.compose(text, Loader=loader)
+        if _size(root, {}) > _VALUES:
+            raise error(
+                f"more than {_VALUES:,} values, counting what aliases (*name) repeat.", where=file
+            )
         lines: Lines = {}
         _index_lines(root, (), lines, file, error)
         return _constructed(text, loader, file, error), lines
@@ -74,14 +81,31 @@ def parse_yaml(
         problem = getattr(found, "problem", None) or str(found)
         raise error(f"not valid YAML: {problem}.", where=f"{file}{line}") from None
     except RecursionError:
-        raise error("a value of this file holds itself.", where=file) from None
+        raise error(
+            "a value of this file holds itself, or lists and tables are nested too deep.",
+            where=file,
+        ) from None
 
 
 def _constructed(text: str, loader: Any, file: object, error: type[LubanError]) -> Any:
     try:
         return yaml.load(text, Loader=loader)
-    except (ValueError, KeyError, TypeError, AttributeError) as found:  # ``!!int x``, long numbers
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as found:
+        # ``!!int x``, ``!!binary ä``, long numbers: whatever a tag makes the library stumble over
         raise error(f"not valid YAML: {found}.", where=file) from None
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Return how many values a node holds, its aliases written out."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1  # met again below itself: it holds itself, which others tell
+        parts = (
+            chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else node.value
+        )
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def is_yaml(text: str) -> bool:
@@ -90,6 +114,8 @@ def is_yaml(text: str) -> bool:
         yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError:
         return False
+    except RecursionError:  # ``parse_yaml`` tells what is wrong with it
+        return True
     return True
 
 
@@ -115,11 +141,21 @@ def parse_json(text: str, where: object, *, line: bool = False, fix: str = "") -
         fix: What to do if it is no JSON, for the message.
 
     Raises:
-        DataError: if it is no JSON or too deep, or if an object repeats a key: readers disagree
-            about which one counts.
+        DataError: if it is no JSON or too deep, if a text holds half a character, or if an object
+            repeats a key: readers disagree about which one counts.
     """
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
+        if _HALF.search(text):  # rare, so that only then all texts are looked at
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        raise DataError(
+            "a text holds half a character (a surrogate), which no file can hold.",
+            where=where,
+            got=ascii(error.object[error.start]),
+            fix="write the character itself, or both halves.",
+        ) from None
     except _TwiceError as error:
         key = str(error)
     except (ValueError, RecursionError) as error:  # a number may be too long, too
@@ -140,6 +176,18 @@ def parse_json(text: str, where: object, *, line: bool = False, fix: str = "") -
         got=f"{first} and {second}",
         fix="remove one of them, or give it a name of its own.",
     )
+
+
+def json_of(text: str | bytes) -> Any:
+    """Return what a JSON text says, as ``json.loads``, for files that programs wrote.
+
+    Raises:
+        ValueError: if it is no JSON, also where lists and tables are nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("lists or tables are nested too deep") from None
 
 
 class _TwiceError(Exception):

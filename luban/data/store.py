@@ -9,7 +9,6 @@ this was done and that no file was written since.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +23,7 @@ import numpy as np
 from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnfitError, UnknownLabelError
 from luban.core.files import folder_atomic, sha256_of, write_json
+from luban.core.yaml_json import json_of
 from luban.data.checks.set_apart import usable
 from luban.data.files.records import size_of
 from luban.data.media.parallel_encoding import encode_files
@@ -54,7 +54,7 @@ class Store:
         self.folder = folder
         damaged = "meta.json"
         try:
-            self.meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            self.meta = json_of((folder / "meta.json").read_text(encoding="utf-8"))
             if self.meta["format"] == FORMAT and self.meta["self"] == digest_of_meta(self.meta):
                 damaged = damaged_file(folder, self.meta["digests"], thorough=thorough)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from luban.core.component import digest_of
 from luban.core.errors import CapacityError, RunError
 from luban.core.files import sha256_of, write_json
+from luban.core.yaml_json import json_of
 
 META, _CHECKED = "meta.json", "checked.json"
 
@@ -30,7 +30,7 @@ def damaged_file(folder: Path, digests: Mapping[str, str], *, thorough: bool) ->
     stamps = _stamps(folder, digests)
     if not thorough:
         try:
-            if json.loads((folder / _CHECKED).read_text(encoding="utf-8")) == stamps:
+            if json_of((folder / _CHECKED).read_text(encoding="utf-8")) == stamps:
                 return ""
         except (OSError, ValueError):
             pass

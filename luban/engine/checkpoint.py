@@ -12,7 +12,6 @@ last_checkpoint           the name of the newest one
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Collection, Mapping
@@ -28,6 +27,7 @@ from torch.optim import Optimizer
 from luban.core.digests import sealed_damage
 from luban.core.errors import CheckpointError, LubanError, RunError
 from luban.core.files import folder_atomic, sha256_of, write_atomic, write_json
+from luban.core.yaml_json import json_of
 from luban.engine.fit import State
 from luban.engine.world import World
 
@@ -178,7 +178,7 @@ class Checkpoints:
         return ""
 
     def _read(self, path: Path, state: State) -> None:
-        scalars = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        scalars = json_of((path / "trainer_state.json").read_text(encoding="utf-8"))
         if scalars["format"] != _FORMAT:
             raise CheckpointError(
                 "this checkpoint was written by another version of Luban.",

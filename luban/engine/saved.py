@@ -7,7 +7,6 @@ luban.json                       task and model, as in a recipe
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,7 +16,9 @@ from torch import nn
 from luban.core.contracts import Model, Task
 from luban.core.errors import RunError
 from luban.core.files import write_json
+from luban.core.yaml_json import json_of
 from luban.engine.checkpoint import untied
+from luban.engine.sizes import build
 
 WEIGHTS = "model.safetensors"
 _COMPONENTS = "luban.json"
@@ -76,7 +77,7 @@ def load_saved(folder: Path) -> tuple[Task, Model, nn.Module]:
     """
     path = folder / _COMPONENTS
     try:
-        parts = json.loads(path.read_text(encoding="utf-8"))
+        parts = json_of(path.read_text(encoding="utf-8"))
         task, model = Task.from_dict(parts["task"]), Model.from_dict(parts["model"])
     except FileNotFoundError:
         raise RunError(
@@ -87,7 +88,7 @@ def load_saved(folder: Path) -> tuple[Task, Model, nn.Module]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError("this file is damaged.", where=path, got=str(error)) from None
     task = task.load(folder)
-    return task, model, read_weights_into(model.build(task.ports()), model, folder)
+    return task, model, read_weights_into(build(model, task.ports()), model, folder)
 
 
 def damaged(path: Path, error: Exception) -> RunError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from luban.core.contracts import Product
 from luban.core.errors import RunError
 from luban.core.files import write_json
+from luban.exporters._model_files import refuse_strange
 
 FILE = "inference.json"
 #: Of ``model/``: the weights are in the program, and only Luban reads its own settings.
@@ -30,7 +30,12 @@ AXES = {
 
 
 def furnish(folder: Path, product: Product, model_folder: Path) -> None:
-    """Copy tokenizer and settings of ``model/`` into a folder, and describe the program there."""
+    """Copy tokenizer and settings of ``model/`` into a folder, and describe the program there.
+
+    Raises:
+        RunError: if ``model/`` has links that leave it, or code.
+    """
+    refuse_strange(model_folder)
     for file in sorted(model_folder.iterdir()) if model_folder.is_dir() else ():
         if file.name in _NOT_NEEDED or file.name.startswith(".") or folder.is_relative_to(file):
             continue

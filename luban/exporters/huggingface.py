@@ -16,6 +16,7 @@ from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
 from luban.exporters._check import largest_difference, outputs_of, report
 from luban.exporters._folder import describe, read_settings
+from luban.exporters._model_files import refuse_strange
 from luban.exporters._program import on_cpu
 
 
@@ -28,9 +29,10 @@ class Huggingface(Exporter):
         Raises:
             RecipeError: if the model has no Hugging Face equivalent, or gives the answers only
                 together with what transformers does not do.
-            RunError: if the run has no saved model.
+            RunError: if the run has no saved model, or it has links that leave it, or code.
             VerifyError: if transformers does not compute the module's outputs from it.
         """
+        refuse_strange(model_folder)
         architecture = _architecture(model_folder)
         if product.beyond:
             raise RecipeError(
@@ -71,16 +73,23 @@ def _load(folder: Path, architecture: str) -> Any | None:
     except ImportError:
         return None
     found = getattr(transformers, architecture, None)
-    if found is None:
+    # Anything else of the library would be called with a folder that may come from a stranger.
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         raise RecipeError(
-            f"transformers {transformers.__version__} has no {architecture}.", where="export"
+            f"transformers {transformers.__version__} has no model {architecture}.", where="export"
         )
     level = transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity(logging.ERROR)
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = found.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model: Any = found.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
     finally:
         transformers.logging.set_verbosity(level)
         if bars:

@@ -76,14 +76,17 @@ def png_of(figure: Any) -> bytes:
 
 @contextmanager
 def plain_text() -> Iterator[None]:
-    """Draw texts as they are: a ``$`` is no formula, and Chinese is drawn where a font has it."""
-    import matplotlib as mpl
-    from matplotlib import font_manager
+    """Draw texts as they are: a ``$`` is no formula, and Chinese is drawn where a font has it.
+
+    A ``matplotlibrc`` of the user, or of whoever made the working directory, does not count: it
+    could have figures drawn by another program.
+    """
+    from matplotlib import font_manager, style
 
     known = set(font_manager.get_font_names())
     fonts = [font for font in _FONTS if font in known]
     with (
-        mpl.rc_context({"text.parse_math": False, "font.family": fonts}),
+        style.context(["default", {"text.parse_math": False, "font.family": fonts}]),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from luban.core.errors import DataError
+from luban.core.yaml_json import json_of
 from luban.data.files.archives import field_of, is_archive
 from luban.data.files.reading import is_about, open_bytes
 from luban.data.sources._roots import roots_of
@@ -122,7 +122,7 @@ def _mentioned(path: Path, names: dict[str, str], stems: dict[str, str]) -> str:
 
 def _is_labelme(path: Path) -> bool:
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json_of(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError):
         return False
     return isinstance(found, dict) and isinstance(found.get("shapes"), list)

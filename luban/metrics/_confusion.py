@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 _NAMED, _NUMBERED = 40, 16  #: classes up to which names and numbers can be read
+_CELLS = 500  #: along a side; the figure has no more pixels for them
 
 
 def draw_confusion(axes: Any, rows: np.ndarray[Any, Any], classes: Sequence[str]) -> bool:
     """Draw how often each class was taken for each; False where classes do not exclude each other.
 
-    The colour is the share of the examples of a class, so that rare classes are seen too.
+    The colour is the share of the examples of a class, so that rare classes are seen too. Of very
+    many classes, neighbours share a cell.
 
     Args:
         axes: Empty matplotlib axes.
@@ -22,12 +24,16 @@ def draw_confusion(axes: Any, rows: np.ndarray[Any, Any], classes: Sequence[str]
     """
     if rows.shape[1] != 2:
         return False
-    size = len(classes)
-    said, true = rows.astype(np.intp).T
-    table = np.bincount(true * size + said, minlength=size * size).reshape(size, size)
+    size, cells = len(classes), min(len(classes), _CELLS)
+    # More cells than a figure has pixels would not be seen, and would need memory for classes².
+    each = -(-size // cells)
+    cells = -(-size // each)
+    said, true = rows.astype(np.intp).T // each
+    table = np.bincount(true * cells + said, minlength=cells * cells).reshape(cells, cells)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(title="confusion matrix", xlabel="predicted", ylabel="true", xticks=[], yticks=[])
+    title = "confusion matrix" + (f", {each:,} classes in each cell" if each > 1 else "")
+    axes.set(title=title, xlabel="predicted", ylabel="true", xticks=[], yticks=[])
     if size <= _NAMED:
         small = {"fontsize": 9 if size <= _NUMBERED else 6}
         axes.set_xticks(range(size), classes, rotation=90, **small)

@@ -19,7 +19,7 @@ class CalibrationError(Metric):
     counts, beside whether the label is true.
     """
 
-    bins: int = Field(default=15, ge=1)
+    bins: int = Field(default=15, ge=1, le=16_777_216)
     classes: tuple[str, ...] = Field(default=(), description="Needed for several labels only.")
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

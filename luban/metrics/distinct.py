@@ -17,7 +17,7 @@ class Distinct(Metric):
     Units are words, and the characters of scripts without blanks.
     """
 
-    n: int = Field(default=2, ge=1)
+    n: int = Field(default=2, ge=1, le=1_024)
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

@@ -36,7 +36,9 @@ class MeanAveragePrecision(Metric):
     classes: tuple[str, ...]
     overlap: Literal["50", "50-95"] = Field(default="50", description="IoU in percent.")
     only: str | None = Field(default=None, description="The average precision of this class.")
-    max_detections: int = Field(default=100, ge=1, description="The best of an image that count.")
+    max_detections: int = Field(
+        default=100, ge=1, le=16_777_216, description="The best of an image that count."
+    )
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

@@ -14,8 +14,8 @@ from luban.metrics._units import units
 class Repetition(Metric):
     """Share of n-grams that already occurred within the last ``window`` units of the text."""
 
-    n: int = Field(default=4, ge=1)
-    window: int = Field(default=128, ge=1)
+    n: int = Field(default=4, ge=1, le=1_024)
+    window: int = Field(default=128, ge=1, le=16_777_216)
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

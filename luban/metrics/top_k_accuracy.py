@@ -18,7 +18,7 @@ class TopKAccuracy(Metric):
     labels the least likely one must be among them.
     """
 
-    k: int = Field(default=5, ge=1)
+    k: int = Field(default=5, ge=1, le=16_777_216)
     classes: tuple[str, ...]
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

@@ -15,7 +15,9 @@ from luban.nn.diffusion import BetaSchedule, Diffusion, Noising, PredictionType
 class DiffusionModel(GenerativeModel):
     """A network that undoes noise; subclasses say which."""
 
-    num_train_timesteps: int = Field(default=1000, ge=2, description="Steps of noising.")
+    num_train_timesteps: int = Field(
+        default=1000, ge=2, le=1_000_000, description="Steps of noising."
+    )
     beta_schedule: BetaSchedule = Field(
         default="squaredcos_cap_v2", description="How fast the image goes: by a cosine, or linear."
     )

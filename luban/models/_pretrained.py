@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Model, Ports
 from luban.core.errors import MissingExtra, RecipeError
+from luban.core.yaml_json import json_of
 
 M = TypeVar("M", bound=Model)
 
@@ -53,8 +53,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         RecipeError: if it is missing or is not a JSON object.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = json_of((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(
             f"cannot read config.json ({error}).", where=folder, expected="a Hugging Face model"
         ) from error
@@ -70,8 +70,14 @@ def weight_files(folder: Path) -> list[str]:
         RecipeError: if there are no safetensors.
     """
     if (folder / _INDEX).is_file():
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        return sorted(set(index["weight_map"].values()))
+        try:
+            index = json_of((folder / _INDEX).read_text(encoding="utf-8"))
+            shards = sorted({str(name) for name in index["weight_map"].values()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise RecipeError(f"cannot read {_INDEX} ({error}).", where=folder) from error
+        if out := [name for name in shards if Path(name).name != name]:
+            raise RecipeError("a shard lies outside this directory.", where=folder, got=out[0])
+        return shards
     if (folder / _WEIGHTS).is_file():
         return [_WEIGHTS]
     pickles = sorted(path.name for path in folder.glob("*.bin"))

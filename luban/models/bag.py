@@ -26,7 +26,7 @@ class Bag(Model):
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
     produces: ClassVar[tuple[str, ...]] = ("label",)
 
-    embedding_size: int = Field(default=32, ge=1)
+    embedding_size: int = Field(default=32, ge=1, le=1_048_576)
     ngrams: tuple[int, ...] = Field(
         default=(2,), description="Tokens in a row that have a vector, beside those of each token."
     )

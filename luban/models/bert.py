@@ -34,10 +34,12 @@ class Bert(Model):
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
     produces: ClassVar[tuple[str, ...]] = ("label", "tags", "tokens", "span")
 
-    hidden_size: int = Field(default=256, ge=1)
-    num_hidden_layers: int = Field(default=4, ge=1)
-    num_attention_heads: int = Field(default=4, ge=1)
-    intermediate_size: int | None = Field(default=None, ge=1, description="None: 4 hidden_size.")
+    hidden_size: int = Field(default=256, ge=1, le=1_048_576)
+    num_hidden_layers: int = Field(default=4, ge=1, le=1_024)
+    num_attention_heads: int = Field(default=4, ge=1, le=1_048_576)
+    intermediate_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: 4 hidden_size."
+    )
     hidden_act: Activation = "gelu"
     hidden_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     attention_probs_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
@@ -49,11 +51,15 @@ class Bert(Model):
         description="One vector for a label: BERT's pooler of the first position, or the mean.",
     )
     norm_first: bool = Field(default=False, description="Normalise before each part, not after.")
-    vocab_size: int | None = Field(default=None, ge=1, description="None: the task's.")
-    max_position_embeddings: int | None = Field(
-        default=None, ge=1, description="Longest sequence (None: the task's)."
+    vocab_size: int | None = Field(
+        default=None, ge=1, le=16_777_216, description="None: the task's."
     )
-    type_vocab_size: int = Field(default=2, ge=1, description="Kinds of positions: two texts.")
+    max_position_embeddings: int | None = Field(
+        default=None, ge=1, le=16_777_216, description="Longest sequence (None: the task's)."
+    )
+    type_vocab_size: int = Field(
+        default=2, ge=1, le=1_048_576, description="Kinds of positions: two texts."
+    )
     layer_norm_eps: float = Field(default=1e-12, gt=0)
     initializer_range: float = Field(default=0.02, gt=0)
     pretrained: str | None = Field(

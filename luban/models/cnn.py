@@ -29,7 +29,9 @@ class CNN(ImageModel):
     products, and the accuracy that is lost is bought back with more epochs.
     """
 
-    embedding_size: int = Field(default=32, ge=1, description="Channels of the first layer.")
+    embedding_size: int = Field(
+        default=32, ge=1, le=1_048_576, description="Channels of the first layer."
+    )
     hidden_sizes: tuple[int, ...] = Field(
         default=(64, 128, 256), description="Channels after each halving of height and width."
     )

@@ -29,19 +29,27 @@ class Conformer(Model):
     accepts: ClassVar[tuple[str, ...]] = ("frames",)
     produces: ClassVar[tuple[str, ...]] = ("alignment", "label")
 
-    hidden_size: int = Field(default=144, ge=2)
-    num_hidden_layers: int = Field(default=4, ge=1)
-    num_attention_heads: int = Field(default=4, ge=1)
-    intermediate_size: int | None = Field(default=None, ge=1, description="None: 4 hidden_size.")
+    hidden_size: int = Field(default=144, ge=2, le=1_048_576)
+    num_hidden_layers: int = Field(default=4, ge=1, le=1_024)
+    num_attention_heads: int = Field(default=4, ge=1, le=1_048_576)
+    intermediate_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: 4 hidden_size."
+    )
     hidden_act: Activation = "silu"
     block: Literal["conformer", "transformer"] = Field(
         default="conformer", description="transformer: attention and feed-forward network only."
     )
     conv_depthwise_kernel_size: int = Field(
-        default=15, ge=1, description="Positions that the convolution in a block sees; odd."
+        default=15,
+        ge=1,
+        le=1_048_576,
+        description="Positions that the convolution in a block sees; odd.",
     )
     conv_channels: int = Field(
-        default=32, ge=1, description="Channels of the convolutions before the blocks."
+        default=32,
+        ge=1,
+        le=1_048_576,
+        description="Channels of the convolutions before the blocks.",
     )
     dropout: float = Field(default=0.1, ge=0, lt=1)
     layer_norm_eps: float = Field(default=1e-5, gt=0)

@@ -27,11 +27,15 @@ class Dit(DiffusionModel):
     all gates begin at zero, so that every block begins as what it is given.
     """
 
-    hidden_size: int = Field(default=128, ge=4)
-    num_hidden_layers: int = Field(default=6, ge=1)
-    num_attention_heads: int = Field(default=4, ge=1)
-    intermediate_size: int | None = Field(default=None, ge=1, description="None: 4 hidden_size.")
-    patch_size: int = Field(default=4, ge=1, description="Pixels of a patch, each way.")
+    hidden_size: int = Field(default=128, ge=4, le=1_048_576)
+    num_hidden_layers: int = Field(default=6, ge=1, le=1_024)
+    num_attention_heads: int = Field(default=4, ge=1, le=1_048_576)
+    intermediate_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: 4 hidden_size."
+    )
+    patch_size: int = Field(
+        default=4, ge=1, le=1_048_576, description="Pixels of a patch, each way."
+    )
     qk_norm: bool = Field(default=False, description="Normalise queries and keys by head.")
 
     @model_validator(mode="after")

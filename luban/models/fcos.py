@@ -40,7 +40,7 @@ class FCOS(ImageModel):
 
     produces: ClassVar[tuple[str, ...]] = ("boxes",)
 
-    embedding_size: int = Field(default=24, ge=1, description="Channels of the stem.")
+    embedding_size: int = Field(default=24, ge=1, le=1_048_576, description="Channels of the stem.")
     hidden_sizes: tuple[_Positive, ...] = Field(
         default=(24, 48, 96, 192), description="Channels of each stage of the trunk."
     )
@@ -53,14 +53,21 @@ class FCOS(ImageModel):
     hidden_act: Activation = Field(default="relu", description="Of the stem and of sums.")
     downsample_in_first_stage: bool = False
     downsample_in_bottleneck: bool = False
-    pyramid_size: int = Field(default=64, ge=1, description="Channels of the pyramid and the head.")
+    pyramid_size: int = Field(
+        default=64, ge=1, le=1_048_576, description="Channels of the pyramid and the head."
+    )
     finest_stride: int = Field(
-        default=8, ge=4, description="Pixels between the places of the finest level."
+        default=8, ge=4, le=1_048_576, description="Pixels between the places of the finest level."
     )
     extra_levels: int = Field(
-        default=0, ge=0, description="Levels coarser than the trunk's, for very large objects."
+        default=0,
+        ge=0,
+        le=1_024,
+        description="Levels coarser than the trunk's, for very large objects.",
     )
-    num_head_layers: int = Field(default=1, ge=0, description="Convolutions of each tower.")
+    num_head_layers: int = Field(
+        default=1, ge=0, le=1_024, description="Convolutions of each tower."
+    )
     pretrained: str | None = Field(
         default=None, description="A Hugging Face ResNet (a directory or a name): the trunk."
     )

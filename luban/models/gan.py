@@ -27,8 +27,12 @@ class Gan(GenerativeModel):
     coupled: there is no normalisation over the batch.
     """
 
-    latent_size: int = Field(default=64, ge=1, description="Numbers an image is made of.")
-    channels: int = Field(default=32, ge=8, description="Of the finest level; then twice.")
+    latent_size: int = Field(
+        default=64, ge=1, le=1_048_576, description="Numbers an image is made of."
+    )
+    channels: int = Field(
+        default=32, ge=8, le=1_048_576, description="Of the finest level; then twice."
+    )
     game: Literal["non-saturating", "hinge"] = Field(
         default="non-saturating", description="The losses: logistic, or hinge (1705.02894)."
     )

@@ -28,13 +28,20 @@ class GPT(Model):
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
 
     layout: Literal["qwen3", "llama", "gpt2"] = "qwen3"
-    hidden_size: int = Field(default=256, ge=1)
-    num_hidden_layers: int = Field(default=4, ge=1)
-    num_attention_heads: int = Field(default=4, ge=1)
-    num_key_value_heads: int | None = Field(default=None, ge=1, description="None: one per head.")
-    head_dim: int | None = Field(default=None, ge=1, description="None: hidden_size / heads.")
+    hidden_size: int = Field(default=256, ge=1, le=1_048_576)
+    num_hidden_layers: int = Field(default=4, ge=1, le=1_024)
+    num_attention_heads: int = Field(default=4, ge=1, le=1_048_576)
+    num_key_value_heads: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: one per head."
+    )
+    head_dim: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: hidden_size / heads."
+    )
     intermediate_size: int | None = Field(
-        default=None, ge=1, description="None: 8/3 hidden_size in steps of 32; gpt2: 4 hidden_size."
+        default=None,
+        ge=1,
+        le=1_048_576,
+        description="None: 8/3 hidden_size in steps of 32; gpt2: 4 hidden_size.",
     )
     hidden_act: Activation | None = Field(default=None, description="None: silu; gpt2: gelu_new.")
     rope_theta: float = Field(default=10_000.0, gt=0)
@@ -42,9 +49,11 @@ class GPT(Model):
     rms_norm_eps: float = Field(default=1e-6, gt=0)
     layer_norm_epsilon: float = Field(default=1e-5, gt=0, description="Used by gpt2.")
     max_position_embeddings: int | None = Field(
-        default=None, ge=1, description="Longest sequence (None: the task's)."
+        default=None, ge=1, le=16_777_216, description="Longest sequence (None: the task's)."
     )
-    vocab_size: int | None = Field(default=None, ge=1, description="None: the task's.")
+    vocab_size: int | None = Field(
+        default=None, ge=1, le=16_777_216, description="None: the task's."
+    )
     tie_word_embeddings: bool = True
     attention_bias: bool = False
     mlp_bias: bool = Field(default=False, description="Used by llama; gpt2 always has biases.")

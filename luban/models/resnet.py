@@ -68,7 +68,7 @@ class ResNet(ImageModel):
     layer_type: Layer | None = Field(
         default=None, description="Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1."
     )
-    embedding_size: int = Field(default=64, ge=1, description="Channels of the stem.")
+    embedding_size: int = Field(default=64, ge=1, le=1_048_576, description="Channels of the stem.")
     hidden_act: Activation = Field(
         default="relu",
         description="Of the stem and of sums; inside a layer it is relu, as in transformers.",

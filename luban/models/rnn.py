@@ -31,9 +31,11 @@ class RNN(Model):
     produces: ClassVar[tuple[str, ...]] = ("next", "label", "tags", "alignment")
 
     cell: Cell = "lstm"
-    hidden_size: int = Field(default=256, ge=1, description="In each direction.")
-    num_hidden_layers: int = Field(default=2, ge=1)
-    embedding_size: int | None = Field(default=None, ge=1, description="None: hidden_size.")
+    hidden_size: int = Field(default=256, ge=1, le=1_048_576, description="In each direction.")
+    num_hidden_layers: int = Field(default=2, ge=1, le=1_024)
+    embedding_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: hidden_size."
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1)
     tie_word_embeddings: bool = Field(
         default=False, description="For the next token: the head is the embedding."

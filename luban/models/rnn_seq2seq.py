@@ -28,9 +28,15 @@ class RNNSeq2seq(Model):
     produces: ClassVar[tuple[str, ...]] = ("sequence",)
 
     cell: Literal["lstm", "gru"] = "lstm"
-    hidden_size: int = Field(default=256, ge=2, description="Even: half for each direction.")
-    num_hidden_layers: int = Field(default=2, ge=1, description="Of encoder and decoder each.")
-    embedding_size: int | None = Field(default=None, ge=1, description="None: hidden_size.")
+    hidden_size: int = Field(
+        default=256, ge=2, le=1_048_576, description="Even: half for each direction."
+    )
+    num_hidden_layers: int = Field(
+        default=2, ge=1, le=1_024, description="Of encoder and decoder each."
+    )
+    embedding_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: hidden_size."
+    )
     attention: Literal["general", "additive"] = Field(
         default="general",
         description="Scores h'Wm (Luong), or v'tanh(Wh + Um) (Bahdanau et al. 2014, 1409.0473).",

@@ -35,20 +35,27 @@ class Seq2seq(Model):
     produces: ClassVar[tuple[str, ...]] = ("sequence",)
 
     layout: Literal["pegasus", "marian"] = "pegasus"
-    hidden_size: int = Field(default=256, ge=2)
-    num_hidden_layers: int = Field(default=3, ge=1, description="Of the encoder.")
+    hidden_size: int = Field(default=256, ge=2, le=1_048_576)
+    num_hidden_layers: int = Field(default=3, ge=1, le=1_024, description="Of the encoder.")
     num_decoder_layers: int | None = Field(
-        default=None, ge=1, description="None: num_hidden_layers."
+        default=None, ge=1, le=1_024, description="None: num_hidden_layers."
     )
-    num_attention_heads: int = Field(default=4, ge=1)
-    intermediate_size: int | None = Field(default=None, ge=1, description="None: 4 hidden_size.")
+    num_attention_heads: int = Field(default=4, ge=1, le=1_048_576)
+    intermediate_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: 4 hidden_size."
+    )
     hidden_act: Activation = "gelu"
     max_position_embeddings: int | None = Field(
-        default=None, ge=1, description="Longest sequence on either side (None: the task's)."
+        default=None,
+        ge=1,
+        le=16_777_216,
+        description="Longest sequence on either side (None: the task's).",
     )
-    vocab_size: int | None = Field(default=None, ge=1, description="None: the task's.")
+    vocab_size: int | None = Field(
+        default=None, ge=1, le=16_777_216, description="None: the task's."
+    )
     decoder_vocab_size: int | None = Field(
-        default=None, ge=1, description="None: the task's; used by marian."
+        default=None, ge=1, le=16_777_216, description="None: the task's; used by marian."
     )
     share_encoder_decoder_embeddings: bool = Field(
         default=True, description="One embedding for both sides; only marian can do without."

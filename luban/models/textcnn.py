@@ -20,9 +20,9 @@ class TextCNN(Model):
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
     produces: ClassVar[tuple[str, ...]] = ("label",)
 
-    embedding_size: int = Field(default=128, ge=1)
+    embedding_size: int = Field(default=128, ge=1, le=1_048_576)
     kernel_sizes: tuple[int, ...] = Field(default=(3, 4, 5), description="Tokens a filter sees.")
-    num_filters: int = Field(default=100, ge=1, description="Filters of each width.")
+    num_filters: int = Field(default=100, ge=1, le=1_048_576, description="Filters of each width.")
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Before the head.")
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
 

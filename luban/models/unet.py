@@ -29,10 +29,16 @@ class Unet(DiffusionModel):
     block_out_channels: tuple[int, ...] = Field(
         default=(64, 128), min_length=1, description="Channels of each level, fine to coarse."
     )
-    layers_per_block: int = Field(default=2, ge=1, description="Residual blocks of each level.")
-    patch_size: int = Field(default=1, ge=1, description="Pixels that are one place, each way.")
-    attention_head_dim: int = Field(default=32, ge=1)
-    norm_num_groups: int = Field(default=8, ge=1, description="Groups of a normalisation.")
+    layers_per_block: int = Field(
+        default=2, ge=1, le=1_024, description="Residual blocks of each level."
+    )
+    patch_size: int = Field(
+        default=1, ge=1, le=1_048_576, description="Pixels that are one place, each way."
+    )
+    attention_head_dim: int = Field(default=32, ge=1, le=1_048_576)
+    norm_num_groups: int = Field(
+        default=8, ge=1, le=1_048_576, description="Groups of a normalisation."
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")

@@ -25,8 +25,10 @@ class Vae(GenerativeModel):
     log(2) C H W it is bits per dimension.
     """
 
-    latent_size: int = Field(default=32, ge=1, description="Numbers an image is.")
-    channels: int = Field(default=32, ge=1, description="Of the first convolution; then twice.")
+    latent_size: int = Field(default=32, ge=1, le=1_048_576, description="Numbers an image is.")
+    channels: int = Field(
+        default=32, ge=1, le=1_048_576, description="Of the first convolution; then twice."
+    )
     kl_weight: float = Field(
         default=1.0,
         ge=0,

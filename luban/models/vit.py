@@ -52,13 +52,18 @@ class ViT(ImageModel):
     The defaults are ViT-Ti (Touvron et al. 2020, 2012.12877); ViT-B has 768, 12 and 12.
     """
 
-    hidden_size: int = Field(default=192, ge=1)
-    num_hidden_layers: int = Field(default=12, ge=1)
-    num_attention_heads: int = Field(default=3, ge=1)
-    intermediate_size: int | None = Field(default=None, ge=1, description="None: 4 hidden_size.")
+    hidden_size: int = Field(default=192, ge=1, le=1_048_576)
+    num_hidden_layers: int = Field(default=12, ge=1, le=1_024)
+    num_attention_heads: int = Field(default=3, ge=1, le=1_048_576)
+    intermediate_size: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="None: 4 hidden_size."
+    )
     hidden_act: Activation = "gelu"
     patch_size: int = Field(
-        default=16, ge=1, description="Side of a patch in pixels; a divisor of the image's sides."
+        default=16,
+        ge=1,
+        le=1_048_576,
+        description="Side of a patch in pixels; a divisor of the image's sides.",
     )
     hidden_dropout_prob: float = Field(default=0.0, ge=0, lt=1)
     attention_probs_dropout_prob: float = Field(default=0.0, ge=0, lt=1)

@@ -46,7 +46,10 @@ class Adversarial(Objective):
         default=0.05, gt=0, description="Length of the perturbation, as a share of |e|."
     )
     steps: int | None = Field(
-        default=None, ge=1, description="Gradient steps; nothing: 3 (pgd) or 1 (vat)."
+        default=None,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Gradient steps; nothing: 3 (pgd) or 1 (vat).",
     )
 
     @model_validator(mode="after")

@@ -5,7 +5,6 @@ Shapes: B examples, T positions, D width of the features.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,9 @@ from luban.core.component import digest_of
 from luban.core.contracts import Model, Objective, Ports, Task
 from luban.core.errors import RecipeError
 from luban.core.files import temporary_folder
+from luban.core.yaml_json import json_of
 from luban.engine.saved import load_saved
+from luban.engine.sizes import build
 from luban.objectives._parts import (
     added,
     divergence,
@@ -122,7 +123,7 @@ def _load(name: str, task: Task) -> nn.Module:
         _same_answers(theirs.ports(), ours, name)
     else:
         model = Model.from_dict({"name": "huggingface", "pretrained": str(folder)}).resolve()
-        module = model.build(ours)
+        module = build(model, ours)
         if fresh := model.start(module):
             raise RecipeError(
                 "the teacher was not trained for this task: parts of it have no weights.",
@@ -165,7 +166,7 @@ def _vocabulary(path: Path) -> str:
     """Return a digest of what turns text into ids; padding and templates play no part."""
     if not path.is_file():
         return "none"
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = json_of(path.read_text(encoding="utf-8"))
     model = dict(data["model"])
     if "merges" in model:  # older files have "a b" for ["a", "b"]
         model["merges"] = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]

@@ -25,6 +25,7 @@ import numpy as np
 from luban.core.contracts import Example, Record
 from luban.core.errors import DataError, RunError
 from luban.core.files import disk_error, sync_folder, write_json
+from luban.core.yaml_json import json_of
 from luban.data.files.records import own_fields
 from luban.inference.predictor import Predictor, file_fields
 
@@ -213,7 +214,7 @@ class Job:
         if not self._sidecar.exists():
             return None
         try:
-            begun = Progress(**json.loads(self._sidecar.read_text(encoding="utf-8")))
+            begun = Progress(**json_of(self._sidecar.read_text(encoding="utf-8")))
             parts = ((self.output, begun.output_bytes), (self.bad, begun.bad_bytes))
             whole = begun.complete or all(_part(p).stat().st_size >= n for p, n in parts)
         except (OSError, ValueError, TypeError):

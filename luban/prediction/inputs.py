@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from glob import escape
@@ -14,6 +13,7 @@ from typing import Any
 from luban.core import registry
 from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError, RecipeError
+from luban.core.yaml_json import json_of
 from luban.data.files.archives import IMAGES, SOUNDS, Member, field_of, is_archive, members
 from luban.data.files.formats import encoding_of, form_of
 from luban.data.files.reading import bare_suffix, missing, open_bytes, open_text, text_lines
@@ -323,7 +323,7 @@ def fields_of(options: Sequence[str], files: Sequence[str] = ()) -> dict[str, An
             record[name] = _file(name, value)
             continue
         try:
-            record[name] = json.loads(value) if value.startswith(("[", "{")) else value
+            record[name] = json_of(value) if value.startswith(("[", "{")) else value
         except ValueError:
             record[name] = value
     return record

@@ -25,6 +25,7 @@ from luban.data.dataset import Data
 from luban.data.views.in_memory import Held
 from luban.engine.fit import Plan, State, fit
 from luban.engine.precision import Precision
+from luban.engine.sizes import build
 from luban.engine.world import World
 from luban.recipe import Recipe
 from luban.stages.evaluate import Evaluate
@@ -194,7 +195,7 @@ def _measured(
     world = World.start(options.device)
     torch.manual_seed(recipe.seed)
     model = recipe.model.resolve()
-    module = model.build(task.ports())
+    module = build(model, task.ports())
     module, loss = prepared_module(module, task, options)
     module = module.to(world.device)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from luban.core.colors import BLUE, GREY, RED
-from luban.core.contracts import Example, Metric, Row, Task
+from luban.core.contracts import Example, Metric, Task
+from luban.core.intervals import Rows
 from luban.core.progress import doing
 from luban.inference.sheets import Seen, plain_text, png_of, sheet
 from luban.run import Run
@@ -30,7 +31,7 @@ def draw_loss(run: Run) -> None:
 
     Writes ``figures/loss.png``.
     """
-    with doing("draw the curve"):
+    with doing("draw the curve"), plain_text():
         _draw_loss(run)
 
 
@@ -84,7 +85,7 @@ def _fit_axis(axes: Any, losses: list[float], lines: list[dict[str, Any]]) -> No
         axes.text(0.02, 0.97, told, transform=place, fontsize=8, color=GREY, va="top")
 
 
-def draw_rows(run: Run, metric: Metric, rows: Sequence[Row]) -> list[str]:
+def draw_rows(run: Run, metric: Metric, rows: Rows) -> list[str]:
     """Draw what a metric makes of its rows, if it draws; return the file's place in the run."""
     if type(metric).draw is Metric.draw or not run.main:
         return []

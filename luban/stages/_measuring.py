@@ -12,10 +12,12 @@ from torch import nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Baseline, Example, Metric, Row, Task
+from luban.core.errors import CapacityError
 from luban.core.progress import tracked
 from luban.engine.world import World
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+_BYTES = 2**30  #: of the rows of one metric
 #: Called with number, example, prediction and target.
 See: TypeAlias = Callable[[int, Example, Any, Any], None]
 
@@ -47,8 +49,8 @@ def model_rows(  # noqa: PLR0913
     label: str = "predict",
     lengths: np.ndarray[Any, Any] | None = None,
     see: See | None = None,
-) -> dict[str, list[Row]]:
-    """Return the rows of each metric, one per example, on every rank.
+) -> dict[str, Table]:
+    """Return the rows of each metric, (examples, width), on every rank.
 
     Args:
         measuring: Task, metrics and model.
@@ -81,22 +83,42 @@ def model_rows(  # noqa: PLR0913
                 metric.row(prediction, target)
                 for prediction, target in zip(predictions, targets, strict=True)
             ]
-            table = tables.setdefault(metric.label, np.zeros((len(examples), len(rows[0]))))
+            if metric.label not in tables:
+                tables[metric.label] = _empty(metric, len(examples), len(rows[0]))
+            table = tables[metric.label]
             if mine:
                 table[where] = rows
     module.train(was_training)
     if world:  # each rank filled its own rows and left zeros elsewhere: a sum gathers them
         world.sum_([torch.from_numpy(tables[metric.label]) for metric in metrics])
-    return {label: [tuple(row) for row in table.tolist()] for label, table in tables.items()}
+    return tables
+
+
+def _empty(metric: Metric, examples: int, width: int) -> Table:
+    """Return zeros for the rows of a metric.
+
+    Raises:
+        CapacityError: if they would fill the memory.
+    """
+    size = 8 * examples * width
+    if size > _BYTES:
+        raise CapacityError(
+            f"to measure {metric.label} takes too much memory.",
+            expected=f"at most {_BYTES / 2**30:.0f} GiB",
+            got=f"{size / 2**30:.1f} GiB: {examples:,} examples of {width:,} numbers each",
+            fix="set fewer records aside for it (data.split), or merge rare labels.",
+        )
+    return np.zeros((examples, width))
 
 
 def baseline_rows(
     task: Task, baseline: Baseline, examples: Sequence[Example], label: str = "baseline"
 ) -> dict[str, list[Row]]:
     """Return the rows of each metric for a trivial predictor."""
-    rows: dict[str, list[Row]] = {metric.label: [] for metric in task.metrics()}
+    metrics = task.metrics()
+    rows: dict[str, list[Row]] = {metric.label: [] for metric in metrics}
     for example in tracked(examples, label):
         prediction, target = baseline(example), task.target(example)
-        for metric in task.metrics():
+        for metric in metrics:
             rows[metric.label].append(metric.row(prediction, target))
     return rows

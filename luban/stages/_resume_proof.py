@@ -63,7 +63,8 @@ def _start(run: Run, path: Path, steps: int) -> subprocess.Popen[bytes]:
         "train.eval_steps": max(1, steps // 3),
         "train.trackers": "[]",
     }
-    command = [sys.executable, "-m", "luban", "train", str(run.path / "recipe.yaml")]
+    # -P: the working directory is no place to import from; a stranger's run may lie in it.
+    command = [sys.executable, "-P", "-m", "luban", "train", str(run.path / "recipe.yaml")]
     command += [f"{key}={value}" for key, value in changes.items()]
     return subprocess.Popen(
         command,

@@ -25,6 +25,7 @@ from luban.engine.fit import Plan, State, Step, fit
 from luban.engine.layerwise import decay_by_layer
 from luban.engine.loader import Loader
 from luban.engine.precision import Precision
+from luban.engine.sizes import build
 from luban.engine.world import World
 from luban.run import Run
 from luban.stages._ending import (
@@ -106,7 +107,7 @@ class Training:
     def _module(self) -> nn.Module:
         """Return the module to train: fresh or pretrained, adapted, with what objectives add."""
         model, options = self.run.recipe.model, self.options
-        module = model.build(self.task.ports())
+        module = build(model, self.task.ports())
         fresh = model.start(module)
         if fresh:
             self.run.say(f"train: starts from pretrained weights; fresh: {', '.join(fresh)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
 from luban.core.contracts import Metric, Row, Stage, Task
-from luban.core.intervals import measured
+from luban.core.intervals import Rows, measured
 from luban.core.progress import doing, tracked
 from luban.core.report import Claim, Report
 from luban.data.store import Store
@@ -26,9 +27,13 @@ _QUOTED = 6  #: examples chosen by chance that the card quotes
 class Evaluate(Stage):
     """Metrics with bootstrap intervals on the test split (validation where there is no test)."""
 
-    batch_size: int = Field(default=64, ge=1, description="Examples predicted at once.")
-    num_samples: int = Field(default=8, ge=0, description="Samples of a generative model.")
-    bootstrap_rounds: int = Field(default=1000, ge=100)
+    batch_size: int = Field(
+        default=64, ge=1, le=16_777_216, description="Examples predicted at once."
+    )
+    num_samples: int = Field(
+        default=8, ge=0, le=1_000_000, description="Samples of a generative model."
+    )
+    bootstrap_rounds: int = Field(default=1000, ge=100, le=1_000_000)
     baselines: bool = Field(default=True, description="Measure trivial baselines too.")
     needs: ClassVar[tuple[str, ...]] = ("prepare", "train")
     always: ClassVar[bool] = True
@@ -82,7 +87,7 @@ class Evaluate(Stage):
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
     def _claims(
-        self, metrics: tuple[Metric, ...], rows: dict[str, list[Row]], prefix: str
+        self, metrics: tuple[Metric, ...], rows: Mapping[str, Rows], prefix: str
     ) -> dict[str, Claim]:
         rounds = self.bootstrap_rounds
         return {prefix + m.label: measured(m, rows[m.label], rounds=rounds) for m in metrics}

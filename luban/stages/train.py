@@ -42,20 +42,27 @@ class Train(Stage):
     max_steps: int | None = Field(
         default=None,
         ge=0,
+        le=1_000_000_000_000,
         description="Optimizer steps; 0: keep the weights the model starts from, to measure them.",
     )
     num_train_epochs: float | None = Field(default=None, gt=0)
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000_000_000_000_000)
     max_minutes: float | None = Field(
         default=None, gt=0, description="Training minutes; makes the run depend on the clock."
     )
     batch_size: int = Field(
-        default=32, ge=1, description="Examples per step, over all processes and micro-batches."
+        default=32,
+        ge=1,
+        le=16_777_216,
+        description="Examples per step, over all processes and micro-batches.",
     )
-    gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per step.")
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, le=16_777_216, description="Micro-batches per step."
+    )
     dataloader_num_workers: int = Field(
         default=0,
         ge=0,
+        le=1_024,
         description="Processes that prepare batches ahead; 0: a thread. The order stays the same.",
     )
     optimizer: Optimizer = Field(default="adamw", validate_default=True)
@@ -78,13 +85,22 @@ class Train(Stage):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    logging_steps: int = Field(default=10, ge=1)
-    eval_steps: int = Field(default=200, ge=1, description="Steps between validations.")
-    eval_batch_size: int = Field(default=64, ge=1)
-    save_steps: int = Field(default=200, ge=1, description="Steps between checkpoints.")
-    save_total_limit: int = Field(default=2, ge=2, description="Checkpoints kept.")
+    logging_steps: int = Field(default=10, ge=1, le=1_000_000_000_000)
+    eval_steps: int = Field(
+        default=200, ge=1, le=1_000_000_000_000, description="Steps between validations."
+    )
+    eval_batch_size: int = Field(default=64, ge=1, le=16_777_216)
+    save_steps: int = Field(
+        default=200, ge=1, le=1_000_000_000_000, description="Steps between checkpoints."
+    )
+    save_total_limit: int = Field(
+        default=2, ge=2, le=1_000_000_000_000, description="Checkpoints kept."
+    )
     early_stopping_patience: int | None = Field(
-        default=None, ge=1, description="Validations without improvement before stopping."
+        default=None,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Validations without improvement before stopping.",
     )
     load_best_model_at_end: bool = Field(
         default=True, description="Keep the weights of the best validation, not the last ones."

@@ -34,8 +34,12 @@ def guess_tagged(sample: Sequence[Record]) -> Guess | None:
             model=_MODEL,
             why=f"{tags!r} has one tag for each of {tokens!r}",
         )
-    for text in (name for name in rows[0] if all(isinstance(r.get(name), str) for r in rows)):
-        for spans in (name for name in rows[0] if name != text):
+    held = {  # each column looked at once: a table may have thousands
+        name: [row.get(name) for row in rows] for name in rows[0]
+    }
+    marks = [name for name, each in held.items() if not any(isinstance(v, str) for v in each)]
+    for text in (name for name, each in held.items() if all(isinstance(v, str) for v in each)):
+        for spans in marks:
             found = [entities_in(row.get(spans), row[text]) for row in rows]
             if any(found) and all(
                 _stand(one, row[text]) for one, row in zip(found, rows, strict=True)

@@ -50,7 +50,9 @@ class FillMask(TokenizedTask):
 
     adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {"candidates": (1, 1000)}
 
-    max_length: int = Field(default=128, ge=4, description="Tokens of a row, specials included.")
+    max_length: int = Field(
+        default=128, ge=4, le=16_777_216, description="Tokens of a row, specials included."
+    )
     line_by_line: bool = Field(
         default=False, description="One record is one row; otherwise all text is joined."
     )
@@ -61,7 +63,9 @@ class FillMask(TokenizedTask):
     random_replace_prob: float = Field(
         default=0.1, ge=0, le=1, description="Of these, how many a random token stands for."
     )
-    candidates: int = Field(default=5, ge=1, description="Guesses served for each [MASK].")
+    candidates: int = Field(
+        default=5, ge=1, le=16_777_216, description="Guesses served for each [MASK]."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

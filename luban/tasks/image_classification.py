@@ -26,7 +26,6 @@ from luban.data.baselines.ridge import Ridge
 from luban.data.checks.set_apart import made_of
 from luban.data.media.preprocessor import Sample
 from luban.metrics.accuracy import Accuracy
-from luban.metrics.auroc import Auroc
 from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
@@ -127,7 +126,7 @@ class ImageClassification(Classifier, ImageTask):
         if self._labels.several:
             return super().metrics()
         top = (TopKAccuracy(k=_TOP, classes=names),) if len(names) > _TOP else ()
-        others = (F1(classes=names), Auroc(classes=names), CalibrationError(classes=names))
+        others = (F1(classes=names), *self.areas(), CalibrationError(classes=names))
         return (Accuracy(), *top, *others)
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:

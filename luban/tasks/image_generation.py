@@ -67,7 +67,10 @@ class ImageGeneration(ImageTask):
         description="Share of training images whose label is not told: what guidance needs.",
     )
     num_inference_steps: int = Field(
-        default=50, ge=1, description="Steps of making an image, for models that have steps."
+        default=50,
+        ge=1,
+        le=1_000_000,
+        description="Steps of making an image, for models that have steps.",
     )
     guidance_scale: float = Field(
         default=1.0, ge=0, description="1: as learned; more: clearer, and more alike."

@@ -61,7 +61,10 @@ class InstructionTuning(TokenizedTask):
     """
 
     context: int = Field(
-        default=512, ge=4, description="Tokens of a window; a longer conversation is cut."
+        default=512,
+        ge=4,
+        le=16_777_216,
+        description="Tokens of a window; a longer conversation is cut.",
     )
     format: Literal["chat", "raw"] = Field(
         default="chat",

@@ -50,7 +50,10 @@ class MultipleChoice(TokenizedTask):
     """
 
     context: int = Field(
-        default=256, ge=4, description="Tokens read; the beginning of a longer query goes."
+        default=256,
+        ge=4,
+        le=16_777_216,
+        description="Tokens read; the beginning of a longer query goes.",
     )
     delimiter: str = Field(
         default=" ", description="Between query and choice; its last blanks count as the choice's."

@@ -67,12 +67,21 @@ class QuestionAnswering(TokenizedTask):
 
     adjustable: ClassVar[Mapping[str, tuple[float, float]]] = {"max_answer_length": (1, 1000)}
 
-    max_length: int = Field(default=384, ge=8, description="Tokens of question and window.")
-    doc_stride: int = Field(
-        default=128, ge=0, description="Tokens that neighbouring windows of a context share."
+    max_length: int = Field(
+        default=384, ge=8, le=16_777_216, description="Tokens of question and window."
     )
-    max_question_length: int = Field(default=64, ge=1, description="Tokens kept of a question.")
-    max_answer_length: int = Field(default=30, ge=1, description="Tokens an answer has at most.")
+    doc_stride: int = Field(
+        default=128,
+        ge=0,
+        le=16_777_216,
+        description="Tokens that neighbouring windows of a context share.",
+    )
+    max_question_length: int = Field(
+        default=64, ge=1, le=16_777_216, description="Tokens kept of a question."
+    )
+    max_answer_length: int = Field(
+        default=30, ge=1, le=16_777_216, description="Tokens an answer has at most."
+    )
     language: Literal["auto", "en", "zh"] = Field(
         default="auto", description="How answers are compared; auto: as contexts are written."
     )

@@ -53,9 +53,11 @@ class TextGeneration(TokenizedTask):
     ``context`` tokens; each epoch shifts the windows by another offset.
     """
 
-    context: int = Field(default=256, ge=2, description="Tokens a window sees.")
+    context: int = Field(default=256, ge=2, le=16_777_216, description="Tokens a window sees.")
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    sample_tokens: int = Field(default=300, ge=1, description="Length of samples in the report.")
+    sample_tokens: int = Field(
+        default=300, ge=1, le=16_777_216, description="Length of samples in the report."
+    )
 
     def learn(self, records: Iterable[Record]) -> Self:
         """Return this task with a vocabulary learned from the training text."""

@@ -66,7 +66,10 @@ class TokenClassification(TokenizedTask):
     """
 
     max_length: int = Field(
-        default=128, ge=4, description="Tokens kept of a text; entities beyond are not found."
+        default=128,
+        ge=4,
+        le=16_777_216,
+        description="Tokens kept of a text; entities beyond are not found.",
     )
     scheme: Literal["bio", "bioes"] = Field(
         default="bio", description="The tags that the model learns; bioes also marks the ends."

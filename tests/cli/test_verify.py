@@ -198,12 +198,15 @@ def test_errors_as_json(my_life: Path) -> None:
 def test_resume_is_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done("prepare", write_life(tmp_path))
+    for name in ("luban", "yaml", "torch", "random", "sitecustomize"):  # a stranger's folder
+        Path(f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')")
     said = done("verify", RUN, "--resume", "--steps", "40", "--kills", "1", "--json")
     assert said.json["identical"] is True
     assert said.json["steps"] == 40
     assert "bit-identical" in said.err
     assert "killed at step" in said.err
     assert not (RUN / "metrics.jsonl").exists(), "nothing is written into the run"
+    assert not (tmp_path / "executed").exists(), "nothing is imported from the working directory"
 
 
 def test_a_false_resume_is_found(my_life: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from luban.stages._estimate import estimate_minutes
 _SURE, _NEAR = 0.4, 0.04
 _LONG = 5  #: minutes from which on it is said how to make a run shorter
 _LABELS = 8  #: labels that are shown
+_SHOWN = 60  #: fields that are shown
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +141,9 @@ def _chosen(asked: str | None, guesses: Mapping[str, Guess], found: Found, *, su
 def _unclear(asked: str | None, guesses: Mapping[str, Guess], found: Found) -> DataError:
     path = found.source["path"]
     where = path if isinstance(path, str) else _shown(path)
-    seen = [f"{name}: {_example(found.sample, name)}" for name in _fields(found.sample)]
+    first = own_fields(opened(found.sample[0])) if found.sample else {}
+    seen = [f"{name}: {_example(first[name])}" for name in islice(first, _SHOWN)]
+    seen += [f"and {len(first) - _SHOWN:,} more"] if len(first) > _SHOWN else []
     lines = [f"--task {name}{_settled(made)}: {made.why}" for name, made in guesses.items()]
     lines = lines or ["no task reads these fields as they are called"]
     if asked:
@@ -165,12 +169,7 @@ def _settled(made: Guess) -> str:
     return "".join(f" fields.{ours}={theirs}" for ours, theirs in fields.items())
 
 
-def _fields(sample: Sequence[Record]) -> list[str]:
-    return list(own_fields(opened(sample[0]))) if sample else []
-
-
-def _example(sample: Sequence[Record], field: str) -> str:
-    value = opened(sample[0]).get(field)
+def _example(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -17,6 +17,7 @@ from luban.core.component import digest_of
 from luban.core.errors import DataError, LubanError, RunError
 from luban.core.files import sha256_of
 from luban.core.progress import report
+from luban.core.yaml_json import json_of
 from luban.inference.predictor import (
     Predictor,
     file_field,
@@ -174,7 +175,7 @@ def _to_file(
         return 2 if done.bad else 0
     if done.bad:
         with job.bad.open(encoding="utf-8") as file:
-            told = list(map(json.loads, islice(file, TOLD)))
+            told = list(map(json_of, islice(file, TOLD)))
         for entry in told:
             run.console.say(_wrong(entry, rows))
         if done.bad == done.rows:

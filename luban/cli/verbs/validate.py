@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from itertools import chain, islice, zip_longest
@@ -24,6 +23,7 @@ from luban.core.progress import doing
 from luban.data.checks.overlap import check_overlap, overlap
 from luban.data.checks.set_apart import listed
 from luban.data.views.in_memory import Held
+from luban.engine.sizes import build, free_memory
 from luban.recipe import Recipe
 from luban.stages._estimate import measure_minutes
 from luban.stages._figures import loss_unit
@@ -72,7 +72,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     if all(len(one.records) == one.count for one in looks.values()):
         check_overlap(recipe.data, overlap(recipe.data))
     rows = {split: one.examples for split, one in previews.items()}
-    module = recipe.model.resolve().build(task.ports())
+    module = build(recipe.model.resolve(), task.ports())
     view = task.view(rows["train"], 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
     various = [view[i] for i in _various(task, rows["train"], len(view))]
@@ -162,7 +162,7 @@ def _mean_loss(task: Task, module: nn.Module, examples: list[Example]) -> float:
 def _free_memory() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return free_memory()
 
 
 def _enough(memory: int, disk: int, runs: Path) -> None:

@@ -31,7 +31,7 @@ class RandAugment(Augmentation):
 
     changes: ClassVar[str] = "pixels"
 
-    num_ops: int = Field(default=2, ge=1)
+    num_ops: int = Field(default=2, ge=1, le=1_024)
     magnitude: float = Field(default=9.0, ge=0, le=_STRONGEST)
     probability: float = Field(default=1.0, ge=0, le=1)
 

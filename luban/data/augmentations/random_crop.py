@@ -22,7 +22,7 @@ class RandomCrop(Augmentation):
     changes: ClassVar[str] = "pixels"
     keeps_boxes: ClassVar[bool] = True
 
-    padding: int = Field(default=4, ge=1, description="Pixels it may move each way.")
+    padding: int = Field(default=4, ge=1, le=1_048_576, description="Pixels it may move each way.")
     padding_mode: Literal["reflect", "constant", "edge"] = "reflect"
 
     def apply(self, example: Example, draw: Draw) -> Example:

@@ -19,11 +19,11 @@ class SpecAugment(Augmentation):
 
     changes: ClassVar[str] = "features"
 
-    frequency_masks: int = Field(default=2, ge=0)
+    frequency_masks: int = Field(default=2, ge=0, le=1_024)
     frequency_width: float = Field(
         default=0.2, ge=0, le=1, description="Largest share of the bands that a mask hides."
     )
-    time_masks: int = Field(default=2, ge=0)
+    time_masks: int = Field(default=2, ge=0, le=1_024)
     time_width: float = Field(
         default=0.1, ge=0, le=1, description="Largest share of the frames that a mask hides."
     )

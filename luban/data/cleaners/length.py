@@ -17,9 +17,14 @@ class Length(Cleaner):
     where documents are short.
     """
 
-    min_characters: int = Field(default=1, ge=0, description="The fewest characters that stay.")
+    min_characters: int = Field(
+        default=1, ge=0, le=1_000_000_000_000, description="The fewest characters that stay."
+    )
     max_characters: int = Field(
-        default=0, ge=0, description="The most characters that stay; 0: no bound."
+        default=0,
+        ge=0,
+        le=1_000_000_000_000,
+        description="The most characters that stay; 0: no bound.",
     )
     field: str = Field(
         default="", description="The field to measure; empty: all the text of a record."

@@ -28,10 +28,11 @@ class NearDuplicates(Cleaner):
         lt=1.0,
         description="Jaccard similarity of the shingle sets from which on records count as equal.",
     )
-    shingle: int = Field(default=3, ge=1, description="Words in a shingle.")
+    shingle: int = Field(default=3, ge=1, le=1_048_576, description="Words in a shingle.")
     num_perm: int = Field(
         default=128,
         ge=16,
+        le=1_048_576,
         description=(
             "Hash functions in a signature; the estimate's error is about 1/sqrt(num_perm)."
         ),

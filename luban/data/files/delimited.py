@@ -7,7 +7,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from luban.core.errors import DataError
+
 _LONGEST = 1 << 27  #: characters of the longest field
+_WIDEST = 10_000  #: cells of a row; each is a field of its record
 _FEW = 50  #: values a column of labels has at most
 #: Marks that running text seldom holds: lines with as many as a row has are rows.
 _RARE = "\t|;"
@@ -27,6 +30,9 @@ def delimited(lines: Iterable[str], delimiter: str, *, quoting: bool) -> Iterato
         lines: Lines with their ends.
         delimiter: What divides cells.
         quoting: Whether ``"`` quotes a cell.
+
+    Raises:
+        DataError: for a row of more cells than any table has.
     """
     csv.field_size_limit(_LONGEST)
     feed = _Feed(lines)
@@ -47,6 +53,13 @@ def delimited(lines: Iterable[str], delimiter: str, *, quoting: bool) -> Iterato
         except csv.Error as error:
             stray = "new-line character" in str(error)
             cells = csv.Error("a CR that ends no line") if stray else error
+        if isinstance(cells, list) and len(cells) > _WIDEST:
+            raise DataError(
+                "a row of this table has too many cells.",
+                where=f"line {first}",
+                expected=f"at most {_WIDEST:,}",
+                got=f"{len(cells):,}",
+            )
         lines = list(feed.taken)
         if len(lines) > 1 and (swallowed := known.swallowed(lines, cells)):
             if swallowed == "surely":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from luban.core.errors import DataError
+from luban.core.yaml_json import json_of
 from luban.data.files.encodings import many_bytes
 from luban.data.files.reading import bare_suffix, open_bytes
 
@@ -195,7 +195,7 @@ def array_in(data: Any, path: tuple[str, ...] = ()) -> str:
 
 def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line)
+        json_of(line)
     except (ValueError, RecursionError):
         return False
     return True

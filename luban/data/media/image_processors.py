@@ -6,7 +6,6 @@ normalise. What else some of them do cannot be honoured and is refused, by name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NoReturn, get_args
 import numpy as np
 
 from luban.core.errors import RecipeError
+from luban.core.yaml_json import json_of
 from luban.data.media.images import How, Resample
 
 FILE = "preprocessor_config.json"
@@ -96,7 +96,7 @@ def read_processor(folder: Path) -> dict[str, Any]:
     """
     path = folder / FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json_of(path.read_text(encoding="utf-8"))
         kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
         for ending in _ENDINGS:
             kind = kind.removesuffix(ending)

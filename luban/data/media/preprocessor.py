@@ -18,6 +18,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 Found: TypeAlias = "tuple[Media | Array, str]"
 
 DEFAULT_SIZE = (224, 224)
+_BAND = 1 << 20  #: pixels counted at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,11 @@ class Traits:
                 damaged = damaged or f"{error.where}: {error.what}"
                 continue
             sizes.add((pixels.shape[0], pixels.shape[1]))
-            grey = grey and bool((pixels == pixels[:, :, :1]).all())
-            values = pixels.reshape(-1, pixels.shape[2]).astype(np.float64) / 255
-            moments.append(np.stack([values.mean(0), np.square(values).mean(0)]))
+            levels, colour = _levels(pixels)
+            grey = grey and not colour
+            values = np.arange(256) / 255
+            shares = levels / levels.sum(1, keepdims=True)
+            moments.append(np.stack([shares @ values, shares @ np.square(values)]))
         if not moments:
             raise DataError(
                 "no training image can be read.", where="image", got=damaged or "no record"
@@ -121,6 +124,22 @@ class Traits:
             tuple(round(float(value), 4) for value in mean),
             tuple(round(float(value), 4) or 1.0 for value in spread),
         )
+
+
+def _levels(pixels: Array) -> tuple[Array, bool]:
+    """Return how often each channel has each level, (C, 256), and whether there is any colour.
+
+    Band by band: as numbers of 8 bytes, a large image would take eight times its memory.
+    """
+    height, width, channels = pixels.shape
+    counts, colour = np.zeros((channels, 256), np.int64), False
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        band = pixels[top : top + rows].reshape(-1, channels)
+        colour = colour or bool((band != band[:, :1]).any())
+        for channel in range(channels):
+            counts[channel] += np.bincount(band[:, channel], minlength=256)
+    return counts, colour
 
 
 class Sample:

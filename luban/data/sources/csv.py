@@ -113,11 +113,10 @@ class Csv(RowSource):
     @field_validator("columns")
     @classmethod
     def _differ(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
-        for place, name in enumerate(columns):
-            if name in columns[:place]:
-                raise ValueError(
-                    f"names columns {columns.index(name) + 1} and {place + 1} alike: {name!r}"
-                )
+        seen: dict[str, int] = {}
+        for place, name in enumerate(columns, 1):
+            if (first := seen.setdefault(name, place)) != place:
+                raise ValueError(f"names columns {first} and {place} alike: {name!r}")
         return columns
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from luban.core.errors import RequestError
+from luban.core.yaml_json import json_of
 
 Messages = Sequence[Mapping[str, Any]]
 Message = dict[str, Any]
@@ -129,7 +129,7 @@ def tools_in(value: Any) -> list[Any] | None:
     """
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value)
+            value = json_of(value)
         except (ValueError, RecursionError):
             raise RequestError(
                 "the field 'tools' is not JSON.", expected="a list of tools", got=value
@@ -148,7 +148,7 @@ def tools_in(value: Any) -> list[Any] | None:
 def call_in(text: str) -> Message | None:
     """Return the call that a turn ``function_call`` of ShareGPT's form spells as JSON."""
     try:
-        found = json.loads(text)
+        found = json_of(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):

@@ -2,9 +2,8 @@
 
 A template sees its arguments and nothing else (Jinja's sandbox). Beyond that, its work is
 bounded: turns of loops, calls, the sizes that one operation may reach, and the text that comes
-out; the worst template ends within seconds and some hundred megabytes. What is not bounded is
-straight-line code: it takes time in proportion to the template's own length (at most a million
-characters).
+out, so that most hostile templates end with an error that says why. What passes these bounds is
+held by those of the process in which templates of strangers run (``data.text.chat_renderer_process``).
 """
 
 from __future__ import annotations
@@ -30,6 +29,11 @@ MAX_TURNS = 100_000
 MAX_CHARACTERS = 4_000_000
 _MAX_SOURCE = 1_000_000
 _MAX_NUMBER = 10**18
+
+
+#: What a template may raise beside Jinja's own errors.
+FAULTS = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError,
+          ArithmeticError, MemoryError)  # fmt: skip
 
 
 class Stopped(jinja2.TemplateError):

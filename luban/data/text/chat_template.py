@@ -15,8 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from luban.core.errors import DataError, RequestError
 from luban.data.text.chat_messages import (
     ASSISTANT,
@@ -31,7 +29,7 @@ from luban.data.text.chat_messages import (
     supervised,
     texts_in,
 )
-from luban.data.text.chat_sandbox import compiled
+from luban.data.text.chat_renderer import renderer
 from luban.data.text.chat_template_files import named_tokens
 from luban.data.tokenizers._spelled import SpelledText
 
@@ -74,7 +72,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, folder: Path) -> None:
         self.source = source
-        self._environment, self._template = compiled(source, "chat_template")
+        self._renderer = renderer(source)
         self._reader = SpelledText((folder / "tokenizer.json").read_text(encoding="utf-8"))
         self._ids = {token: index for index, token in self._reader.specials.items()}
         self._variables = named_tokens(folder)
@@ -263,13 +261,7 @@ class ChatTemplate:
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
         }
-        try:
-            return self._environment.render_bounded(self._template, given)
-        except (jinja2.TemplateError, *_FAULTS) as error:
-            raise RequestError(
-                "the chat template does not take these messages.",
-                got=str(error).partition("\n")[0] or type(error).__name__,
-            ) from None
+        return self._renderer.render(given)
 
     def _marked(self, messages: list[Message]) -> tuple[list[Message], str]:
         """Break every special token that a message spells, with a mark that none contains.
@@ -336,10 +328,6 @@ class ChatTemplate:
                 "template's tokens; else a model would never stop.",
             )
         return tuple(dict.fromkeys(self._ids[token] for token in closing))
-
-
-_FAULTS = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError,
-           ArithmeticError, MemoryError)  # fmt: skip
 
 
 def _broken(mark: str) -> Callable[[re.Match[str]], str]:

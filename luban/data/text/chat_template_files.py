@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from luban.core.errors import DataError
 from luban.core.files import write_atomic, write_json
+from luban.core.yaml_json import json_of
 
 #: OpenAI's chat markup language: what models of our own are taught.
 CHATML = (
@@ -38,7 +38,7 @@ def read_template(folder: Path) -> str:
     try:
         if (folder / _FILE).is_file():
             return (folder / _FILE).read_text(encoding="utf-8")
-        found = _json(folder / _CONFIG).get("chat_template")
+        found = read_object(folder / _CONFIG).get("chat_template")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError("cannot read the chat template.", where=folder, got=str(error)) from None
     if isinstance(found, list):
@@ -49,7 +49,7 @@ def read_template(folder: Path) -> str:
 
 def write_template(folder: Path, source: str) -> None:
     """Put a template beside the tokenizer in a folder."""
-    config = _json(folder / _CONFIG)
+    config = read_object(folder / _CONFIG)
     write_json(folder / _CONFIG, {**config, "chat_template": source})
     write_atomic(folder / _FILE, source)
 
@@ -61,21 +61,21 @@ def named_tokens(folder: Path) -> dict[str, str]:
         DataError: if the configuration is damaged.
     """
     named = {}
-    for key, value in _json(folder / _CONFIG).items():
+    for key, value in read_object(folder / _CONFIG).items():
         text = value.get("content") if isinstance(value, dict) else value
         if key.endswith("_token") and isinstance(text, str):
             named[key] = text
     return named
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """Return a JSON object; an empty one where there is no file.
 
     Raises:
         DataError: if it is something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:

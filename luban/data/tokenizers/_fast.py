@@ -243,6 +243,7 @@ class ByteLevelTokenizer(FastTokenizer, ABC):
     vocab_size: int = Field(
         default=4096,
         ge=257,
+        le=16_777_216,
         description=(
             "Entries, the 256 bytes and the end token included; fewer if the text is too small to"
             " find that many."

@@ -13,8 +13,12 @@ from luban.data.tokenizers._fast import SAMPLE, ByteLevelTokenizer
 class Bpe(ByteLevelTokenizer):
     """Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 and Qwen use it."""
 
-    max_learn_bytes: int = Field(default=64_000_000, ge=1, description=SAMPLE)
-    min_frequency: int = Field(default=2, description="How often a pair must occur to be merged.")
+    max_learn_bytes: int = Field(
+        default=64_000_000, ge=1, le=1_000_000_000_000_000_000, description=SAMPLE
+    )
+    min_frequency: int = Field(
+        default=2, ge=0, le=1_000_000_000, description="How often a pair must occur to be merged."
+    )
 
     def untrained(self) -> Any:
         """Return an empty BPE model."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr
 
 from luban.core.errors import DataError
-from luban.data.text.chat_template_files import read_template
+from luban.data.text.chat_template_files import read_object, read_template
 from luban.data.tokenizers._fast import END, ROLES, FastTokenizer, read_fast
 from luban.data.tokenizers._frames import set_text_frame
 
@@ -57,7 +56,7 @@ class Pretrained(FastTokenizer):
         loaded = self.holding(read_fast(file))
         beside = file.with_name("tokenizer_config.json")
         loaded._template = read_template(file.parent)
-        loaded._config = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        loaded._config = read_object(beside)
         loaded._settle()
         loaded.end  # noqa: B018 - fails now, by name, where there is no end token
         return loaded

@@ -18,7 +18,9 @@ class Unigram(ByteLevelTokenizer):
     The library's trainer takes about half a minute per megabyte, hence the small sample.
     """
 
-    max_learn_bytes: int = Field(default=1_000_000, ge=1, description=SAMPLE)
+    max_learn_bytes: int = Field(
+        default=1_000_000, ge=1, le=1_000_000_000_000_000_000, description=SAMPLE
+    )
     #: A word with the signs after it, as SentencePiece sees it: the trainer counts distinct
     #: strings, so a word that always stands alone would never become a piece.
     pattern: ClassVar[str] = r" ?[^\s\p{P}]{1,12}\p{P}{0,4}| ?\p{P}+|\s+(?!\S)|\s+"

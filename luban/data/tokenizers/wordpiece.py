@@ -29,6 +29,7 @@ class Wordpiece(FastTokenizer):
     vocab_size: int = Field(
         default=8000,
         ge=6,
+        le=16_777_216,
         description=(
             "Most entries, the five special tokens included. Where there is no room for all"
             " characters the rare ones are unknown."
@@ -39,7 +40,9 @@ class Wordpiece(FastTokenizer):
     handle_chinese_chars: bool = Field(
         default=True, description="Every Chinese character is a word of its own."
     )
-    max_learn_bytes: int = Field(default=16_000_000, ge=1, description=SAMPLE)
+    max_learn_bytes: int = Field(
+        default=16_000_000, ge=1, le=1_000_000_000_000_000_000, description=SAMPLE
+    )
 
     def learn(self, texts: Iterable[str], specials: Sequence[str] = ()) -> Self:
         """Return this tokenizer with pieces learned from training text.

@@ -44,7 +44,7 @@ class Muon(Optimizer):
     learning_rate: float = Field(default=0.02, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     momentum: float = Field(default=0.95, ge=0, lt=1)
-    momentum_warmup_steps: int = Field(default=0, ge=0)
+    momentum_warmup_steps: int = Field(default=0, ge=0, le=1_000_000_000_000)
     ns_steps: int = Field(default=5, ge=1, lt=100)
     adjust_lr: Literal["original", "match_rms_adamw"] = "original"
     adamw_learning_rate: float = Field(default=3e-3, gt=0)

@@ -23,7 +23,7 @@ class WarmedUp(Schedule):
         min_lr_rate: The smallest share of the peak after the warmup.
     """
 
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=1_000_000_000_000)
     warmup_ratio: float = Field(default=0.0, ge=0.0, lt=1.0)
     min_lr_rate: float = Field(default=0.0, ge=0.0, le=1.0)
 

@@ -17,7 +17,7 @@ class InverseSquareRoot(WarmedUp):
             at the end of the warmup; 0 takes the warmup's length, or 10,000 without one.
     """
 
-    timescale: int = Field(default=0, ge=0)
+    timescale: int = Field(default=0, ge=0, le=1_000_000_000_000)
 
     def shape(self, step: int, progress: float, warmup: float) -> float:
         """Return sqrt(t / (t + s)), s steps after the warmup, with timescale t."""

@@ -39,6 +39,9 @@ from luban.tasks.parts.learned_files import read_learned
 
 _FILE = "labels.json"
 
+MOST_AREAS = 500  #: classes up to which the area under the curve is measured
+_SCORES = 20_000_000  #: of validation examples that the temperature is found with
+
 
 class Classifier(Task, ABC):
     """A task that gives an example one label of several, or any number of them.
@@ -186,16 +189,31 @@ class Classifier(Task, ABC):
         """Return accuracy (of several labels, macro F1) first, then what else tells of quality."""
         names = self._labels.names
         macro, micro = F1(classes=names), F1(classes=names, average="micro")
-        area, error = Auroc(classes=names), CalibrationError(classes=names)
+        area, error = self.areas(), CalibrationError(classes=names)
         if self._labels.several:
-            return (macro, micro, Accuracy(), area, error)
-        return (Accuracy(), macro, micro, area, Matthews(classes=names), error)
+            return (macro, micro, Accuracy(), *area, error)
+        return (Accuracy(), macro, micro, *area, Matthews(classes=names), error)
+
+    def areas(self) -> tuple[Metric, ...]:
+        """Return the area under the curve, unless there are more classes than `MOST_AREAS`.
+
+        It needs every score of every example, and a mean over thousands of classes of a few
+        examples each says little.
+        """
+        names = self._labels.names
+        return (Auroc(classes=names),) if len(names) <= MOST_AREAS else ()
 
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
         """Return this task with the temperature or the thresholds, where they help (`kept`)."""
-        found = [
-            (_array(self.logits(model, b)), b.targets["labels"].cpu().numpy()) for b in batches
-        ]
+        found: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        each = 1  #: of so many batches one is kept, so that the scores fit in memory
+        for number, batch in enumerate(batches):
+            if number % each:
+                continue
+            logits = _array(self.logits(model, batch))
+            found.append((logits, batch.targets["labels"].cpu().numpy()))
+            if len(found) > 1 and sum(logits.size for logits, _ in found) > _SCORES:
+                found, each = found[::2], 2 * each
         if not found:
             return self
         logits, truth = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -227,7 +245,8 @@ class Classifier(Task, ABC):
         """Return the shares of labels in training data."""
         labels = self.bare_labels
         shares = np.array(labels.counts) / labels.examples
-        return {"majority": lambda example: labels.said(shares)}
+        always = labels.said(shares)
+        return {"majority": lambda example: always}
 
     @property
     def bare_labels(self) -> Labels:

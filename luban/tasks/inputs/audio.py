@@ -44,10 +44,16 @@ class SoundTask(Task, ABC):
     )
     feature_size: int = Field(default=80, ge=4, le=512, description="Bands of the features.")
     n_fft: int | None = Field(
-        default=None, ge=16, description="Samples of a window (None: 25 milliseconds)."
+        default=None,
+        ge=16,
+        le=1_048_576,
+        description="Samples of a window (None: 25 milliseconds).",
     )
     hop_length: int | None = Field(
-        default=None, ge=1, description="Samples between frames (None: 10 milliseconds)."
+        default=None,
+        ge=1,
+        le=1_048_576,
+        description="Samples between frames (None: 10 milliseconds).",
     )
     scale: Scale = Field(
         default="whisper",

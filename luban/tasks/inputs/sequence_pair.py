@@ -67,21 +67,30 @@ class SequencePair(Task, ABC):
     target_tokenizer: Tokenizer | None = Field(
         default=None, description="A tokenizer of its own for the answer."
     )
-    max_source_length: int = Field(default=128, ge=2, description="Tokens kept of the input.")
-    max_target_length: int = Field(default=128, ge=2, description="Tokens kept of the answer.")
+    max_source_length: int = Field(
+        default=128, ge=2, le=16_777_216, description="Tokens kept of the input."
+    )
+    max_target_length: int = Field(
+        default=128, ge=2, le=16_777_216, description="Tokens kept of the answer."
+    )
     label_smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
     decoder_only: bool = Field(
         default=False, description="For causal models: the input is a prompt, the answer goes on."
     )
-    num_beams: int = Field(default=5, ge=1, description="Answers searched side by side; 1: greedy.")
+    num_beams: int = Field(
+        default=5, ge=1, le=1_024, description="Answers searched side by side; 1: greedy."
+    )
     length_penalty: float = Field(
         default=1.0, description="Power of the length that divides an answer's log-probability."
     )
     max_new_tokens: int | None = Field(
-        default=None, ge=1, description="Longest answer (None: max_target_length)."
+        default=None, ge=1, le=16_777_216, description="Longest answer (None: max_target_length)."
     )
     no_repeat_ngram_size: int = Field(
-        default=0, ge=0, description="No n-gram of this size twice in an answer; 0: it may."
+        default=0,
+        ge=0,
+        le=16_777_216,
+        description="No n-gram of this size twice in an answer; 0: it may.",
     )
 
     @model_validator(mode="after")

@@ -28,7 +28,10 @@ class PairTask(TokenizedTask, ABC):
     """A task that reads ``text``, and ``text_pair`` if the training records have one."""
 
     max_length: int = Field(
-        default=128, ge=4, description="Tokens kept of an example; of two texts the longer is cut."
+        default=128,
+        ge=4,
+        le=16_777_216,
+        description="Tokens kept of an example; of two texts the longer is cut.",
     )
     _pairs: bool = PrivateAttr(default=False)
 

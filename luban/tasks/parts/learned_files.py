@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from luban.core.errors import RunError
+from luban.core.yaml_json import json_of
 
 
 def read_learned(path: Path, *keys: str, **later: Any) -> list[Any]:
@@ -21,7 +21,7 @@ def read_learned(path: Path, *keys: str, **later: Any) -> list[Any]:
         RunError: if the file is missing or damaged.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_of(path.read_text(encoding="utf-8"))
         return [{**later, **data}[key] for key in (*keys, *later)]
     except FileNotFoundError:
         raise RunError("what the task learned is missing.", where=path) from None
