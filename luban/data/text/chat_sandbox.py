@@ -3,7 +3,8 @@
 A template sees its arguments and nothing else (Jinja's sandbox). Beyond that, its work is
 bounded: turns of loops, calls, the sizes that one operation may reach, and the text that comes
 out, so that most hostile templates end with an error that says why. What passes these bounds is
-held by those of the process in which templates of strangers run (``data.text.chat_renderer_process``).
+held by those of the process in which templates of strangers run
+(``data.text.chat_renderer_process``).
 """
 
 from __future__ import annotations
