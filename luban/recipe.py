@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from luban.core import registry
 from luban.core.component import Settings
@@ -15,6 +15,7 @@ from luban.core.errors import RecipeError
 from luban.core.yaml_json import Lines, dump_yaml, is_yaml, parse_yaml
 from luban.data.dataset import Data
 
+_NAME = 200  #: bytes of the name of a file or folder
 _BYTES = 4_000_000  #: of a recipe file; the longest of ours has some thousands
 
 
@@ -33,6 +34,13 @@ class Recipe(Settings):
     task: Task
     model: Model
     stages: dict[str, Stage] = Field(default_factory=dict)
+
+    @field_validator("name", "runs")
+    @classmethod
+    def _can_be_a_path(cls, text: str) -> str:
+        if "\0" in text or any(len(part.encode()) > _NAME for part in Path(text).parts):
+            raise ValueError(f"a name of a file has at most {_NAME} bytes, and no zero byte")
+        return text
 
     @classmethod
     def read(cls, path: Path, overrides: Sequence[str] = ()) -> Self:

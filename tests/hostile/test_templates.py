@@ -125,8 +125,6 @@ def hostile() -> dict[str, str]:
 
 EVERY = hostile()
 SOME = [name for number, name in enumerate(EVERY) if number < 77 or number % 40 == 0]
-#: What only the bounds of the process stop: five seconds each.
-SLOW = [name for name in EVERY if name.startswith("list: ")]
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +167,7 @@ def held(names: list[str], folder: Path) -> tuple[int, int]:
     return refused, stopped
 
 
+@pytest.mark.slow
 def test_hostile_templates_are_held(folder: Path, here: Path) -> None:
     refused, _ = held(SOME, folder)
     assert refused > len(SOME) * 0.6
@@ -178,7 +177,14 @@ def test_hostile_templates_are_held(folder: Path, here: Path) -> None:
 def test_what_passes_the_sandbox_is_stopped_by_the_process(folder: Path) -> None:
     name = "list: [ns.x] * 99, ns.x | tojson | length"
     assert "more memory or time" in tried(name, folder)
-    assert len(ChatTemplate(CHATML + " ", folder).render([{"role": "user", "content": "a"}])) > 1
+    assert (
+        len(
+            ChatTemplate("{# not ours #}" + CHATML, folder).render(
+                [{"role": "user", "content": "a"}]
+            )
+        )
+        > 1
+    )
 
 
 @pytest.mark.torture
