@@ -196,8 +196,9 @@ def test_every_hostile_template_is_held(folder: Path, here: Path) -> None:
 
 
 def test_a_recipe_with_a_hostile_template_is_refused(here: Path) -> None:
-    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
-    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 20))
+    roles = ("user", "assistant")
+    rows = [{"messages": [{"role": r, "content": f"{r} {n}"} for r in roles]} for n in range(60)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     template = EVERY["long wordwrap"] + CHATML
     recipe = {
         "data": {"source": {"name": "jsonl", "path": "rows.jsonl"}},
