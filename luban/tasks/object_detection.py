@@ -104,9 +104,7 @@ class ObjectDetection(ImageTask):
         le=1,
         description="Of two boxes of one class that overlap more (IoU), the better stays.",
     )
-    max_detections: int = Field(
-        default=100, ge=1, le=16_777_216, description="Most objects of an image."
-    )
+    max_detections: int = Field(default=100, ge=1, le=100_000, description="Objects of an image.")
     _names: tuple[str, ...] = PrivateAttr(default=())
     _counts: tuple[int, ...] = PrivateAttr(default=())
     _sure: float = PrivateAttr(default=HALF)
