@@ -140,10 +140,8 @@ class Run:
         self.console.say(text)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         try:
-            with (self.path / "log.txt").open(
-                "a", encoding="utf-8", errors="backslashreplace"
-            ) as file:
-                file.write(f"{stamp} {text}\n")
+            with (self.path / "log.txt").open("ab") as file:
+                file.write(f"{stamp} {text}\n".encode(errors="backslashreplace"))
         except OSError as error:
             raise disk_error(error, self.path / "log.txt") from error
 

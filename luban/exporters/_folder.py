@@ -11,6 +11,7 @@ import numpy as np
 from luban.core.contracts import Product
 from luban.core.errors import RunError
 from luban.core.files import write_json
+from luban.core.yaml_json import json_of
 from luban.exporters._model_files import refuse_strange
 
 FILE = "inference.json"
@@ -71,7 +72,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         RunError: if it is damaged.
     """
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError("this file is damaged.", where=path, got=str(error)) from None
     if not isinstance(settings, dict):
