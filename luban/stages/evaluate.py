@@ -76,8 +76,8 @@ class Evaluate(Stage):
             figures += draw_things(run, name, task, things)
         falls_short: list[str] = []
         for name, baseline in task.baselines(train).items() if self.baselines else ():
-            rows = baseline_rows(task, baseline, examples, f"baseline {name}")
-            claims |= self._claims(task.metrics(), rows, f"{split}/{name}/")
+            plain = baseline_rows(task, baseline, examples, f"baseline {name}")
+            claims |= self._claims(task.metrics(), plain, f"{split}/{name}/")
             falls_short += _no_better(task.metrics(), claims, split, name)
         more, details = self._samples(run, task, module, train, held_out)
         described = [dict(task.describe(*thing)) for thing in some[:_QUOTED]]
