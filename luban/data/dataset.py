@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from os.path import commonpath, relpath
@@ -12,11 +11,11 @@ from pydantic import Field
 
 from luban.core.component import Settings, digest_of
 from luban.core.contracts import Cleaner, Record, SetApart, Source, Tally
-from luban.core.errors import DataError, UnfitError
+from luban.core.errors import DataError
 from luban.core.files import sha256_of
 from luban.core.progress import tracked
 from luban.core.registry import nearest
-from luban.data.checks.set_apart import around, usable
+from luban.data.checks.set_apart import Apart, around, usable
 from luban.data.files.reading import missing
 from luban.data.files.records import size_of, text_of
 from luban.data.grouping import shared_field
@@ -213,8 +212,7 @@ class Survey:
         kept: Records left after cleaning.
         size: Characters, and bytes of files, in these.
         dealt: How much is dealt out: characters by position, else units.
-        reasons: Why records were set apart by the source, and how many for each reason.
-        first: The first of these.
+        apart: Records that the source set apart.
         tallies: What each cleaner did, in order.
     """
 
@@ -222,22 +220,15 @@ class Survey:
     kept: int = 0
     size: int = 0
     dealt: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: UnfitError | None = None
+    apart: Apart = field(default_factory=Apart)
     tallies: tuple[Tally, ...] = field(default=())
-
-    @property
-    def apart(self) -> int:
-        """Records that the source set apart."""
-        return self.reasons.total()
 
     def counted(self, entries: Iterable[Record]) -> Iterator[Record]:
         """Yield the records that can be used, and count all."""
         for entry in entries:
             self.rows += 1
             if isinstance(entry, SetApart):
-                self.reasons[entry.error.reason] += 1
-                self.first = self.first or entry.error
+                self.apart.add(entry.error)
             else:
                 yield entry
 

@@ -24,7 +24,7 @@ from luban.core.contracts import Example, Record, Task
 from luban.core.errors import ContractError, DataError, UnfitError, UnknownLabelError
 from luban.core.files import folder_atomic, sha256_of, write_json
 from luban.core.yaml_json import json_of
-from luban.data.checks.set_apart import usable
+from luban.data.checks.set_apart import Apart, empty, usable
 from luban.data.files.records import size_of
 from luban.data.media.parallel_encoding import encode_files
 from luban.data.store_integrity import damaged_file, digest_of_meta, remember
@@ -32,8 +32,9 @@ from luban.data.store_integrity import damaged_file, digest_of_meta, remember
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: Called with records, and with characters and bytes of files, encoded so far.
 Progress: TypeAlias = Callable[[int, int], None]
+_Made: TypeAlias = "list[Example | DataError]"
 
-FORMAT = 4
+FORMAT = 5
 _BATCH_RECORDS = 4096
 #: Characters per encoding job: enough pieces for every core, bounded memory on any machine.
 _BATCH_CHARACTERS = min(max(4, 2 * (cpu_count() or 1)), 32) << 18
@@ -84,21 +85,12 @@ class Store:
         offsets = self._arrays[name][1]
         return np.ones(len(self), np.int64) if offsets is None else np.diff(offsets)
 
-    @property
-    def apart(self) -> list[str]:
-        """Where the records lie of which no example could be made, and why."""
-        return [line for line, _ in self.meta.get("apart", ())]
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """Why records were set apart, and how many for each reason."""
-        return Counter(reason for _, reason in self.meta.get("apart", ()))
-
-    @property
-    def fault(self) -> UnfitError | None:
-        """What is wrong with the first record that was set apart."""
-        found = self.meta.get("fault")
-        return UnfitError(**found) if found else None
+    @cached_property
+    def apart(self) -> Apart:
+        """The records of which no example could be made, or one that teaches nothing."""
+        found = self.meta["apart"]
+        first = {reason: UnfitError(**error) for reason, error in found["first"].items()}
+        return Apart(Counter(found["reasons"]), first, list(found["lines"]))
 
     def where(self, index: int) -> str:
         """Return where an example came from: ``file:row``."""
@@ -151,7 +143,7 @@ def build(
     """
     with folder_atomic(folder) as aside, _Writer(aside) as writer:
         done, characters, size = 0, 0, 0
-        apart: list[UnfitError] = []
+        apart = Apart()
         for batch, examples in encoded_batches(task, usable(records, apart), apart):
             if examples:
                 writer.add(examples, [str(record.get("_where", "")) for record in batch])
@@ -169,8 +161,8 @@ def build(
 def encoded_batches(
     task: Task,
     records: Iterable[Record],
-    apart: list[UnfitError],
-    unknown: list[UnknownLabelError] | None = None,
+    apart: Apart,
+    unknown: Apart | None = None,
 ) -> Iterator[tuple[Sequence[Record], list[Example]]]:
     """Yield batches of the records that can be encoded with their examples, in order.
 
@@ -180,17 +172,17 @@ def encoded_batches(
     Args:
         task: It has learned.
         records: What is encoded.
-        apart: Takes what is wrong with the records that cannot be encoded.
+        apart: Takes what is wrong with the records that cannot be encoded, or teach nothing.
         unknown: Takes what concerns labels that no training record has.
 
     Raises:
         UnknownLabelError: for such a label, if there is no ``unknown``.
     """
-    waiting: list[tuple[Sequence[Record], Future[list[Example]]]] = []
+    waiting: list[tuple[Sequence[Record], Future[_Made]]] = []
     with ThreadPoolExecutor(2, thread_name_prefix="encode") as pool:
         try:
             for batch in _batches(records):
-                waiting.append((batch, pool.submit(task.encode_batch, batch)))
+                waiting.append((batch, pool.submit(_made, task, batch)))
                 if len(waiting) > 2:
                     yield _done(task, *waiting.pop(0), apart, unknown)
             while waiting:
@@ -203,40 +195,52 @@ def encoded_batches(
 def _done(
     task: Task,
     batch: Sequence[Record],
-    future: Future[list[Example]],
-    apart: list[UnfitError],
-    unknown: list[UnknownLabelError] | None,
+    future: Future[_Made],
+    apart: Apart,
+    unknown: Apart | None,
 ) -> tuple[Sequence[Record], list[Example]]:
     """Return a batch with its examples, without the records that are set apart.
 
     Whatever is wrong with one record concerns it alone: how many are bearable is for the stage to
     say that asked for them.
     """
+    failed: DataError | None = None
+    made: Iterable[Example | DataError]
     try:
-        return batch, future.result()
-    except DataError:
-        good, examples = list[Record](), list[Example]()
-        for record, found in zip(batch, encode_files(partial(_tried, task), batch), strict=True):
-            if isinstance(found, UnknownLabelError):
-                if unknown is None:
-                    raise found from None
-                unknown.append(found)
-            elif isinstance(found, DataError):
-                apart.append(UnfitError.of(found, str(record.get("_where", ""))))
-            else:
-                examples.append(found)
-                good.append(record)
-        if len(good) == len(batch):
-            raise
-        return good, examples
+        made = future.result()
+    except DataError as error:
+        failed, made = error, encode_files(partial(_tried, task), batch)
+    good, examples = list[Record](), list[Example]()
+    for record, found in zip(batch, made, strict=True):
+        if isinstance(found, UnknownLabelError):
+            if unknown is None:
+                raise found from None
+            unknown.add(UnfitError.of(found, str(record.get("_where", ""))))
+        elif isinstance(found, DataError):
+            apart.add(UnfitError.of(found, str(record.get("_where", ""))))
+        else:
+            examples.append(found)
+            good.append(record)
+    if failed is not None and len(good) == len(batch):
+        raise failed
+    return good, examples
+
+
+def _made(task: Task, batch: Sequence[Record]) -> _Made:
+    """Return the example of each record, or that it teaches nothing."""
+    return [_taught(task, example) for example in task.encode_batch(batch)]
 
 
 def _tried(task: Task, record: Record) -> Example | DataError:
     """Return the example of a record, or what is wrong with it."""
     try:
-        return task.encode(record)
+        return _taught(task, task.encode(record))
     except DataError as error:
         return error
+
+
+def _taught(task: Task, example: Example) -> Example | DataError:
+    return example if task.supervision(example).count else empty("")
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -295,9 +299,9 @@ class _Writer:
         name, row = (name, row) if row.isdecimal() else (where, "-1")
         return self._prefixes.setdefault(name, len(self._prefixes)), int(row)
 
-    def finish(self, key: str, apart: Sequence[UnfitError] = (), **totals: int) -> None:
+    def finish(self, key: str, apart: Apart, **totals: int) -> None:
         if not self._rows.count and apart:
-            raise apart[0]
+            raise next(iter(apart.first.values()))
         if not self._rows.count:
             raise DataError(
                 "there is no record to encode: this split is empty.",
@@ -313,8 +317,11 @@ class _Writer:
             "count": self._rows.count,
             "fields": {name: name not in self._offsets for name in self._fields},
             "totals": totals,
-            "apart": [(error.line(), error.reason) for error in apart],
-            "fault": apart[0].to_dict() if apart else None,
+            "apart": {
+                "reasons": dict(apart.reasons),
+                "first": {reason: error.to_dict() for reason, error in apart.first.items()},
+                "lines": apart.lines,
+            },
             "digests": digests,
             "prefixes": list(self._prefixes),
         }

@@ -10,6 +10,7 @@ goes on from a saved ``State`` computes what an uninterrupted one would have.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,14 @@ from torch.optim import Optimizer
 
 from luban.core.batch import Batch, LossFn
 from luban.core.contracts import Mechanism, Schedule
+from luban.core.errors import DataError
 from luban.engine.budget import Budget
 from luban.engine.guard import Guard
 from luban.engine.precision import Precision
 from luban.engine.world import World
+
+#: Steps in a row without anything to learn from that end training.
+IDLE = 100
 
 
 @dataclass(slots=True)
@@ -105,7 +110,7 @@ class Step:
         positions: Tokens of this step that the model read, padding included.
         seconds: Training time of this step.
         progress: Share of the budget used after this step.
-        skipped: Whether fp16 overflowed, so that no weight changed.
+        skipped: Whether no weight changed: nothing carried a loss, or fp16 overflowed.
     """
 
     index: int
@@ -137,9 +142,9 @@ def fit(
     Raises:
         Diverged: if the loss or the gradient is not finite, or the loss rose and stayed up.
             The bad step is not applied.
-        DataError: if a whole step has nothing to learn from.
+        DataError: if many steps in a row have nothing to learn from.
     """
-    world = world or World()
+    world, idle = world or World(), 0
     if state.scaler is None:
         state.scaler = plan.precision.scaler()
     if plan.ema_decay and state.ema is None:
@@ -150,6 +155,12 @@ def fit(
         lr = _set_learning_rate(state, plan.schedule.factor(state.step, progress))
         seed_step(plan.seed, state.step, world.rank)
         loss_sum, count, positions = _gradients(state, next(batches), plan, world)
+        idle = 0 if count else idle + 1
+        if idle >= IDLE:
+            raise DataError(
+                f"{IDLE} steps in a row have nothing to learn from: every label is masked.",
+                fix="look for rows without an answer, or raise the maximum length.",
+            )
         grad_norm, skipped = _update(state, plan, loss_sum, count)
         state.step += 1
         state.tokens += int(count)
@@ -158,7 +169,7 @@ def fit(
         state.seconds += seconds
         yield Step(
             index=state.step,
-            loss=loss_sum / count if count else 0.0,
+            loss=loss_sum / count if count else math.nan,
             lr=lr,
             grad_norm=grad_norm,
             count=int(count),
@@ -221,7 +232,10 @@ def _gradients(
 
 
 def _update(state: State, plan: Plan, loss_sum: float, count: float) -> tuple[float, bool]:
-    """Apply one step; return the gradient norm, and whether fp16 overflowed instead."""
+    """Apply one step; return the gradient norm, and whether no weight changed.
+
+    That is so where fp16 overflowed, or where nothing counted and the mechanism adds no noise.
+    """
     parameters = _trained(state.model)
     if state.scaler is not None:
         state.scaler.unscale_(state.optimizer)
@@ -230,8 +244,12 @@ def _update(state: State, plan: Plan, loss_sum: float, count: float) -> tuple[fl
     norm = get_total_norm(grads)
     grad_norm = float(norm)
     overflowed = state.scaler is not None and not np.isfinite(grad_norm)
-    if not overflowed:
-        state.guard.check(state.step, loss_sum / count if count else 0.0, grad_norm)
+    if count == 0 and grad_norm == 0:  # not even weights decay
+        if state.scaler is not None:
+            state.scaler.update()
+        return grad_norm, True
+    if count and not overflowed:
+        state.guard.check(state.step, loss_sum / count, grad_norm)
     if plan.max_grad_norm and grad_norm > plan.max_grad_norm:
         clip_grads_with_norm_(parameters, plan.max_grad_norm, norm)
     if state.scaler is None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from luban.core.contracts import Record, Source
-from luban.core.errors import DataError, UnfitError
+from luban.core.errors import DataError
 from luban.core.files import temporary_folder
 from luban.core.progress import tracked
-from luban.data.checks.set_apart import usable
+from luban.data.checks.set_apart import Apart, usable
 from luban.data.files import formats
 from luban.data.files.language import script_shares
 from luban.data.files.records import own_fields, text_of
@@ -128,7 +128,7 @@ def _of_media(source: dict[str, Any], files: Sequence[Path]) -> Found:
     facts: dict[str, Any] = {"format": source["name"], "files": len(files)}
     facts["bytes"] = sum(file.stat().st_size for file in files)
     records, sample, held, stride = 0, list[Record](), 0, 1
-    apart: list[UnfitError] = []
+    apart = Apart()
     for number, record in enumerate(tracked(_records(source, apart), "look at the records")):
         records += 1
         if number % stride == 0:
@@ -189,7 +189,7 @@ def _look(
 ) -> tuple[dict[str, Any], list[Record]]:
     """Return records, characters and scripts, and a sample; of large data, from parts of them."""
     records, characters, read, letters = 0, 0, 0, ""
-    sample, held, stride, apart = list[Record](), 0, 1, list[UnfitError]()
+    sample, held, stride, apart = list[Record](), 0, 1, Apart()
     for number, record in enumerate(
         tracked(_some_records(source, size, files, apart), "look at the records")
     ):
@@ -218,14 +218,14 @@ def _look(
     return counts, sample
 
 
-def _records(source: Mapping[str, Any], apart: list[UnfitError] | None = None) -> Iterator[Record]:
+def _records(source: Mapping[str, Any], apart: Apart | None = None) -> Iterator[Record]:
     """Yield the records of all splits that can be used; the others go to ``apart``."""
     reader = Source.from_dict(dict(source))
     return usable(chain.from_iterable(map(reader.read, reader.splits())), apart)
 
 
 def _some_records(
-    source: Mapping[str, Any], size: int, files: Sequence[Path], apart: list[UnfitError]
+    source: Mapping[str, Any], size: int, files: Sequence[Path], apart: Apart
 ) -> Iterator[Record]:
     """Yield all records; of large files in lines, those of many places all over them."""
     lines = source["name"] in ("jsonl", "lines") or source.get("document") == "line"
@@ -254,9 +254,9 @@ def _pieces(path: Path, share: int) -> Iterator[bytes]:
             yield file.read(span) + file.readline(_LONGEST)
 
 
-def _told(apart: Sequence[UnfitError]) -> dict[str, str]:
+def _told(apart: Apart) -> dict[str, str]:
     """Return how many records cannot be used, as a fact; nothing where all can."""
-    return {"set apart": f"{len(apart):,}, the first: {apart[0].line()}"} if apart else {}
+    return {"set apart": f"{len(apart):,}, the first: {apart.lines[0]}"} if apart else {}
 
 
 def _raw_size(record: Record, form: str) -> int:

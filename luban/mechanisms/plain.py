@@ -81,17 +81,9 @@ class Plain(Mechanism):
         return losses.detach()
 
     def settle(self, parameters: Sequence[nn.Parameter], loss_sum: float, count: float) -> None:
-        """Divide the gradient sums by the count.
-
-        Raises:
-            DataError: if nothing in the whole step carried a loss.
-        """
-        if count == 0:
-            raise DataError(
-                "a whole batch has nothing to learn from: every label is masked.",
-                fix="look for rows without an answer, or raise the maximum length.",
-            )
-        torch._foreach_div_([p.grad for p in parameters if p.grad is not None], count)
+        """Divide the gradient sums by the count; where nothing counted, they are 0."""
+        if count:
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], count)
 
 
 @dataclass(frozen=True, slots=True)

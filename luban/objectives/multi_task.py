@@ -10,15 +10,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Objective, Ports, Source, Task
-from luban.core.errors import DataError, RecipeError, UnfitError
+from luban.core.contracts import Example, Objective, Ports, Source, Task
+from luban.core.errors import DataError, RecipeError
 from luban.core.files import temporary_folder
-from luban.data.checks.set_apart import usable
+from luban.data.checks.set_apart import Apart, usable
+from luban.data.store import encoded_batches
 from luban.data.views.in_memory import Held
 from luban.objectives._parts import added, features_of
 
 _HERE = "train.objectives.multi-task"
-_MOST_APART = 0.1  #: share of records set apart that is bearable, as in `prepare`
 
 
 class MultiTask(Objective):
@@ -32,6 +32,12 @@ class MultiTask(Objective):
     task: Task = Field(description="The second task; its tokenizer is replaced.")
     source: Source = Field(description="Its records; the train split is used, held in memory.")
     weight: float = Field(default=0.5, gt=0, description="Of the added loss, per unit counted.")
+    max_unreadable: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of its records set apart that is bearable, as in `prepare`.",
+    )
 
     def attach(self, module: nn.Module, task: Task) -> None:
         """Add the second task's head to ``module.auxiliary``.
@@ -74,7 +80,7 @@ class MultiTask(Objective):
             DataError: for records the second task cannot use.
         """
         second, key = self._learned(task), self._key
-        store = self._examples(second)
+        store, _ = self._examples(second)
 
         def wrapped(model: nn.Module, batch: Batch) -> Losses:
             main = loss(model, batch)
@@ -86,6 +92,14 @@ class MultiTask(Objective):
             return added(main, extra, self.weight)
 
         return wrapped
+
+    def told(self, task: Task) -> str:
+        """Return how many records the second task has, and how many of them are set apart."""
+        store, apart = self._examples(self._learned(task))
+        line = f"The second task ({self.task.name}) learns from {len(store):,} records"
+        if apart:
+            line += f"; {len(apart):,} are set apart: {apart.told()}"
+        return f"{line}; a share of {self.max_unreadable:g} set apart would be bearable."
 
     @property
     def _key(self) -> str:
@@ -110,15 +124,19 @@ class MultiTask(Objective):
             )
         return second
 
-    def _examples(self, second: Task) -> Held:
-        apart: list[UnfitError] = []
-        records = list(usable(self.source.read("train"), apart))
-        if len(apart) > _MOST_APART * (len(apart) + len(records)):
-            raise apart[0]
-        found = [e for e in second.encode_batch(records) if second.supervision(e).count > 0]
+    def _examples(self, second: Task) -> tuple[Held, Apart]:
+        """Return the examples of the second task, and the records that are set apart.
+
+        Raises:
+            DataError: if there are too many of these, or no example.
+        """
+        apart, found = Apart(), list[Example]()
+        for _, examples in encoded_batches(second, usable(self.source.read("train"), apart), apart):
+            found += examples
         if not found:
             raise DataError("the second task has no examples to learn from.", where=_HERE)
-        return Held(found)
+        apart.check(len(apart) + len(found), unreadable=self.max_unreadable)
+        return Held(found), apart
 
 
 class _Branch(nn.Module):

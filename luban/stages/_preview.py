@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from luban.core.contracts import Example, Record, SetApart, Task
-from luban.core.errors import DataError, UnfitError, UnknownLabelError
+from luban.core.errors import DataError
 from luban.core.progress import tracked
 from luban.data.checks.audit import Audit, audit, doubts_of
 from luban.data.checks.reachable_score import reach
-from luban.data.checks.set_apart import check_apart, usable
+from luban.data.checks.set_apart import Apart, usable
 from luban.data.checks.spread_sample import spread
 from luban.data.dataset import Data
 from luban.data.media.media_files import holds_media, media_size
@@ -58,8 +58,8 @@ class Preview:
     """
 
     examples: Held
-    apart: list[UnfitError]
-    unknown: list[UnknownLabelError]
+    apart: Apart
+    unknown: Apart
     audit: Audit
     doubts: list[str]
 
@@ -107,9 +107,9 @@ def preview(
     """
     partly = looks["train"].count > LEARN
     found = {split: _encoded(task, split, one, partly=partly) for split, one in looks.items()}
-    apart = [error for _, lost, _ in found.values() for error in lost]
-    records = sum(len(one.records) for one in looks.values())
-    check_apart(apart, records, prepare.max_unreadable)
+    prepare.bear(
+        (lost for _, lost, _ in found.values()), sum(len(one.records) for one in looks.values())
+    )
     previews = {}
     for split, (examples, lost, unknown) in found.items():
         audited = audit(task, examples, **prepare.bounds())
@@ -132,16 +132,14 @@ def _some(records: Iterable[Record], share: float) -> Iterator[Record]:
             yield record
 
 
-def _encoded(
-    task: Task, split: str, found: Look, *, partly: bool
-) -> tuple[Held, list[UnfitError], list[UnknownLabelError]]:
+def _encoded(task: Task, split: str, found: Look, *, partly: bool) -> tuple[Held, Apart, Apart]:
     """Return examples, why other records are set apart, and labels that may not be learned yet.
 
     Raises:
-        UnfitError: the first, if no record can be used.
+        UnfitError: the first one, if no record can be used.
         UnknownLabelError: unless the task has learned from a part of the training records only.
     """
-    apart, unknown = list[UnfitError](), list[UnknownLabelError]()
+    apart, unknown = Apart(), Apart()
     examples, rows, size = list[Example](), list[str](), 0
     records = usable(tracked(found.records, f"encode {split}"), apart)
     for batch, made in encoded_batches(task, records, apart, unknown if partly else None):
@@ -151,5 +149,5 @@ def _encoded(
                 rows.append(str(record.get("_where", "")))
                 size += sum(array.nbytes for array in example.values())
     if not examples:
-        raise [*apart, *unknown][0]
+        raise [*apart.first.values(), *unknown.first.values()][0]
     return Held(examples, rows), apart, unknown

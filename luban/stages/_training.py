@@ -249,7 +249,7 @@ class Training:
     def _after(self, step: Step) -> None:
         options, final = self.options, step.progress >= 1
         values = {
-            "loss": step.loss,
+            **({"loss": step.loss} if step.count else {}),  # of nothing there is none
             "lr": step.lr,
             "grad_norm": step.grad_norm,
             "tokens": step.tokens,

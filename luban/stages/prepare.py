@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import ClassVar
 
 from pydantic import Field
@@ -17,15 +17,13 @@ from luban.core.report import Claim, Report
 from luban.data.cache import encoded
 from luban.data.checks.audit import audit
 from luban.data.checks.overlap import Overlap, check_overlap, overlap
-from luban.data.checks.set_apart import told, too_many
-from luban.data.dataset import Survey
+from luban.data.checks.set_apart import Apart
 from luban.data.store import Store
 from luban.run import Run
 from luban.stages._prepared import describe, doubts, open_store, reach_of, refuse_other_data
 from luban.stages._provenance import provenance
 
 _REACHABLE = "the labels as they were encoded, scored as predictions"
-_SHOWN = 10  #: records set apart that are named
 _MANY_SHARED = 0.1  #: share of held-out records with a field in common with train that is told
 _NAMED = 3  #: those named in the card
 
@@ -34,7 +32,13 @@ class Prepare(Stage):
     """From files to encoded examples, with an account of what was changed, dropped and shared."""
 
     max_empty: float = Field(
-        default=0.0, ge=0, le=1, description="Share of rows with nothing to learn that is bearable."
+        default=0.1,
+        ge=0,
+        le=1,
+        description=(
+            "Share of records that is bearable without anything to learn, such as an empty text; "
+            "they are set apart."
+        ),
     )
     max_truncated: float = Field(
         default=0.1, ge=0, le=1, description="Share of rows with a cut answer that is bearable."
@@ -72,7 +76,7 @@ class Prepare(Stage):
         if len(splits) == 1:
             run.say("prepare: nothing is held out, so the model cannot be evaluated")
         with doing("read all records"):
-            self._check_read(data.survey())
+            data.survey().apart.check(data.survey().rows, unreadable=self.max_unreadable)
         with doing("learn from the training records"):
             task = recipe.task.learn(data.records("train"))
         stores = {}
@@ -86,7 +90,10 @@ class Prepare(Stage):
             run.say(f"prepare: {split}: {len(store):,} examples")
             _tell_apart(run, split, store)
             stores[split] = store
-        self._check_apart(stores)
+        self.bear(
+            (store.apart for store in stores.values()),
+            sum(len(store) + len(store.apart) for store in stores.values()),
+        )
         prepared = describe(task, data, stores)
         refuse_other_data(run, prepared)
         for split, store in stores.items():
@@ -107,31 +114,22 @@ class Prepare(Stage):
             },
         )
 
-    def _check_read(self, survey: Survey) -> None:
-        """Check how much the source set apart, before anything is learned of the rest.
-
-        Raises:
-            DataError: if it is too much; it says of the first record all that its error says.
-        """
-        if survey.first and survey.apart > self.max_unreadable * survey.rows:
-            raise too_many(survey.first, survey.reasons, survey.rows, self.max_unreadable)
-
-    def _check_apart(self, stores: Mapping[str, Store]) -> None:
+    def bear(self, apart: Iterable[Apart], records: int) -> None:
         """Check how much was set apart, over all splits: of a small one it soon is a large share.
 
+        Args:
+            apart: What was set apart of each split.
+            records: How many records there are, these included.
+
         Raises:
-            DataError: if it is too much.
+            DataError: if it is too much; it says all that the error of the first record says.
         """
-        reasons = sum((store.reasons for store in stores.values()), Counter[str]())
-        records = reasons.total() + sum(map(len, stores.values()))
-        faults = [store.fault for store in stores.values() if store.fault]
-        if faults and reasons.total() > self.max_unreadable * records:
-            raise too_many(faults[0], reasons, records, self.max_unreadable)
+        found = reduce(Apart.join, apart, Apart())
+        found.check(records, unreadable=self.max_unreadable, empty=self.max_empty)
 
     def bounds(self) -> dict[str, float]:
         """Return what ``audit`` is held to."""
         return {
-            "max_empty": self.max_empty,
             "max_truncated": self.max_truncated,
             "max_adjusted": self.max_adjusted,
         }
@@ -140,21 +138,22 @@ class Prepare(Stage):
         """Count what is there, audit what it teaches and how much the splits share.
 
         Raises:
-            DataError: if rows teach nothing, or too much held-out data stands in train too.
+            DataError: if too many answers are cut off or changed, or too much held-out data stands
+                in train too.
         """
         data, task = run.recipe.data, run.task()
         claims: dict[str, Claim] = {"data (sha256)": Claim(data.files_digest())}
         details: dict[str, object] = {}
         limits: list[str] = []
         stores = {split: open_store(run, split) for split in data.available_splits()}
-        reasons = sorted({reason for store in stores.values() for reason in store.reasons})
+        reasons = sorted({reason for store in stores.values() for reason in store.apart.reasons})
         for split, store in stores.items():
             found = audit(task, store, **self.bounds())
             limits += doubts(run, task, split, store)
             for reason in reasons:
-                claims[f"{split}/set apart: {reason}"] = Claim(store.reasons[reason])
+                claims[f"{split}/set apart: {reason}"] = Claim(store.apart.reasons[reason])
             if store.apart:
-                details[f"{split}/set apart"] = store.apart[:_SHOWN]
+                details[f"{split}/set apart"] = store.apart.lines
             claims |= {
                 f"{split}/examples": Claim(len(store)),
                 **{f"{split}/{unit}": Claim(n) for unit, n in store.meta["totals"].items()},
@@ -171,7 +170,7 @@ class Prepare(Stage):
         claims["rows read"] = Claim(survey.rows)
         claims["rows kept"] = Claim(survey.kept)
         if survey.apart:
-            claims["rows set apart"] = Claim(survey.apart, note="by the source, as malformed")
+            claims["rows set apart"] = Claim(len(survey.apart), note="by the source, as malformed")
         for cleaner, tally in zip(data.cleaners, survey.tallies, strict=True):
             for act, times in tally.counts.items():
                 claims[f"{cleaner.name}/{act}"] = Claim(times)
@@ -187,7 +186,7 @@ class Prepare(Stage):
             for name, times in part.parts.items():
                 share = times / max(1, part.records)
                 claims[f"{split} found in train/{name}"] = Claim(share, n=part.records)
-        apart = [line for store in stores.values() for line in store.apart[:_NAMED]]
+        apart = [line for store in stores.values() for line in store.apart.lines[:_NAMED]]
         named = [f"set apart: {line}" for line in apart[:_NAMED]]
         details["text"] = [*provenance(data), *_shared(shared), *named]
         details["limits"] = limits
@@ -195,10 +194,10 @@ class Prepare(Stage):
 
 
 def _tell_apart(run: Run, split: str, store: Store) -> None:
-    for line in store.apart[:_SHOWN]:
+    for line in store.apart.lines:
         run.say(f"prepare: {split}: set apart: {line}")
-    if len(store.apart) > _SHOWN:
-        run.say(f"prepare: {split}: set apart in all: {told(store.reasons)}")
+    if len(store.apart) > len(store.apart.lines):
+        run.say(f"prepare: {split}: set apart in all: {store.apart.told()}")
 
 
 def _shared(found: Mapping[str, Overlap]) -> list[str]:

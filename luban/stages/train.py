@@ -140,7 +140,8 @@ class Train(Stage):
         weights = weights_of(run)
         if summary["steps"] == 0:
             return Report("train", _untrained(weights), details={"text": [_UNTRAINED]})
-        last = _last(run, log, "loss", "tokens", "positions", "seconds")
+        last = _last(run, log, "tokens", "positions", "seconds")
+        loss = _last(run, log, "loss")["loss"]
         flop = summary["flop_per_token"] * last["positions"]
         task = run.task()
         unit = task.ports().unit
@@ -161,7 +162,7 @@ class Train(Stage):
             "energy": Claim(
                 summary["energy"]["joules"] / 3.6e6, "kWh", note=summary["energy"]["method"]
             ),
-            "last training loss": Claim(last["loss"], loss_unit(task), note="of one step"),
+            "last training loss": Claim(loss, loss_unit(task), note="of one step"),
             "weights (sha256)": Claim(sha256_of(weights)[:16], note="first 16 digits"),
             "log (sha256)": Claim(
                 sha256_of(run.path / "metrics.jsonl")[:16], note="every step; first 16 digits"
@@ -187,8 +188,9 @@ class Train(Stage):
             f"Trained in {summary['precision']} on {summary['processes']} process(es), device "
             f"{summary['device']}; the weights kept are those of the {summary['kept']}."
         )
+        seconds = filter(None, (objective.told(task) for objective in self.objectives))
         details = {
-            "text": [text, *warnings],
+            "text": [text, *seconds, *warnings],
             "warnings": warnings,
             "figures": ["figures/loss.png"],
         }

@@ -331,7 +331,7 @@ def manifest() -> str:
     rows = []
     for i in COUNT:
         recording(f"nemo/wav/{i}.wav", i, 2.0)
-        rows.append({"audio_filepath": f"wav/{i}.wav", "duration": 0.3, "text": sentence(i, 2)})
+        rows.append({"audio_filepath": f"wav/{i}.wav", "duration": 2.0, "text": sentence(i, 2)})
     jsonl("nemo/train_manifest.json", rows)
     return "nemo"
 

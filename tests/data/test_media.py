@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luban.core.contracts import Example, Record
+from luban.core.contracts import Example, Record, Supervision
 from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
 from luban.data import store
 from luban.data.files.records import identity_of, size_of
@@ -76,13 +76,16 @@ class Picky(TextGeneration):
             raise UnfitError("this is long (very).", got="9 metres")
         return {"input_ids": np.frombuffer(record["text"].encode(), np.uint8)}
 
+    def supervision(self, example: Example) -> Supervision:
+        return Supervision(len(example["input_ids"]))
+
 
 def test_reasons_are_counted_without_what_is_their_own(tmp_path: Path) -> None:
     task = Picky.model_validate({"tokenizer": "char"}, strict=False)
     records = [{"text": t, "_where": f"a:{i}"} for i, t in enumerate(["ab", "!", "!c", "?d"], 1)]
     built = store.build(task, records, tmp_path / "store")
-    assert built.apart[0] == "a:2: this is long (very) (9 metres)."
-    assert built.reasons == {"this is long": 2, "this is damaged": 1}
+    assert built.apart.lines[0] == "a:2: this is long (very) (9 metres)."
+    assert built.apart.reasons == {"this is long": 2, "this is damaged": 1}
 
 
 def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
@@ -91,7 +94,7 @@ def test_what_is_unreadable_is_set_apart_by_name(tmp_path: Path) -> None:
     built = store.build(task, records, tmp_path / "store")
     assert [built[i]["input_ids"].tobytes() for i in range(len(built))] == [b"ab", b"c"]
     assert [built.where(i) for i in range(2)] == ["a:1", "a:3"]
-    assert built.apart == ["a:2: this is damaged.", "a:4: this is damaged."]
+    assert built.apart.lines == ["a:2: this is damaged.", "a:4: this is damaged."]
     with pytest.raises(DataError, match="a:2: this is damaged"):
         store.build(task, records[1:2], tmp_path / "none")
 

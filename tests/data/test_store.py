@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luban.core.code_files import encoding_code
-from luban.core.contracts import Example, Record, Tokenizer
+from luban.core.contracts import Example, Record, Supervision, Tokenizer
 from luban.core.errors import CapacityError, ContractError, DataError
 from luban.data import cache, store
 from luban.data.cache import cache_key, encoded
@@ -38,13 +38,16 @@ class Shaped(ToyTask):
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         return [record["example"] for record in records]
 
+    def supervision(self, example: Example) -> Supervision:
+        return Supervision(1)
+
 
 def shaped(*examples: Any) -> tuple[Shaped, list[dict[str, Any]]]:
     task = Shaped(tokenizer=toy(["a"]).tokenizer)
     return task, [{"example": e, "_where": f"f.txt:{i}"} for i, e in enumerate(examples, 1)]
 
 
-TEXTS = st.lists(st.text("ab汉\n", max_size=9), min_size=1, max_size=30)
+TEXTS = st.lists(st.text("ab汉\n", min_size=1, max_size=9), min_size=1, max_size=30)
 
 
 @given(texts=TEXTS, most=st.integers(1, 40))
@@ -134,8 +137,8 @@ def test_what_the_source_sets_apart_is_counted(tmp_path: Path) -> None:
         {"source": {"name": "jsonl", "path": str(path)}, "split": {"validation": 0.0, "test": 0.0}}
     )
     built = build(toy(["a"]), data.entries("train"), tmp_path / "s")
-    assert (len(built), built.reasons) == (3, {"this line is not JSON": 1})
-    assert built.apart[0].startswith(f"{path}:4: this line is not JSON")
+    assert (len(built), built.apart.reasons) == (3, {"this line is not JSON": 1})
+    assert built.apart.lines[0].startswith(f"{path}:4: this line is not JSON")
 
 
 def test_errors_of_a_source_without_any_record_come_through(tmp_path: Path) -> None:
@@ -160,10 +163,11 @@ def test_the_row_that_cannot_be_encoded_is_named(tmp_path: Path) -> None:
     task = ToyTask(tokenizer=tokenizer)
     built = build(task, records, tmp_path / "s")
     assert [built.where(i) for i in range(len(built))] == ["f.txt:1"]
-    assert [line.split(": ")[0] for line in built.apart] == ["f.txt:2", "f.txt:3"]
-    assert built.reasons.total() == 2
-    assert "f.txt:2: character 2 of the text" in str(built.fault)
-    assert "'c'" in str(built.fault)
+    assert [line.split(": ")[0] for line in built.apart.lines] == ["f.txt:2", "f.txt:3"]
+    assert len(built.apart) == 2
+    (fault,) = built.apart.first.values()
+    assert "f.txt:2: character 2 of the text" in str(fault)
+    assert "'c'" in str(fault)
     with pytest.raises(DataError, match=r"f\.txt:2: character 2 of the text: .*'c'"):
         build(task, records[1:], tmp_path / "none")  # then it is not the rows that are wrong
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -201,11 +202,27 @@ def test_guard_forgives_a_short_spike_and_survives_a_checkpoint() -> None:
         copy.check(99, 9.0, 1.0)
 
 
-def test_a_wholly_masked_batch_is_an_error() -> None:
+def test_a_wholly_masked_batch_changes_nothing_and_stops_nothing() -> None:
     batch = toy.collate(toy.examples()[:4])
     masked = Batch(batch.inputs, {"labels": torch.full_like(batch.targets["labels"], -100)})
-    with pytest.raises(DataError, match="every label is masked"):
-        next(fit(toy.state_of(), iter([[masked]]), toy.plan_of()))
+    state, plain = toy.state_of(), toy.state_of()
+    before = [p.detach().clone() for p in state.model.parameters()]
+    steps = fit(state, iter([[masked], [batch]]), toy.plan_of())
+    idle = next(steps)
+    assert (idle.skipped, idle.count, math.isnan(idle.loss)) == (True, 0, True)
+    for parameter, old in zip(state.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)  # weight decay and momentum too stay away
+    assert not state.optimizer.state
+    taught = next(steps)
+    assert taught.index == 2
+    assert taught.loss == next(fit(plain, iter([[batch]]), toy.plan_of())).loss
+
+
+def test_nothing_but_masked_batches_are_an_error() -> None:
+    batch = toy.collate(toy.examples()[:4])
+    masked = Batch(batch.inputs, {"labels": torch.full_like(batch.targets["labels"], -100)})
+    with pytest.raises(DataError, match=r"100 steps in a row have nothing .* label is masked"):
+        list(fit(toy.state_of(), repeat([masked]), toy.plan_of(1000)))
 
 
 def test_frozen_parameters_stay_and_unused_ones_do_no_harm() -> None:

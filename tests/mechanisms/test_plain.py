@@ -66,9 +66,11 @@ def test_gradients_of_micro_batches_add_and_settle_divides_once() -> None:
     torch.testing.assert_close(model.weight.grad, x.sum(0, keepdim=True) / 10)
 
 
-def test_nothing_to_learn_from_is_an_error() -> None:
-    with pytest.raises(DataError, match="nothing to learn from"):
-        PLAIN.settle([], 0.0, 0.0)
+def test_a_gradient_of_nothing_stays_zero() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.zeros(2)
+    PLAIN.settle([weight], 0.0, 0.0)
+    assert torch.equal(weight.grad, torch.zeros(2))
 
 
 def test_plain_training_costs_nothing() -> None:

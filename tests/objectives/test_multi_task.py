@@ -12,7 +12,7 @@ from torch import nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Model, Objective, Task
-from luban.core.errors import RecipeError
+from luban.core.errors import DataError, RecipeError
 from luban.objectives.multi_task import _Branch
 from tests.objectives.toy import Toy, batch_of, ports_of
 
@@ -112,3 +112,16 @@ def test_bad_settings(other: Path) -> None:
         objective(other).attach(Bare(), task)
     with pytest.raises(RecipeError, match="built for shorter inputs"):
         objective(other, context=9).attach(module, task)
+
+
+def test_records_set_apart_are_bounded_and_told(tmp_path: Path) -> None:
+    rows = [json.dumps({"text": "to be or not"})] * 18 + [json.dumps({"text": ""}), "{"]
+    (tmp_path / "some.jsonl").write_text("\n".join(rows))
+    task = language().learn(MAIN)
+    told = objective(tmp_path / "some.jsonl").told(task)
+    assert "(text-generation) learns from 18 records; 2 are set apart: " in told
+    for part in ("1: this line is not JSON", "1: there is nothing to learn from", "share of 0.1"):
+        assert part in told
+    strict = objective(tmp_path / "some.jsonl", max_unreadable=0.05)
+    with pytest.raises(DataError, match="2 of 20 records cannot be used"):
+        strict.wrap(task.loss, task)

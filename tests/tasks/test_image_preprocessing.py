@@ -118,7 +118,7 @@ def test_a_damaged_image_is_set_apart(tmp_path: Path) -> None:
     store = build(task().learn(rows), rows, tmp_path / "store")
     assert len(store) == 11
     assert len(store.apart) == 1
-    assert store.apart[0].startswith("p:4")
+    assert store.apart.lines[0].startswith("p:4")
     np.testing.assert_array_equal(store[4]["pixels"], pixels(5))
 
 

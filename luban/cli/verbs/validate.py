@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from luban.cli import target
 from luban.core.batch import Batch, Losses
 from luban.core.contracts import Example, Task
-from luban.core.errors import CapacityError, LubanError, UnfitError
+from luban.core.errors import CapacityError, LubanError
 from luban.core.progress import doing
 from luban.data.checks.overlap import check_overlap, overlap
-from luban.data.checks.set_apart import listed
 from luban.data.views.in_memory import Held
 from luban.engine.sizes import build, free_memory
 from luban.recipe import Recipe
@@ -110,11 +109,11 @@ def _told(previews: Mapping[str, Preview]) -> dict[str, str]:
     found: dict[str, str] = {}
     for split, one in previews.items():
         if one.apart:
-            found[f"{split} set apart"] = f"{len(one.apart):,}: {listed(one.apart)}"
+            found[f"{split} set apart"] = f"{len(one.apart):,}: {one.apart}"
         if one.unknown:
             found[f"{split} new labels"] = (
                 f"{len(one.unknown):,} records with labels that the training records looked at do "
-                f"not have: {listed([UnfitError.of(error) for error in one.unknown])}"
+                f"not have: {one.unknown}"
             )
         if one.doubts:
             told = (doubt.removeprefix(f"{split}: ") for doubt in one.doubts)
@@ -153,8 +152,9 @@ def _various(task: Task, store: Held, size: int) -> list[int]:
 
 @torch.no_grad()
 def _mean_loss(task: Task, module: nn.Module, examples: list[Example]) -> float:
-    """Return the mean loss of examples, two at a time."""
-    pairs = [examples[at : at + 2] for at in range(0, len(examples), 2)]
+    """Return the mean loss of examples, two at a time: batch normalisation needs that many."""
+    pairs = [examples[at : at + 2] for at in range(0, max(1, len(examples) - 1), 2)]
+    pairs[-1] = examples[2 * (len(pairs) - 1) :]
     parts = [task.loss(module.train(), task.collate(pair)) for pair in pairs]
     return float(Losses.cat(parts).mean)
 

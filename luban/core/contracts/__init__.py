@@ -136,6 +136,14 @@ class Objective(Component, ABC):
         What is random draws from torch's global generator, which the loop seeds each step.
         """
 
+    def told(self, task: Task) -> str:
+        """Return what the card should say of the data that the objective reads; empty: of none.
+
+        Args:
+            task: The main task; it has learned.
+        """
+        return ""
+
 
 class Exporter(Component, ABC):
     """Writes a trained model in a format of the wider world."""

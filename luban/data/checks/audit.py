@@ -36,11 +36,9 @@ class Audit:
     Attributes:
         examples: How many there are.
         supervised: Positions that carry a loss, over all of them.
-        empty: Examples with nothing to learn from.
         truncated: Examples whose answer was cut off.
         adjusted: Examples whose answer was changed so that a prediction can give it.
         ends: Examples whose end is supervised (None: the notion does not apply to any).
-        empty_rows: Where the first ten empty examples came from.
         truncated_rows: Where the first ten truncated examples came from.
         adjusted_rows: Where the first ten examples with a changed answer came from.
         notes: What the task says of them, and how often.
@@ -49,11 +47,9 @@ class Audit:
 
     examples: int
     supervised: int
-    empty: int
     truncated: int
     adjusted: int
     ends: int | None
-    empty_rows: tuple[str, ...]
     truncated_rows: tuple[str, ...]
     adjusted_rows: tuple[str, ...]
     notes: Mapping[str, int]
@@ -64,7 +60,6 @@ def audit(
     task: Task,
     store: Placed,
     *,
-    max_empty: float = 0.0,
     max_truncated: float = 0.1,
     max_adjusted: float = 0.1,
 ) -> Audit:
@@ -73,7 +68,6 @@ def audit(
     Args:
         task: The task that encoded the store.
         store: The examples of one split.
-        max_empty: Share of examples that may teach nothing.
         max_truncated: Share of examples whose answer may be cut off.
         max_adjusted: Share of examples whose answer may have been changed.
 
@@ -82,7 +76,7 @@ def audit(
             has ends; it names the first ten rows.
     """
     found = examined(task, store)
-    _check(found, max_empty, max_truncated, max_adjusted)
+    _check(found, max_truncated, max_adjusted)
     return found
 
 
@@ -97,14 +91,12 @@ def examined(task: Task, store: Placed) -> Audit:
 
 def _examine(task: Task, store: Placed) -> Audit:
     supervised, ends, ended = 0, 0, 0
-    empty, truncated, adjusted = list[int](), list[int](), list[int]()
+    truncated, adjusted = list[int](), list[int]()
     notes: Counter[str] = Counter()
     rows: dict[str, list[int]] = {}
     for index in tracked(range(len(store)), "look at what examples teach"):
         found = task.supervision(store[index])
         supervised += found.count
-        if found.count == 0:
-            empty.append(index)
         if found.truncated:
             truncated.append(index)
         if found.adjusted:
@@ -119,11 +111,9 @@ def _examine(task: Task, store: Placed) -> Audit:
     return Audit(
         examples=len(store),
         supervised=supervised,
-        empty=len(empty),
         truncated=len(truncated),
         adjusted=len(adjusted),
         ends=ended if ends else None,
-        empty_rows=_rows(store, empty),
         truncated_rows=_rows(store, truncated),
         adjusted_rows=_rows(store, adjusted),
         notes=dict(sorted(notes.items())),
@@ -136,8 +126,8 @@ def doubts_of(
 ) -> list[str]:
     """Return what the user should know of a split.
 
-    This is what the task notes, such as answers that were changed; answers that are cut; rows
-    with nothing to learn from; and a score out of reach.
+    This is what the task notes, such as answers that were changed; answers that are cut; and a
+    score out of reach.
 
     Args:
         split: Its name.
@@ -146,10 +136,7 @@ def doubts_of(
         where: Returns where an example came from.
     """
     acts = [(found.notes[note], note, rows) for note, rows in found.note_rows.items()]
-    acts += [
-        (found.truncated, "rows with an answer that is cut off", found.truncated_rows),
-        (found.empty, "rows with nothing to learn from", found.empty_rows),
-    ]
+    acts.append((found.truncated, "rows with an answer that is cut off", found.truncated_rows))
     lines = [f"{n:,} {act} (first in {', '.join(rows)})" for n, act, rows in acts if n]
     if reached is not None and reached.low:
         lines.append(reached.told(where))
@@ -160,15 +147,7 @@ def _rows(store: Placed, indices: list[int]) -> tuple[str, ...]:
     return tuple(store.where(index) for index in indices[:_SHOWN])
 
 
-def _check(found: Audit, max_empty: float, max_truncated: float, max_adjusted: float) -> None:
-    if found.empty > max_empty * found.examples:
-        raise DataError(
-            f"{found.empty:,} of {found.examples:,} rows carry nothing to learn from.",
-            where=", ".join(found.empty_rows),
-            expected=f"at most a share of {max_empty:g}",
-            fix="drop empty rows with the cleaner `length: {min_characters: 1}`, or check which "
-            "fields are supervised.",
-        )
+def _check(found: Audit, max_truncated: float, max_adjusted: float) -> None:
     if found.truncated > max_truncated * found.examples:
         raise DataError(
             f"the answers of {found.truncated:,} of {found.examples:,} rows are cut off.",

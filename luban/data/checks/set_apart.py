@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from luban.core.contracts import Record, SetApart
@@ -11,7 +12,9 @@ from luban.core.errors import DataError, UnfitError
 
 _Made = TypeVar("_Made")
 
-_SHOWN = 10  #: records set apart that are named
+#: Why a record is set apart whose example has no position that carries a loss.
+EMPTY = "there is nothing to learn from"
+SHOWN = 10  #: records set apart that are named
 _LINE = "\n    "
 
 
@@ -28,7 +31,7 @@ def tried(make: Callable[[], Record], where: object = "") -> Record:
         return SetApart(error, where)
 
 
-def usable(records: Iterable[Record], apart: list[UnfitError] | None = None) -> Iterator[Record]:
+def usable(records: Iterable[Record], apart: Apart | None = None) -> Iterator[Record]:
     """Yield the records that can be used; what is wrong with the others goes to ``apart``.
 
     Raises:
@@ -42,7 +45,7 @@ def usable(records: Iterable[Record], apart: list[UnfitError] | None = None) -> 
             continue
         first = first or record.error
         if apart is not None:
-            apart.append(record.error)
+            apart.add(record.error)
     if first and not found:
         raise first
 
@@ -68,44 +71,87 @@ def made_of(records: Iterable[Record], make: Callable[[Record], _Made]) -> Itera
         raise first
 
 
-def check_apart(apart: Sequence[UnfitError], records: int, share: float) -> None:
-    """Check how much was set apart.
-
-    Args:
-        apart: Why, of each record.
-        records: How many there are in all.
-        share: What share of them may be set apart (``prepare.max_unreadable``).
-
-    Raises:
-        DataError: if it is more; it names the first ones, and says all that the first one's says.
-    """
-    if len(apart) > share * records:
-        error = too_many(apart[0], Counter(one.reason for one in apart), records, share)
-        error.what = f"{error.what.rstrip('.')}:\n    {listed(apart, _LINE)}"
-        raise error
-
-
-def too_many(first: UnfitError, reasons: Counter[str], records: int, share: float) -> DataError:
-    """Return the error for too many records set apart: all that the first one's says, too."""
-    return DataError(
-        f"{first.what.rstrip('.')}: {reasons.total():,} of {records:,} records cannot be used, "
-        f"more than a share of {share:g} (prepare.max_unreadable).",
-        where=first.where,
-        expected=first.expected,
-        got=told(reasons) if first.got is None or len(reasons) > 1 else first.got,
-        fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
+def empty(where: object) -> UnfitError:
+    """Return why a record is set apart whose example has no position that carries a loss."""
+    return UnfitError(
+        f"{EMPTY}.",
+        where=where,
+        expected="a text, or an answer, that is not empty",
+        fix="drop empty rows with the cleaner `length: {min_characters: 1}`, check which fields "
+        "are supervised, or raise prepare.max_empty.",
     )
 
 
-def listed(apart: Sequence[UnfitError], between: str = "; ") -> str:
-    """Return where the first records lie that are set apart, and why."""
-    more = f"{between}and {len(apart) - _SHOWN:,} more" if len(apart) > _SHOWN else ""
-    return between.join(error.line() for error in apart[:_SHOWN]) + more
+@dataclass(slots=True)
+class Apart:
+    """How many records were set apart, and why.
 
+    Attributes:
+        reasons: How many for each reason.
+        first: What is wrong with the first record of each reason, in their order.
+        lines: Where the first records lie, and what is wrong with each.
+    """
 
-def told(reasons: Counter[str]) -> str:
-    """Return reasons with how often each, the commonest first."""
-    return "; ".join(f"{times:,}: {reason}" for reason, times in reasons.most_common(5))
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: dict[str, UnfitError] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.reasons.total()
+
+    def __str__(self) -> str:
+        return self.named("; ")
+
+    def add(self, error: UnfitError) -> None:
+        """Count a record; what is wrong with it says where it lies."""
+        self.reasons[error.reason] += 1
+        self.first.setdefault(error.reason, error)
+        if len(self.lines) < SHOWN:
+            self.lines.append(error.line())
+
+    def join(self, other: Apart) -> Apart:
+        """Return the counts of both."""
+        lines = [*self.lines, *other.lines][:SHOWN]
+        return Apart(self.reasons + other.reasons, {**other.first, **self.first}, lines)
+
+    def named(self, between: str) -> str:
+        """Return where the first records lie, what is wrong with each, and how many are more."""
+        more = len(self) - len(self.lines)
+        return between.join([*self.lines, *([f"and {more:,} more"] if more else [])])
+
+    def told(self) -> str:
+        """Return the reasons with how often each, the commonest first."""
+        return _told(self.reasons)
+
+    def check(self, records: int, *, unreadable: float, empty: float = 1.0) -> None:
+        """Check how much was set apart.
+
+        Args:
+            records: How many records there are in all.
+            unreadable: What share of them may be set apart (``prepare.max_unreadable``).
+            empty: What share may be set apart since it teaches nothing (``prepare.max_empty``).
+
+        Raises:
+            DataError: if it is more; it says all that the error of the first such record says.
+        """
+        times = self.reasons[EMPTY]
+        if times > empty * records:
+            raise self._too_many(Counter({EMPTY: times}), records, f"{empty:g} (prepare.max_empty)")
+        if len(self) > unreadable * records:
+            bound = f"{unreadable:g} (prepare.max_unreadable)"
+            raise self._too_many(self.reasons, records, bound)
+
+    def _too_many(self, reasons: Counter[str], records: int, bound: str) -> DataError:
+        first = next(error for reason, error in self.first.items() if reason in reasons)
+        total = f"{reasons.total():,} of {records:,} records cannot be used"
+        return DataError(
+            f"{first.what.rstrip('.')}: {total}, more than a share of {bound}:"
+            f"{_LINE}{self.named(_LINE)}",
+            where=first.where,
+            expected=first.expected,
+            got=_told(reasons) if first.got is None or len(reasons) > 1 else first.got,
+            fix=first.fix or "mend or drop these rows, or raise prepare.max_unreadable.",
+        )
 
 
 def around(
@@ -132,3 +178,7 @@ def around(
     for _ in rest:
         pass
     yield from waiting
+
+
+def _told(reasons: Counter[str]) -> str:
+    return "; ".join(f"{times:,}: {reason}" for reason, times in reasons.most_common(5))

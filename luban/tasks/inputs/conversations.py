@@ -105,7 +105,7 @@ def guess_conversations(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of instruction tuning: conversations, or questions beside answers."""
     fields = set(own_fields(sample[0])) if sample else set()
     renamed: dict[str, str] = {}
-    if fields & {"chosen", "rejected"}:
+    if {name.split(".")[0] for name in fields} & {"chosen", "rejected"}:  # tables may be open
         return None  # preferences: which of two answers is better
     for name in ("messages", "conversations", "conversation"):
         if name in fields and _all_messages(sample, name):
