@@ -31,6 +31,11 @@ def score_of(found: Mapping[str, Any]) -> float:
     return float(found.get("score", 1.0))
 
 
+def counted(one: Mapping[str, Any]) -> bool:
+    """Return whether a true object is to be found: it is no crowd, and not difficult to see."""
+    return not (one.get("crowd") or one.get("difficult"))
+
+
 def matches(
     found: Sequence[Mapping[str, Any]],
     there: Sequence[Mapping[str, Any]],
@@ -40,21 +45,23 @@ def matches(
 
     The best first, each takes the free box of its label with the largest overlap, if that
     reaches the threshold; a box is taken once. One that takes none does not count if enough of
-    its own area lies in a crowd of its label: any number may.
+    its own area lies in a crowd of its label, or if its IoU with a difficult object of its label
+    reaches the threshold, as in the VOC devkit (``VOCevaldet.m``): any number may.
 
     Args:
         found: Detections, best first: ``label`` and ``box``.
-        there: True objects likewise; ``crowd`` is true where a box stands for a group of them.
+        there: True objects likewise; ``crowd`` is true where a box stands for a group of them,
+            ``difficult`` where nobody need find it.
         thresholds: Smallest IoU, shape (T,).
     """
-    single = [one for one in there if not one.get("crowd")]
-    right = _hits(found, single, thresholds)
-    if len(single) == len(there):
-        return right, np.zeros_like(right)
-    crowds = [one for one in there if one.get("crowd")]
-    shares = _of_one_label(found, crowds, box_overlaps(*_boxes(found, crowds), of_first=True))
-    within = shares.max(1, initial=-1.0) >= np.minimum(thresholds, 1 - 1e-10)[:, None]
-    return right, within & ~right
+    right = _hits(found, [one for one in there if counted(one)], thresholds)
+    ignored = np.zeros_like(right)
+    for kind, of_first in (("crowd", True), ("difficult", False)):
+        if some := [one for one in there if one.get(kind)]:
+            overlaps = box_overlaps(*_boxes(found, some), of_first=of_first)
+            most = _of_one_label(found, some, overlaps).max(1, initial=-1.0)
+            ignored |= most >= np.minimum(thresholds, 1 - 1e-10)[:, None]
+    return right, ignored & ~right
 
 
 def _hits(

@@ -12,6 +12,7 @@ from luban.metrics._detections import (
     OVERLAPS,
     RECALLS,
     best_objects,
+    counted,
     matches,
     precision_at_recalls,
     score_of,
@@ -29,7 +30,8 @@ class MeanAveragePrecision(Metric):
 
     A detection is right if its overlap with a true box of its class, free so far, is large
     enough: an IoU of .5, or each of .5, .55, … .95 in turn. In a ``crowd``, a box around a
-    group, it is neither right nor wrong. Precision is looked up at 101 recalls; the mean is over
+    group, and on an object that is ``difficult`` to see, it is neither right nor wrong.
+    Precision is looked up at 101 recalls; the mean is over
     these, the overlaps, and the classes that occur.
     """
 
@@ -64,7 +66,7 @@ class MeanAveragePrecision(Metric):
             table[: len(found)] = np.column_stack([np.array(kept), bits])
         there = np.zeros(len(self.classes))
         for one in target["objects"]:
-            if not one.get("crowd"):
+            if counted(one):
                 there[known[one["label"]]] += 1
         return (*table.ravel().tolist(), *there.tolist())
 

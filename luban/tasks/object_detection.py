@@ -32,7 +32,7 @@ from luban.core.files import write_json
 from luban.data.checks.set_apart import made_of
 from luban.data.media.images import Placement, decode, fit, place
 from luban.data.media.preprocessor import Sample
-from luban.metrics._detections import matches
+from luban.metrics._detections import counted, matches
 from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
 from luban.nn.detection import decoded
@@ -221,7 +221,7 @@ class ObjectDetection(ImageTask):
             most = max(len(example["labels"]) for example in examples)
             boxes = np.zeros((len(examples), most, 4), np.float32)
             labels = np.full((len(examples), most), -1)
-            crowds = np.zeros((len(examples), most), bool)
+            crowds = np.zeros((len(examples), most), np.uint8)
             for row, example in enumerate(examples):
                 boxes[row, : len(example["labels"])] = example["boxes"]
                 labels[row, : len(example["labels"])] = example["labels"]
@@ -241,7 +241,7 @@ class ObjectDetection(ImageTask):
             gamma=self.focal_gamma,
             box_weight=self.box_weight,
             radius=self.center_radius,
-            crowds=batch.targets["crowds"],
+            crowds=batch.targets["crowds"] > 0,
         )
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
@@ -317,7 +317,7 @@ class ObjectDetection(ImageTask):
                 right, ignored = matches(found, target["objects"], _HALF)
                 counts = ~ignored[0]
                 scores = np.array([one["score"] for one in found], np.float64)
-                single = sum(not one.get("crowd") for one in target["objects"])
+                single = sum(map(counted, target["objects"]))
                 images.append((scores[counts], right[0][counts], single))
 
         task = self.model_copy()
@@ -347,7 +347,7 @@ class ObjectDetection(ImageTask):
         """Return the share of objects missed or invented among all that are there or told."""
         told, single = self.told(prediction)["objects"], target["objects"]
         right, ignored = (int(found.sum()) for found in matches(told, single, _HALF))
-        every = len(told) - ignored + sum(not one.get("crowd") for one in single)
+        every = len(told) - ignored + sum(map(counted, single))
         return 1 - 2 * right / every if every else 0.0
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:

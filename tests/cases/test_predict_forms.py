@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from luban.recipe import Recipe
 from tests.cases.layouts import COUNT, as_json, hanzi, jsonl, sentence, table, text, write
 from tests.cases.layouts_media import emnist_letters
 from tests.life import done, luban
@@ -44,6 +45,31 @@ def test_columns_without_a_header(here: Path) -> None:
     assert every[0] == every[1] == every[2]
     labels = [row["label"] for row in every[0]]
     assert labels == [row["label"] for row in predicted(run, "reviews.tsv")]
+
+
+def test_headers_that_differ_from_those_of_training(here: Path) -> None:
+    rows = [(i % 2, sentence(i)) for i in COUNT]
+    table("bare.tsv", rows)
+    run = trained("bare.tsv")
+    columns = Recipe.read("run.yaml").data.source.to_dict()["columns"]
+    table("same.tsv", [tuple(columns), *rows])
+    assert predicted(run, "same.tsv") == predicted(run, "bare.tsv")  # the header is no row
+    table("named.tsv", [("stars", "review"), *rows])
+    said = luban("predict", run, "--input", "named.tsv")
+    assert (said.code, "looks like the names of columns" in said.err) == (2, True), said.err
+    assert predicted(run, "named.tsv", "header=true") == predicted(run, "bare.tsv")
+    assert len(predicted(run, "named.tsv", "header=false")) == len(rows) + 1
+
+
+def test_a_first_row_without_a_header_is_not_lost(here: Path) -> None:
+    rows = [(i % 2, sentence(i)) for i in COUNT]
+    table("train.csv", [("label", "text"), *rows], ",")
+    run = trained("train.csv")
+    table("bare.csv", rows, ",")
+    said = luban("predict", run, "--input", "bare.csv")
+    assert (said.code, "looks like data" in said.err) == (2, True), said.err
+    fields = predicted(run, "bare.csv", "columns=[label, text]")
+    assert fields == predicted(run, "train.csv")
 
 
 def test_fields_and_values_of_the_recipe_without_answers(here: Path) -> None:

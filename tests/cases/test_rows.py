@@ -177,6 +177,19 @@ def test_a_first_row_that_is_data_is_no_header(table: str, said: str) -> None:
     assert len(read(name="csv", path="t.tsv", header=True)[0]) == lines - 1
 
 
+def test_a_header_where_columns_are_given_is_no_row() -> None:
+    rows = "abc,good\nabd,bad\nxx,bad\n"
+    Path("same.csv").write_text(f"text,label\n{rows}")
+    fields: dict[str, Any] = {"name": "csv", "path": "same.csv", "columns": ["text", "label"]}
+    assert [record["text"] for record in read(**fields)[0]] == ["abc", "abd", "xx"]
+    Path("other.csv").write_text(f"review,label\n{rows}")
+    fields["path"] = "other.csv"
+    with pytest.raises(DataError, match="looks like the names of columns, not like data"):
+        read(**fields)
+    assert len(read(**fields, header=True)[0]) == 3
+    assert len(read(**fields, header=False)[0]) == 4
+
+
 @pytest.mark.parametrize(
     "table",
     [

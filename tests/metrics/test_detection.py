@@ -186,6 +186,46 @@ def test_what_is_found_in_a_crowd_is_neither_right_nor_wrong() -> None:
     assert value(one_image(*inside, ("cat", 0.5, alone)), other) == pytest.approx(1 / 6)
 
 
+def by_the_voc_devkit(found: list[Any], there: list[Any]) -> tuple[list[bool], list[bool]]:
+    """Return which detections are right and which wrong, as ``VOCevaldet.m`` goes through them."""
+    taken, right, wrong = set[int](), list[bool](), list[bool]()
+    for one in found:
+        best, at = -1.0, -1
+        for place, true in enumerate(there):
+            (overlap,), *_ = box_overlaps([one["box"]], [true["box"]])
+            if overlap > best:
+                best, at = float(overlap), place
+        hard = best >= 0.5 and there[at].get("difficult", False)
+        hit = best >= 0.5 and not hard and at not in taken
+        taken |= {at} if hit else set()
+        right.append(hit)
+        wrong.append(not hit and not hard)
+    return right, wrong
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_difficult_objects_are_ignored_as_by_the_voc_devkit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    there, found = list[Any](), list[Any]()
+    for place in range(30):  # apart from each other, so that each detection is of one object
+        box = np.array([100.0 * place, 0, 100 * place + 50, 50])
+        mark = {"difficult": True} if rng.random() < 0.4 else {}
+        there.append({"label": "cat", "box": box.tolist(), **mark})
+        for _ in range(int(rng.integers(0, 4))):
+            moved = (box + rng.normal(0, 8, 4)).tolist()
+            found.append({"label": "cat", "box": moved, "score": float(rng.random())})
+    found.sort(key=lambda one: -one["score"])
+    right, wrong = by_the_voc_devkit(found, there)
+    assert any(right)
+    assert any(wrong)
+    assert not all(r or w for r, w in zip(right, wrong, strict=True))
+    hits, ignored = _detections.matches(found, there, np.array([0.5]))
+    assert hits[0].tolist() == right
+    assert (~hits[0] & ~ignored[0]).tolist() == wrong
+    truth = [("cat", 0.9, one["box"]) for one in there if "difficult" not in one]
+    assert value(one_image(*truth), {"objects": there}) == 1
+
+
 def test_overlaps_of_boxes_that_touch_or_are_empty() -> None:
     found = box_overlaps([[0, 0, 2, 2], [5, 5, 5, 9]], [[0, 0, 2, 2], [2, 0, 4, 2], [1, 0, 3, 2]])
     np.testing.assert_allclose(found, np.array([[1, 0, 1 / 3], [0, 0, 0]]))

@@ -306,9 +306,10 @@ def test_the_cleaner_drops_boxes_without_area() -> None:
     assert len(record["objects"]) == 3
 
 
-def test_crowds_are_kept_for_measuring_and_teach_nothing() -> None:
-    crowd = {"label": "b", "box": [0, 0, 40, 40], "crowd": True}
-    other = {"label": "people", "box": [0, 0, 9, 9], "crowd": True}
+@pytest.mark.parametrize("mark", ["crowd", "difficult"])
+def test_marked_objects_are_kept_for_measuring_and_teach_nothing(mark: str) -> None:
+    crowd = {"label": "b", "box": [0, 0, 40, 40], mark: True}
+    other = {"label": "people", "box": [0, 0, 9, 9], mark: True}
     marked = [{**one, "objects": [*one["objects"], crowd, other]} for one in SCENES]
     chosen = (Flip(probability=1.0), ScaleJitter(probability=1.0))
     plain = ObjectDetection(image_size=64).learn(SCENES)
@@ -318,11 +319,11 @@ def test_crowds_are_kept_for_measuring_and_teach_nothing() -> None:
     examples = task.encode_batch(marked)
     for example, record in zip(examples, SCENES, strict=True):
         found = task.target(example)["objects"]
-        assert [one for one in found if one.get("crowd")] == [crowd]
+        assert [one for one in found if one.get(mark)] == [crowd]
         assert len(found) == len(record["objects"]) + 1
         assert task.supervision(example).count == len(record["objects"])
         best = task.reachable(example)
-        assert not any("crowd" in one for one in best["objects"])
+        assert not any(mark in one for one in best["objects"])
         assert task.mistake({**best, "objects": best["objects"]}, task.target(example)) < 1
     store = Held(examples)
     for name in ("groups", "baselines"):
@@ -337,8 +338,8 @@ def test_crowds_are_kept_for_measuring_and_teach_nothing() -> None:
             assert one["mean-boxes"](example) == same["mean-boxes"](example)
     for example in task.view(store, 0, 0):
         assert len(example["boxes"]) == len(example["labels"]) == len(example["crowds"])
-    with pytest.raises(DataError, match="crowd is true or false"):
-        task.encode({**SCENES[0], "objects": [{**crowd, "crowd": 1}]})
+    with pytest.raises(DataError, match="crowd and difficult are true or false"):
+        task.encode({**SCENES[0], "objects": [{**crowd, mark: 1}]})
 
 
 def test_what_is_shown_is_what_is_sure_enough() -> None:

@@ -15,9 +15,8 @@ from luban.core.contracts import Source
 from luban.core.errors import DataError
 from luban.core.yaml_json import parse_json
 from luban.data.files import formats
-from luban.data.files.language import script_shares
 from luban.data.files.reading import bare_suffix, open_text
-from luban.data.files.table_header import named
+from luban.data.files.table_header import judged
 
 _ROWS = 2_000  #: rows by which a header is told
 _FEW = 10  #: rows from which on it counts how many differ
@@ -116,7 +115,7 @@ def table_arguments(path: Path, encoding: str, *, strict: bool) -> dict[str, Any
     _check_widths(path, lines, source._delimiter(path), quoted=found.get("quoting", True))
     width, rows = _first_rows(path, encoding, found)
     try:
-        header = has_header(rows, path) if width else True
+        header = _names_columns(rows, path) if width else True
     except DataError:
         if strict:
             raise
@@ -126,36 +125,16 @@ def table_arguments(path: Path, encoding: str, *, strict: bool) -> dict[str, Any
     return found
 
 
-def has_header(rows: Sequence[Sequence[str]], path: Path) -> bool:
+def _names_columns(rows: Sequence[Sequence[str]], path: Path) -> bool:
     """Return whether the first of these rows names the columns.
 
     Raises:
         DataError: if nothing tells.
     """
-    first, rest = [cell.strip() for cell in rows[0]], rows[1:]
-    columns = [[row[place].strip() for row in rest] for place in range(len(first))]
-    if not rest or named(first, rest):
-        return all(len(cell) <= 64 for cell in first)
-    if len({*first}) < len(first) or any(len(c) > 64 for c in first):
-        return False
-    if any(first[place] in column for place, column in enumerate(columns)):
-        return False  # a name is no value of its column
-    numeric = [sum(map(_is_number, column)) >= 0.9 * len(column) for column in columns]
-    if any(_is_number(cell) for cell in first):
-        return False
-    if not all(_NAME.fullmatch(cell) for cell in first if cell):
-        return False
-    if any(numeric) or any("_" in cell for cell in first):
-        return True
-    scripts = [script_shares("".join(column)[:10_000]) for column in columns]
-    foreign = all(script_shares(cell)["cjk"] == 0 for cell in first)
-    if foreign and any(shares["cjk"] > 0.5 for shares in scripts):
-        return True
-    lengths = [sum(map(len, column)) / len(column) for column in columns]
-    if any(length > 3 * len(cell) for length, cell in zip(lengths, first, strict=True) if cell):
-        return max(cell.count(" ") for cell in first) <= 2
-    if max(cell.count(" ") for cell in first) >= 3:
-        return False  # sentences
+    first = [cell.strip() for cell in rows[0]]
+    verdict = judged(first, rows[1:])
+    if verdict.kind or len(rows) == 1:
+        return verdict.kind != "data"
     raise DataError(
         "nothing tells whether the first row names the columns.",
         where=path,
@@ -201,11 +180,3 @@ def _check_widths(path: Path, lines: Sequence[str], mark: str, *, quoted: bool) 
             got="; ".join(f"{width} columns: {t:,} rows" for width, t in others),
             fix=f"keep the columns that all have, as with: cut -f1-{min(widths)} IN > OUT.",
         )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import regex
+
+from luban.data.files.language import script_shares
 
 _LONG = 64  #: characters beyond which no column is called so
 _WORDS = 6  #: words from which on a cell is running text
 _FEW = 2  #: rows below which nothing is told of a column
+_WORDED = 3  #: blanks from which on a cell is no name
+_LONGER = 3  #: how many times as long as its name the cells of a column of texts are
+_MOST, _HALF = 0.9, 0.5
+_NAME = regex.compile(r"[\p{L}_](?:[\w\p{M} \-/.()#]*[\w\p{M})])?|#[\w\p{M}][\w\p{M} ]*")
 #: What columns are called in public sets, in small letters without signs.
 _KNOWN = frozenset(
     re.split(
@@ -26,36 +35,99 @@ _KNOWN = frozenset(
 _END = re.compile(r"[.!?。！？…][\"'”’»」』)]*$")
 
 
-def data_in_header(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return why the first row of a table is data, not the names of its columns; empty: it is not.
+class Verdict(NamedTuple):
+    """What the first row of a table is.
 
-    It is data if a cell of it is a value that its own column repeats (a label), or if it is a
-    number or running text and most of its column is of that kind too. It names the columns if it
-    holds a usual name (text, label) that is no value of its column, or numbers that count them.
+    Attributes:
+        kind: ``names`` of the columns, ``data`` like the rest, or empty if nothing tells.
+        why: What spoke for it.
+        sure: Whether no table is known where this speaks for the wrong one.
+    """
+
+    kind: Literal["names", "data", ""]
+    why: str = ""
+    sure: bool = False
+
+
+def judged(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Verdict:
+    """Return whether the first row of a table names its columns.
+
+    It is data if a cell of it is a value of its own column, or is a number or running text as most
+    of its column is. It names the columns if it holds a usual name (text, label) that is no value
+    of its column, or numbers that count them; or if columns differ from their first cell in kind.
 
     Args:
         header: The first row.
         rows: Some of the rows after it, each as wide.
     """
-    below = [row for row in rows if list(row) != list(header)]
+    header = [cell.strip() for cell in header]
+    below = [[cell.strip() for cell in row] for row in rows]
+    repeated = sum(row == header for row in below)
+    below = [row for row in below if row != header]
     # Files that were joined repeat their header once in a while.
-    if 10 * (len(rows) - len(below)) >= len(rows) >= _FEW:
-        return "other rows are equal to it"
-    if len(below) < _FEW or _counts(header) or named(header, below):
-        return ""
-    for place, name in enumerate(header):
-        column = [row[place].strip() for row in below]
-        name = name.strip()
-        if not name:
-            continue
+    if 10 * repeated >= len(rows) >= _FEW:
+        return Verdict("data", "other rows are equal to it", True)
+    found = _by_cells(header, below)
+    found = found if len(below) >= _FEW else found._replace(sure=False)
+    if any(len(cell) > _LONG for cell in header):
+        long = Verdict("data", f"a cell of it is longer than {_LONG} characters")
+        return found if found.kind == "data" else long
+    if not below:
+        return Verdict("")
+    if _counts(header):
+        return Verdict("names", "its numbers count the columns", True)
+    if named(header, below):
+        return Verdict("names", "columns are often called so", True)
+    return found
+
+
+def _by_cells(header: Sequence[str], below: Sequence[Sequence[str]]) -> Verdict:
+    """Return what the cells below each name tell of it."""
+    columns = [[row[place] for row in below] for place in range(len(header))]
+    cells = [
+        (name, [cell for cell in column if cell], place)
+        for place, (name, column) in enumerate(zip(header, columns, strict=True), 1)
+        if name
+    ]
+    for name, column, place in cells:
         times = Counter(column)
-        if times[name] > 1 or (times[name] and max(times.values()) > 1):
-            return f"{shown(name)} is a value of column {place + 1} too"
+        if times[name]:
+            sure = times[name] > 1 or max(times.values()) > 1
+            return Verdict("data", f"{shown(name)} is a value of column {place} too", sure)
         kind = _kind(name)
-        filled = [cell for cell in column if cell]
-        if kind and 2 * sum(_kind(cell) == kind for cell in filled) >= max(1, len(filled)):
-            return f"{shown(name)} is {kind}, like the rest of column {place + 1}"
-    return ""
+        if kind and 2 * sum(_kind(cell) == kind for cell in column) >= max(1, len(column)):
+            return Verdict(
+                "data", f"{shown(name)} is {kind}, like the rest of column {place}", True
+            )
+    return _of_another_kind(cells)
+
+
+def _of_another_kind(cells: Sequence[tuple[str, list[str], int]]) -> Verdict:
+    """Return what tells of names and columns in which they do not occur: their kind, or nothing.
+
+    Args:
+        cells: Each name that is not empty, with the cells below it and its place.
+    """
+    names = [name for name, _, _ in cells]
+    if any(_is_number(name) for name in names) or len({*names}) < len(names):
+        return Verdict("data", "a cell of it is a number, or is there twice")
+    if not all(map(_NAME.fullmatch, names)):
+        return Verdict("data", "a cell of it is not written as names are")
+    for name, column, place in cells:
+        if column and sum(map(_is_number, column)) >= _MOST * len(column):
+            return Verdict("names", f"{shown(name)} is the only word in column {place}", True)
+    if any("_" in name for name in names):
+        return Verdict("names", "words are joined as in names")
+    if all(script_shares(name)["cjk"] == 0 for name in names) and any(
+        script_shares("".join(column)[:10_000])["cjk"] > _HALF for _, column, _ in cells
+    ):
+        return Verdict("names", "it is of another script than the rest")
+    most = max((name.count(" ") for name in names), default=0)
+    if any(sum(map(len, c)) > _LONGER * len(name) * len(c) for name, c, _ in cells):
+        if most < _WORDED:
+            return Verdict("names", "it is much shorter than the rest")
+        return Verdict("data", "it is running text")
+    return Verdict("data", "it is running text") if most >= _WORDED else Verdict("")
 
 
 def named(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from luban.core.errors import DataError
 from luban.data.files.delimited import Row, delimited
 from luban.data.files.reading import bare_suffix, open_text, text_lines
-from luban.data.files.table_header import data_in_header
+from luban.data.files.table_header import Verdict, judged
 from luban.data.sources._rows import RowSource
 
 _DELIMITERS = ",\t;|"
@@ -41,8 +41,9 @@ class Csv(RowSource):
         union_mode="left_to_right",
         description=(
             "Whether the first row names the columns. `auto`: it does if there are no `columns`, "
-            "and is refused if it looks like data; false without `columns`: they are called "
-            "column1, column2 and so on; true with `columns`: the first row is skipped."
+            "or if it is equal to them, and one that looks otherwise is refused; false "
+            "without `columns`: they are called column1, column2 and so on; true with `columns`: "
+            "the first row is skipped."
         ),
     )
     quoting: bool = Field(
@@ -60,8 +61,8 @@ class Csv(RowSource):
         delimiter = self._delimiter(path)
         with self._opened(path) as found:
             first = list(islice(found, _LOOK))
-            columns = self._columns(first, path)
-            for line, cells in chain(first[self._has_header :], found):
+            columns, skipped = self._columns(first, path)
+            for line, cells in chain(first[skipped:], found):
                 yield line, _row(cells, columns, delimiter, f"{path}:{line}")
 
     def first_rows(self, path: Path) -> list[list[str]]:
@@ -76,30 +77,35 @@ class Csv(RowSource):
             lines = text_lines(file, ends=True)
             yield delimited(lines, self._delimiter(path), quoting=self.quoting)
 
-    @property
-    def _has_header(self) -> bool:
-        return not self.columns if self.header == "auto" else self.header
+    def _columns(self, rows: Sequence[Row], path: Path) -> tuple[list[str], int]:
+        """Return the names of the columns, by the first rows, and how many of these are a header.
 
-    def _columns(self, rows: Sequence[Row], path: Path) -> list[str]:
-        """Return the names of the columns, by the first rows."""
-        if self.columns or not rows:
-            return list(self.columns)
+        Raises:
+            DataError: if the first row is not what the recipe says it is.
+        """
+        if not rows:
+            return list(self.columns), 0
         line, cells = rows[0]
+        where, told = f"{path}:{line}", list(self.columns)
         if isinstance(cells, csv.Error):
-            raise DataError(f"the first row cannot be read ({cells}).", where=f"{path}:{line}")
-        if not self._has_header:
-            return [f"column{number}" for number in range(1, len(cells) + 1)]
+            if told:
+                return told, int(self.header is True)
+            raise DataError(f"the first row cannot be read ({cells}).", where=where)
+        if self.header != "auto":
+            made = [f"column{number}" for number in range(1, len(cells) + 1)]
+            names = _names(cells, where) if self.header and not told else made
+            return told or names, int(self.header)
+        if told and [cell.strip() for cell in cells] == [name.strip() for name in told]:
+            return told, 1
         below = [c for _, c in rows[1:] if not isinstance(c, csv.Error) and len(c) == len(cells)]
-        if self.header == "auto" and (why := data_in_header(cells, below)):
-            raise DataError(
-                f"the first row looks like data, not like the names of columns: {why}.",
-                where=f"{path}:{line}",
-                expected="a row that names the columns",
-                got=cells,
-                fix="name the columns with data.source.columns: [text, label], or set "
-                "data.source.header: false (true: it is a header all the same).",
-            )
-        return _names(cells, f"{path}:{line}")
+        verdict = judged(cells, below)
+        if told:
+            if verdict.kind == "names" and verdict.sure and len(cells) == len(told):
+                raise _header_after_all(verdict, cells, where)
+            return told, 0
+        if verdict.kind == "data" and verdict.sure:
+            raise _no_header(verdict, cells, where)
+        return _names(cells, where), 1
 
     def _delimiter(self, path: Path) -> str:
         if self.delimiter != "auto":
@@ -118,6 +124,28 @@ class Csv(RowSource):
             if (first := seen.setdefault(name, place)) != place:
                 raise ValueError(f"names columns {first} and {place} alike: {name!r}")
         return columns
+
+
+def _no_header(verdict: Verdict, cells: Sequence[str], where: str) -> DataError:
+    return DataError(
+        f"the first row looks like data, not like the names of columns: {verdict.why}.",
+        where=where,
+        expected="a row that names the columns",
+        got=cells,
+        fix="name the columns with data.source.columns: [text, label], or set "
+        "data.source.header: false (true: it is a header all the same).",
+    )
+
+
+def _header_after_all(verdict: Verdict, cells: Sequence[str], where: str) -> DataError:
+    return DataError(
+        f"the first row looks like the names of columns, not like data: {verdict.why}.",
+        where=where,
+        expected="a row of data: data.source.columns names the columns",
+        got=cells,
+        fix="data.source.header: true skips this row, false reads it as data (for new data: "
+        "header=true or header=false after --input).",
+    )
 
 
 def _names(cells: Sequence[str], where: str) -> list[str]:

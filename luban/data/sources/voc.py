@@ -45,7 +45,11 @@ class Voc(PairSource):
     """
 
     difficult: bool = Field(
-        default=True, description="Whether objects marked as difficult to see are kept."
+        default=True,
+        description=(
+            "Whether objects marked as difficult to see are kept: as in the VOC devkit, they are "
+            "neither learned nor to be found, and what is found there is not wrong."
+        ),
     )
 
     @cached_property
@@ -183,13 +187,15 @@ class Voc(PairSource):
             label = _text(item, "name", notes.where)
             if not label:
                 raise DataError("an object has no name.", where=notes.where)
-            if not self.difficult and _text(item, "difficult", notes.where) == "1":
+            difficult = _text(item, "difficult", notes.where) == "1"
+            if difficult and not self.difficult:
                 dropped.add("difficult to see", notes.where)
                 continue
             texts = [_text(item, f"bndbox/{corner}", notes.where) for corner in _CORNERS]
             x1, y1, x2, y2 = numbers(texts, notes.where)
             if box := box_of((x1, y1, x2, y2), (width, height), notes.where, dropped):
-                objects.append({"label": label, "box": box})
+                mark = {"difficult": True} if difficult else {}
+                objects.append({"label": label, "box": box, **mark})
         fields = {"objects": objects, **told_size((width, height))}
         return {"image": image.media(), **fields, "_where": f"{image.where}:1"}
 

@@ -18,11 +18,16 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 #: Pixels by which a box may jut out of its image: annotations count from 0, from 1 or round up.
 SLACK = 1.0
+#: Fields that say of an object that it is neither learned nor to be found: a box around a group,
+#: and what is difficult to see. What is found there is neither right nor wrong.
+MARKS = ("crowd", "difficult")
 _COLOURS = ("#e6194b", "#4363d8", "#3cb44b", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
 def objects_of(record: Record) -> tuple[list[str], Array, Array]:
-    """Return the labels of a record's objects, boxes, float64 (N, 4), and ``crowd``, uint8 (N,).
+    """Return the labels of a record's objects, boxes, float64 (N, 4), and marks, uint8 (N,).
+
+    A mark is 0 for an object to find, else a place in ``MARKS``, counted from 1.
 
     Raises:
         DataError: if they are not written as they should be, or a box is empty.
@@ -48,11 +53,12 @@ def objects_of(record: Record) -> tuple[list[str], Array, Array]:
                 got=list(box),
                 fix="mend it, or let the cleaner drop such boxes: data.cleaners: [boxes].",
             )
-        if not isinstance(crowd := one.get("crowd", False), bool):
-            raise _wrong(record, "crowd is true or false.", one)
+        marks = [one.get(mark, False) for mark in MARKS]
+        if not all(isinstance(mark, bool) for mark in marks):
+            raise _wrong(record, f"{' and '.join(MARKS)} are true or false.", one)
         labels.append(name)
         boxes.append(box)
-        crowds.append(crowd)
+        crowds.append(marks.index(True) + 1 if any(marks) else 0)
     return labels, np.array(boxes, np.float64).reshape(-1, 4), np.array(crowds, np.uint8)
 
 
@@ -154,8 +160,8 @@ def there(
 ) -> dict[str, Any]:
     """Return objects as targets have them; edges to a hundredth of a pixel."""
     objects: list[dict[str, Any]] = []
-    for label, box, crowd in zip(labels, boxes.round(2).tolist(), crowds.tolist(), strict=True):
-        objects.append({"label": label, "box": box, **({"crowd": True} if crowd else {})})
+    for label, box, mark in zip(labels, boxes.round(2).tolist(), crowds.tolist(), strict=True):
+        objects.append({"label": label, "box": box, **({MARKS[mark - 1]: True} if mark else {})})
     return {"objects": objects, "width": size[1], "height": size[0]}
 
 
