@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -26,9 +27,9 @@ def measured(metric: Metric, rows: Rows, *, rounds: int = 1000, seed: int = 0) -
     """Return a metric's value with its 95 % interval, which holds the value.
 
     The interval is that of the percentile bootstrap (Efron and Tibshirani 1993, An Introduction
-    to the Bootstrap, section 13.3). A metric that grows or shrinks when rows are drawn twice, as
-    a distance between distributions does, has one of the jackknife instead (Tukey 1958), around
-    its value: it is about the value expected of as many rows.
+    to the Bootstrap, section 13.3), expanded for few rows. A metric that grows or shrinks when
+    rows are drawn twice, as a distance between distributions does, has one of the jackknife
+    instead (Tukey 1958), around its value: it is about the value expected of as many rows.
 
     The interval is a pure function of the rows and the seed.
 
@@ -65,7 +66,8 @@ def _bootstrap(
     )
     if np.isfinite(draws).all() and abs(draws.mean() - value) > _BEARABLE * draws.std():
         return _jackknife(metric, table, value, generator)
-    low, high = np.percentile(draws, [2.5, 97.5])
+    tail = 100 * _tail(size)
+    low, high = np.percentile(draws, [tail, 100 - tail])
     return float(low), float(high)
 
 
@@ -87,6 +89,19 @@ def _jackknife(
     lowest, highest = metric.bounds
     width = _student(groups - 1) * error
     return max(value - width, lowest), min(value + width, highest)
+
+
+def _tail(size: int) -> float:
+    """Return the share of draws beyond each end of the interval, below 2.5 %.
+
+    Draws of few rows spread too little, by the root of (N - 1) / N, and the normal distribution
+    has lighter tails than Student's t: percentile intervals of N <= 8 rows would hold the truth
+    too rarely. This is the expanded percentile interval (Hesterberg 2015, What Teachers Should
+    Know About the Bootstrap, 1411.5279, section 3.2).
+    """
+    if size < 2:
+        return 0.025
+    return 0.5 * math.erfc(_student(size - 1) * math.sqrt(size / (size - 1) / 2))
 
 
 def _student(freedom: int) -> float:

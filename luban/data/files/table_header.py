@@ -89,17 +89,20 @@ def _by_cells(header: Sequence[str], below: Sequence[Sequence[str]]) -> Verdict:
         for place, (name, column) in enumerate(zip(header, columns, strict=True), 1)
         if name
     ]
+    once: Verdict | None = None
     for name, column, place in cells:
         times = Counter(column)
         if times[name]:
-            sure = times[name] > 1 or max(times.values()) > 1
-            return Verdict("data", f"{shown(name)} is a value of column {place} too", sure)
+            one = Verdict("data", f"{shown(name)} is a value of column {place} too")
+            if max(times.values()) > 1:
+                return one._replace(sure=True)
+            once = once or one
         kind = _kind(name)
         if kind and 2 * sum(_kind(cell) == kind for cell in column) >= max(1, len(column)):
             return Verdict(
                 "data", f"{shown(name)} is {kind}, like the rest of column {place}", True
             )
-    return _of_another_kind(cells)
+    return once or _of_another_kind(cells)
 
 
 def _of_another_kind(cells: Sequence[tuple[str, list[str], int]]) -> Verdict:
