@@ -20,6 +20,11 @@ from typing import Any
 from luban.core.errors import CapacityError, LubanError, RunError
 
 
+def cache_root() -> Path:
+    """Return the folder of what can be made again: ``$LUBAN_CACHE``, or ``~/.cache/luban``."""
+    return Path(os.environ.get("LUBAN_CACHE") or "~/.cache/luban").expanduser()
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file aside, flush it to disk, then rename it over ``path``.
 

@@ -10,15 +10,10 @@ from luban.core.code_files import encoding_code
 from luban.core.component import digest_of
 from luban.core.contracts import Task
 from luban.core.errors import DataError, RunError
-from luban.core.files import sha256_of, sweep, temporary_folder
+from luban.core.files import cache_root, sha256_of, sweep, temporary_folder
 from luban.data import store
 from luban.data.dataset import Data
 from luban.data.store import Progress, Store
-
-
-def cache_root() -> Path:
-    """Return the folder of all stores: ``$LUBAN_CACHE``, or ``~/.cache/luban``."""
-    return Path(os.environ.get("LUBAN_CACHE") or "~/.cache/luban").expanduser()
 
 
 def store_folder(key: str) -> Path:

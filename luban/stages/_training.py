@@ -15,9 +15,9 @@ from luban.core.batch import LossFn
 from luban.core.component import digest_of
 from luban.core.contracts import Example
 from luban.core.errors import Diverged
+from luban.core.files import cache_root
 from luban.core.intervals import measured
 from luban.core.progress import report
-from luban.data.cache import cache_root
 from luban.engine.checkpoint import Checkpoints, untied
 from luban.engine.compiling import Compiler, compare, eager_seconds, time_step
 from luban.engine.cost import EnergyMeter, machine_name, peak_flops

@@ -150,8 +150,8 @@ TAGGED: dict[str, Layout] = {
     "CoNLL-U": (conllu, Asked(("columns", "tags"))),
     "CLUENER": (cluener, Judged("token-classification", 68, splits=("train", "validation"))),
     "doccano": (doccano, Judged("token-classification", 48)),
-    "spaCy": (spacy, Asked(("entities", "jsonl"))),
-    "Label Studio": (label_studio, Asked(("Label Studio", "CONLL"))),
+    "spaCy": (spacy, Judged("token-classification", 48)),
+    "Label Studio": (label_studio, Judged("token-classification", 48)),
     "Presidio": (presidio, Judged("token-classification", 48)),
     "brat": (brat, Asked((".ann", "brat"))),
 }

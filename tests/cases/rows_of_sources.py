@@ -43,6 +43,28 @@ def case(files: Mapping[str, bytes | str], rows: int, apart: int = 0, /, **field
     return Case({"path": "data", **fields}, rows, apart, files)
 
 
+def studio(*annotations: list[dict[str, Any]], **data: str) -> dict[str, Any]:
+    """A task of Label Studio, with the marks of each annotator."""
+    notes = [{"id": number, "result": marks} for number, marks in enumerate(annotations)]
+    return {"id": 1, "data": data, "annotations": notes}
+
+
+def mark(start: int, end: int, said: str, kind: str = "labels") -> dict[str, Any]:
+    return {"type": kind, "value": {"start": start, "end": end, "text": said, kind: ["PER"]}}
+
+
+_ADA = mark(0, 3, "Ada")
+STUDIO = [
+    studio([_ADA], text="Ada ran"),
+    studio([mark(3, 6, "Ada")], text="\U0001f600 Ada"),  # places are in units of UTF-16
+    studio(text="nobody said anything"),
+    studio([_ADA], [mark(4, 7, "ran")], text="Ada ran"),  # two annotators differ
+    studio([mark(1, 4, "Ada")], text="Ada ran"),  # not where it is said to be
+    studio([mark(0, 3, "Ada", "rectanglelabels")], text="Ada ran"),
+    studio([_ADA], text="Ada ran", entities="given"),
+]
+
+
 def wav(samples: int = 80) -> bytes:
     data = np.arange(samples, dtype="<i2").tobytes()
     head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1,
@@ -243,6 +265,8 @@ CASES: dict[str, dict[str, Case]] = {
     "json": {
         "clean": case({"t.json": json.dumps(TABLE)}, 8),
         "no table": case({"t.json": json.dumps([*TABLE, 3, None])}, 10, 2),
+        "Label Studio": case({"t.json": json.dumps(STUDIO)}, 7, 4),
+        "spaCy": case({"t.json": json.dumps([["Ada ran", {"entities": [[0, 3, "PER"]]}]] * 5)}, 5),
         "media": case({**PICTURES, "t.json": json.dumps(
             [*IMAGE_ROWS, {"image": None}, {"image": "gone.png"}, {"image": 3}, {"label": "a"}])},
             12, 4, **PICKED),

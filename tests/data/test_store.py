@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luban.core import files
 from luban.core.code_files import encoding_code
 from luban.core.contracts import Example, Record, Supervision, Tokenizer
 from luban.core.errors import CapacityError, ContractError, DataError
@@ -191,7 +192,7 @@ def test_a_damaged_store_is_not_read_but_built_again(
         Store(good.folder)
     again = encoded(task, data, "train")
     assert again.flat("n").tolist() == [3]
-    assert not [p for p in cache.cache_root().rglob("*damaged*")]
+    assert not [p for p in files.cache_root().rglob("*damaged*")]
 
 
 def test_a_store_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

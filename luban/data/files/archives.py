@@ -1,7 +1,7 @@
 """The files in folders, tars and zips: named alike, read without unpacking.
 
-Nothing is ever written to disk, so it does not matter where the names in an archive lead. Links
-within archives are not followed.
+No name of an archive is ever written to disk, so it does not matter where it leads. Links within
+archives are not followed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import IO, Any, Self
 from luban.core.errors import DataError
 from luban.core.registry import nearest
 from luban.data.files.reading import missing
+from luban.data.files.unpacked import unpacked
 from luban.data.media.media_files import Media
 
 PLAIN = (".tar", ".zip")
@@ -155,9 +156,10 @@ def _in_folder(root: Path) -> Iterator[Member]:
 
 
 def _in_tar(path: Path) -> Iterator[Member]:
-    plain = path.name.lower().endswith(".tar")
+    packed = not path.name.lower().endswith(".tar")
+    plain = unpacked(path) if packed else path
     mode: Any = "r:" if plain else "r|*"
-    with _reading(path), tarfile.open(path, mode, tarinfo=_Header) as tar:
+    with _reading(path), tarfile.open(plain or path, mode, tarinfo=_Header) as tar:
         for info in tar:
             tar.members = []  # type: ignore[attr-defined]  # or it would remember them all
             link = (info.issym() or info.islnk()) and field_of(info.name)
@@ -167,8 +169,10 @@ def _in_tar(path: Path) -> Iterator[Member]:
             name = str(PurePosixPath(info.name))
             if link or info.issparse():
                 make = partial(_refused, where)
+            elif plain and packed and info.size > _LIMIT:  # as if it were streamed
+                make = partial(_too_much, where, info.size)
             elif plain:
-                make = partial(Media, where, path, info.offset_data, info.size)
+                make = partial(Media, where, plain, info.offset_data, info.size)
             else:
                 make = partial(_streamed, path, tar, info, where)
             yield Member(name, where, make)
@@ -198,6 +202,10 @@ def _refused(where: str) -> Media:
         where=where,
         fix="unpack the archive, or pack it with the files themselves (tar --hard-dereference -h).",
     )
+
+
+def _too_much(where: str, size: int) -> Media:
+    raise _too_large(where, size)
 
 
 def _streamed(path: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, where: str) -> Media:

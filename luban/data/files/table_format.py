@@ -15,6 +15,7 @@ from luban.core.contracts import Source
 from luban.core.errors import DataError
 from luban.core.yaml_json import parse_json
 from luban.data.files import formats
+from luban.data.files.annotation_rows import plain_row
 from luban.data.files.reading import bare_suffix, open_text
 from luban.data.files.table_header import judged
 
@@ -75,7 +76,7 @@ def _check_rows(data: Any, where: str, path: Path) -> None:
             "gold, say), as with: jq -c . FILES > all.jsonl.",
         )
     rows = data if isinstance(data, list) else []
-    first = rows[0] if rows else None
+    first = plain_row(rows[0]) if rows else None
     if isinstance(first, list):
         raise DataError(
             "the rows of this file are lists, not tables of fields.",
@@ -83,12 +84,6 @@ def _check_rows(data: Any, where: str, path: Path) -> None:
             got=first,
             fix='write one object a line (.jsonl), such as {"text": …, "entities": [[0, 3, '
             '"PER"]]}.',
-        )
-    if isinstance(first, dict) and {"data", "annotations"} <= first.keys():
-        raise DataError(
-            "this is an export of Label Studio with all its annotations.",
-            where=path,
-            fix="export it as CONLL2003, CSV or JSON-MIN there.",
         )
 
 

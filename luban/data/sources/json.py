@@ -10,13 +10,17 @@ from pydantic import Field
 
 from luban.core.errors import DataError
 from luban.core.yaml_json import parse_json
+from luban.data.files.annotation_rows import plain_row
 from luban.data.files.reading import open_text
 from luban.data.files.records import value_at
 from luban.data.sources._rows import RowSource
 
 
 class Json(RowSource):
-    """JSON files, plain or gzip. A file is parsed whole: keep gigabytes in JSON Lines."""
+    """JSON files, plain or gzip. A file is parsed whole: keep gigabytes in JSON Lines.
+
+    Exports of Label Studio with spans of text or choices, and examples of spaCy, are read too.
+    """
 
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
     records: str = Field(
@@ -40,4 +44,4 @@ class Json(RowSource):
                 got=data,
                 fix="set `records` to the dotted path of the array.",
             )
-        yield from enumerate(data, 1)
+        yield from enumerate(map(plain_row, data), 1)
