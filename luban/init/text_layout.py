@@ -120,31 +120,52 @@ def _of_files(folder: Path, path: str, files: Sequence[Path], left: Mapping[str,
 def _parallel(path: Path) -> Layout | None:
     """Find files whose names differ in two languages: train.en beside train.de."""
     stems: dict[str, dict[str, Path]] = defaultdict(dict)
+    twice: DataError | None = None  # of files that turn out to be sides
     for file in inside(path.parent if path.is_file() else path):
         name = file.name.lower().removesuffix(".gz").removesuffix(".txt")
         found = _SIDE.fullmatch(name)
         if found and bare_suffix(file) not in (".md", ".pq"):
             side = _SIDES.get(found["side"], found["side"])
-            stems[found["stem"] or ""][side] = file
+            table = stems[found["stem"] or ""]
+            twice = twice or (_twice(table[side], file, side) if side in table else None)
+            table[side] = file
     if path.is_file():
         stems = {stem: sides for stem, sides in stems.items() if path in sides.values()}
     pairs = {stem: sides for stem, sides in stems.items() if len(sides) >= 2}
     languages = {tuple(sorted(sides)) for sides in pairs.values()}
     if len(languages) != 1 or len(pairs) != len(stems):
         return None
+    if twice is not None:
+        raise twice
     _refuse_markup([file for sides in pairs.values() for file in sides.values()])
     order = sorted(next(iter(languages)), key=lambda side: (side != "source", side != "en", side))
-    splits: dict[str, dict[str, str]] = {}
+    splits: dict[str, list[dict[str, Path]]] = defaultdict(list)
     for stem, sides in sorted(pairs.items()):
-        splits.setdefault(split_of(stem), {side: str(sides[side]) for side in order})
+        splits[split_of(stem)].append(sides)
     if "train" in splits and len(splits) > 1 and "" not in splits:
-        tables = {split: splits[split] for split in SPLITS if split in splits}
-        files = [Path(file) for table in tables.values() for file in table.values()]
+        tables = {split: _joined(splits[split], order) for split in SPLITS if split in splits}
+        files = [file for split in tables for sides in splits[split] for file in sides.values()]
         return Layout({"name": "parallel", "path": tables}, tuple(files))
-    every = {side: [str(sides[side]) for _, sides in sorted(pairs.items())] for side in order}
-    flat = {side: files[0] if len(files) == 1 else files for side, files in every.items()}
-    paths = tuple(Path(file) for files in every.values() for file in files)
+    every = [sides for _, sides in sorted(pairs.items())]
+    flat = _joined(every, order)
+    paths = tuple(sides[side] for side in order for sides in every)
     return Layout({"name": "parallel", "path": flat}, paths)
+
+
+def _joined(pairs: Sequence[Mapping[str, Path]], order: Sequence[str]) -> dict[str, Any]:
+    """Return the file of each side, or the files of several pairs, as the source takes them."""
+    every = {side: [str(sides[side]) for sides in pairs] for side in order}
+    return {side: files[0] if len(files) == 1 else files for side, files in every.items()}
+
+
+def _twice(one: Path, other: Path, name: str) -> DataError:
+    """Return the error for two paths of which each could be the one: none is left out silently."""
+    return DataError(
+        f"two paths here look like {name!r}.",
+        where=other.parent,
+        got=f"{one.name} and {other.name}",
+        fix="move one of them away, or name the files, as in: luban init 'FOLDER/NAME*'.",
+    )
 
 
 def _refuse_markup(files: Sequence[Path]) -> None:
@@ -177,6 +198,8 @@ def _labelled(path: Path) -> Layout | None:
     splits: dict[str, Path] = {}
     for folder in _folders(path):
         if (split := split_of(folder.name.lower())) and _labels(folder):
+            if split in splits:
+                raise _twice(splits[split], folder, split)
             splits[split] = folder
     roots = {split: splits[split] for split in SPLITS if split in splits}
     if not ("train" in roots and len(roots) > 1):

@@ -26,6 +26,19 @@ def multi30k() -> str:
     return "multi30k"
 
 
+def two_files_a_split() -> str:
+    for split in ("news-train", "talks-train", "dev"):
+        for side in ("de", "en"):
+            text(f"pairs/{split}.{side}", (f"{side} {split} {sentence(i)}" for i in COUNT))
+    return "pairs"
+
+
+def a_side_twice() -> str:
+    multi30k()
+    text("multi30k/train.de", (f"de {sentence(i)}" for i in COUNT))
+    return "multi30k"
+
+
 def three_languages() -> str:
     for split in ("train", "val"):
         for side in ("cs", "de", "en"):
@@ -276,6 +289,11 @@ def two_forms_of_tuning() -> str:
 
 PAIRS: dict[str, Layout] = {
     "Multi30k": (multi30k, Judged("translation", 144, splits=ALL)),
+    "two files a split": (
+        two_files_a_split,
+        Judged("translation", 144, splits=("train", "validation")),
+    ),
+    "a side twice": (a_side_twice, Asked(("train.de", "train.de.gz"))),
     "three languages": (three_languages, Asked(("cs", "de", "en", "fields.source="))),
     "two of three languages": (
         three_languages,
