@@ -19,6 +19,7 @@ from luban.data.files.language import script_shares
 from luban.data.files.records import own_fields, text_of
 from luban.data.files.table_format import arguments_of
 from luban.data.media.media_files import Media, holds_media, media_size
+from luban.data.sources.parquet import row_groups
 from luban.init.media_layout import media_layout, refuse_untold
 from luban.init.media_tables import named_in, tables_in
 from luban.init.text_layout import layout, two_sides
@@ -43,8 +44,9 @@ class Found:
         source: Name and arguments of the source, as in a recipe.
         facts: ``format``, ``encoding``, ``files``, ``bytes`` (unpacked), ``records``,
             ``characters``, ``estimated`` (whether these two are), ``scripts`` (share of letters),
-            ``newlines``, ``fields``, ``set apart`` (if any record is); of images and recordings
-            neither ``characters`` nor those that tell of text.
+            ``newlines``, ``fields``, ``set apart`` (if any record is), ``looked at`` (if only the
+            beginning was: of large files that are packed, or one JSON value); of images and
+            recordings neither ``characters`` nor those that tell of text.
         sample: Records from all over the data, in order: all of them if they are few.
     """
 
@@ -190,6 +192,7 @@ def _look(
     """Return records, characters and scripts, and a sample; of large data, from parts of them."""
     records, characters, read, letters = 0, 0, 0, ""
     sample, held, stride, apart = list[Record](), 0, 1, Apart()
+    seen: dict[str, str] = {}
     for number, record in enumerate(
         tracked(_some_records(source, size, files, apart), "look at the records")
     ):
@@ -206,6 +209,7 @@ def _look(
             sample, stride = sample[::2], 2 * stride
             held = sum(len(text_of(kept)) for kept in sample)
         if size > _COUNT_ALL and read > 2 * _COUNT_ALL:
+            seen = {"looked at": f"the first {records:,} records only"}
             break
     scale = size / read if size > _COUNT_ALL else 1.0
     counts = {
@@ -213,6 +217,7 @@ def _look(
         "characters": round(characters * scale),
         "estimated": size > _COUNT_ALL,
         "scripts": {name: round(share, 3) for name, share in script_shares(letters).items()},
+        **seen,
         **_told(apart),
     }
     return counts, sample
@@ -227,11 +232,13 @@ def _records(source: Mapping[str, Any], apart: Apart | None = None) -> Iterator[
 def _some_records(
     source: Mapping[str, Any], size: int, files: Sequence[Path], apart: Apart
 ) -> Iterator[Record]:
-    """Yield all records; of large files in lines, those of many places all over them."""
+    """Yield all records; of large files in lines or row groups, some from all over them."""
     lines = source["name"] in ("jsonl", "lines") or source.get("document") == "line"
     lines |= source["name"] == "csv" and source.get("quoting") is False
     lines &= not source.get("encoding", "").startswith(("utf-16", "utf-32"))  # no whole bytes
-    if size <= _COUNT_ALL or not lines or any(_unpacked(f) != f.stat().st_size for f in files):
+    grouped = source["name"] == "parquet"
+    packed = any(_unpacked(file) != file.stat().st_size for file in files)
+    if size <= _COUNT_ALL or packed or not (lines or grouped):
         yield from _records(source, apart)
         return
     with temporary_folder() as folder:
@@ -239,7 +246,10 @@ def _some_records(
             share = _COUNT_ALL * file.stat().st_size // size
             part = folder / f"{number}" / file.name
             part.parent.mkdir()
-            part.write_bytes(b"".join(_pieces(file, share)))
+            if grouped:
+                row_groups(file, part, share / file.stat().st_size, _PLACES)
+            else:
+                part.write_bytes(b"".join(_pieces(file, share)))
         yield from _records({**source, "path": [str(f) for f in folder.glob("*/*")]}, apart)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from luban.core.contracts import Source
 from luban.core.errors import DataError
@@ -180,6 +184,35 @@ def test_large_files_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path(path).write_text('{"text": "0123456789"}\n' * 900 + ('{"late": "' + last) * 100)
     assert "late" in {name for record in guess(path).sample for name in record}
     assert rough["characters"] == pytest.approx(10_000, rel=0.2)
+
+
+def test_large_parquet_files_are_looked_at_all_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"{hash_of(n)} {n}" for n in range(20_000)]
+    late = [None] * 19_000 + ["late"] * 1000
+    table = pyarrow.table({"text": texts, "label": late})
+    path = str(tmp_path / "x.parquet")
+    parquet.write_table(table, path, row_group_size=500)
+    monkeypatch.setattr(module, "_COUNT_ALL", 1 << 16)
+    found = guess(path)
+    assert "late" in {record["label"] for record in found.sample}
+    assert found.facts["records"] == pytest.approx(20_000, rel=0.5)
+    assert "looked at" not in found.facts
+
+
+def test_it_is_said_where_only_the_beginning_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(json.dumps({"text": hash_of(n)}) + "\n" for n in range(5000))
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    monkeypatch.setattr(module, "_COUNT_ALL", 1 << 14)
+    found = guess(str(tmp_path / "x.jsonl.gz"))
+    assert re.fullmatch("the first [0-9,]+ records only", found.facts["looked at"])
+
+
+def hash_of(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
 
 
 def test_the_sample_is_from_all_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,3 +63,35 @@ class Parquet(RowSource):
                     f"there is no column {column!r}.", where=path, expected=", ".join(names)
                 )
         return list(self.columns) or None
+
+
+def row_groups(path: Path, part: Path, share: float, most: int) -> None:
+    """Write some rows from all over a file into another: the first ones of many row groups.
+
+    Args:
+        path: The file.
+        part: Where they are written.
+        share: About what share of the rows.
+        most: How many row groups are looked at, at most.
+
+    Raises:
+        MissingExtra: if ``pyarrow`` is not installed.
+        DataError: if the file cannot be read.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "data") from None
+    try:
+        table = parquet.ParquetFile(path)
+        count = table.num_row_groups
+        chosen = [at * count // min(count, most) for at in range(min(count, most))]
+        each = max(1, round(share * table.metadata.num_rows / max(1, len(chosen))))
+        with parquet.ParquetWriter(part, table.schema_arrow) as writer:
+            for group in chosen:
+                batch = next(table.iter_batches(each, row_groups=[group]), None)
+                if batch is not None:
+                    writer.write_batch(batch)
+    except pa.ArrowException as error:
+        raise DataError(f"this Parquet file cannot be read ({error}).", where=path) from None
