@@ -8,9 +8,8 @@ import lzma
 import os
 import shutil
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from luban.core.errors import CapacityError
 from luban.core.files import cache_root, sha256_of, write_json
@@ -21,7 +20,7 @@ _SMALL = 1 << 20  #: packed bytes below which unpacking again is as fast as look
 _MOST = 1 << 34  #: unpacked bytes beyond which an archive is only streamed
 _SHARE = 0.5  #: of the free disk, that an unpacked archive may take
 _BLOCK = 1 << 20
-_OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {
+_OPENERS: dict[bytes, Any] = {
     b"\x1f\x8b": gzip.open,
     b"BZ": bz2.open,
     b"\xfd7": lzma.open,
@@ -81,7 +80,7 @@ def _kept(path: Path) -> Path | None:
 def _unpack(path: Path, aside: Path) -> bool:
     """Write the plain bytes; return whether they were not too many."""
     with path.open("rb") as file:
-        opener: Any = _OPENERS.get(file.read(2))
+        opener = _OPENERS.get(file.read(2))
     if opener is None:
         return False
     room = min(_MOST, int(_SHARE * shutil.disk_usage(aside.parent).free))
