@@ -51,7 +51,7 @@ def test_headers_that_differ_from_those_of_training(here: Path) -> None:
     rows = [(i % 2, sentence(i)) for i in COUNT]
     table("bare.tsv", rows)
     run = trained("bare.tsv")
-    columns = Recipe.read("run.yaml").data.source.to_dict()["columns"]
+    columns = Recipe.read(Path("run.yaml")).data.source.to_dict()["columns"]
     table("same.tsv", [tuple(columns), *rows])
     assert predicted(run, "same.tsv") == predicted(run, "bare.tsv")  # the header is no row
     table("named.tsv", [("stars", "review"), *rows])

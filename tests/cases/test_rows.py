@@ -177,19 +177,6 @@ def test_a_first_row_that_is_data_is_no_header(table: str, said: str) -> None:
     assert len(read(name="csv", path="t.tsv", header=True)[0]) == lines - 1
 
 
-def test_a_header_where_columns_are_given_is_no_row() -> None:
-    rows = "abc,good\nabd,bad\nxx,bad\n"
-    Path("same.csv").write_text(f"text,label\n{rows}")
-    fields: dict[str, Any] = {"name": "csv", "path": "same.csv", "columns": ["text", "label"]}
-    assert [record["text"] for record in read(**fields)[0]] == ["abc", "abd", "xx"]
-    Path("other.csv").write_text(f"review,label\n{rows}")
-    fields["path"] = "other.csv"
-    with pytest.raises(DataError, match="looks like the names of columns, not like data"):
-        read(**fields)
-    assert len(read(**fields, header=True)[0]) == 3
-    assert len(read(**fields, header=False)[0]) == 4
-
-
 @pytest.mark.parametrize(
     "table",
     [
@@ -406,26 +393,3 @@ def test_a_text_with_lines_of_old_systems_is_read_in_lines() -> None:
     good, apart = read(name="text", path="mixed.txt", document="line")
     assert [record["text"] for record in good] == ["one\rstill one", "two"]
     assert not apart
-
-
-def test_what_annotation_tools_write_is_read_as_it_is_meant() -> None:
-    def marked(start: int, end: int, said: str) -> dict[str, Any]:
-        return {"type": "labels", "value": {"start": start, "end": end, "text": said,
-                                            "labels": ["PER"]}}  # fmt: skip
-
-    face = "\U0001f600"
-    rows = [
-        {"data": {"body": f"{face} Ada"}, "annotations": [{"result": [marked(3, 6, "Ada")]}]},
-        {"data": {"text": "fine"}, "annotations": [
-            {"result": [], "was_cancelled": True},
-            {"result": [{"type": "choices", "value": {"choices": ["good"]}}]}]},
-        ["Ada ran", {"entities": [[0, 3, "PER"]]}],
-    ]  # fmt: skip
-    Path("t.json").write_text(json.dumps(rows))
-    good, apart = read(name="json", path="t.json")
-    assert apart == []
-    spans, choice, spacy = good
-    assert spans["text"] == f"{face} Ada"
-    assert spans["entities"] == [{"start": 2, "end": 5, "type": "PER"}]
-    assert (choice["text"], choice["label"]) == ("fine", "good")
-    assert (spacy["text"], spacy["entities"]) == ("Ada ran", [[0, 3, "PER"]])
