@@ -5,14 +5,13 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import shutil
 import zlib
 from pathlib import Path
 from typing import Any
 
-from luban.core.errors import CapacityError
-from luban.core.files import cache_root, sha256_of, write_json
+from luban.core.errors import CapacityError, DataError, LubanError
+from luban.core.files import cache_root, folder_atomic, sha256_of, sweep, write_json
 from luban.core.progress import doing
 from luban.core.yaml_json import parse_json
 
@@ -53,43 +52,40 @@ def unpacked(path: Path) -> Path | None:
 
 
 def _kept(path: Path) -> Path | None:
-    folder = cache_root() / "archives"
-    plain = folder / f"{sha256_of(path)}.tar"
-    facts = plain.with_suffix(".json")
+    root = cache_root() / "archives"
+    folder = root / sha256_of(path)
+    plain, facts = folder / "plain.tar", folder / "meta.json"
     try:
-        told = parse_json(facts.read_text(encoding="utf-8"), facts)
-        if told == {"sha256": sha256_of(plain)}:
+        if parse_json(facts.read_text(encoding="utf-8"), facts) == {"sha256": sha256_of(plain)}:
             return plain
     except (OSError, ValueError):
         pass
-    aside = folder / f".{plain.name}.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with doing(f"unpack {path.name}"):
-            if not _unpack(path, aside):
-                return None
-            write_json(facts, {"sha256": sha256_of(aside)})
-            aside.replace(plain)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, CapacityError):
-        return None  # streaming says what is wrong with it
-    finally:
-        aside.unlink(missing_ok=True)
+        sweep(root)
+        shutil.rmtree(folder, ignore_errors=True)
+        with doing(f"unpack {path.name}"), folder_atomic(folder) as aside:
+            _unpack(path, aside / plain.name)
+            write_json(aside / facts.name, {"sha256": sha256_of(aside / plain.name)})
+    except (LubanError, EOFError, zlib.error, lzma.LZMAError):
+        return None  # streaming says what is wrong with it, if anything is
     return plain
 
 
-def _unpack(path: Path, aside: Path) -> bool:
-    """Write the plain bytes; return whether they were not too many."""
+def _unpack(path: Path, plain: Path) -> None:
+    """Write the plain bytes.
+
+    Raises:
+        CapacityError: if they are too many.
+        DataError: if they are packed in another way than by gzip, bzip2 or xz.
+    """
     with path.open("rb") as file:
         opener = _OPENERS.get(file.read(2))
     if opener is None:
-        return False
-    room = min(_MOST, int(_SHARE * shutil.disk_usage(aside.parent).free))
-    with opener(path, "rb") as packed, aside.open("wb") as plain:
+        raise DataError("this is no packed tar.", where=path)
+    room = min(_MOST, int(_SHARE * shutil.disk_usage(plain.parent).free))
+    with opener(path, "rb") as packed, plain.open("wb") as file:
         while block := packed.read(_BLOCK):
             room -= len(block)
             if room < 0:
-                return False
-            plain.write(block)
-        plain.flush()
-        os.fsync(plain.fileno())
-    return True
+                raise CapacityError("unpacked, this archive is too large to keep.", where=path)
+            file.write(block)
