@@ -25,7 +25,7 @@ SETTINGS = ("train.max_minutes=null", "train.precision=fp32", 'train.compile="of
 #: that hold them.
 TIMES = (
     *("time", "second", "minute", "utilisation", "energy", "joule", "speed", "kwh", "carbon"),
-    *("log (sha256)", "sha256 of README.md"),
+    *("log (sha256)", "sha256 of readme.md"),
 )
 
 
