@@ -30,7 +30,7 @@ import torch
 
 from benchmarks._common import publish
 from luban.core.batch import Batch
-from luban.core.contracts import Mechanism, Model, Optimizer, Ports, Schedule
+from luban.core.contracts import Mechanism, Model, Optimizer, Schedule, Signature
 from luban.data.media.preprocessor import Preprocessor
 from luban.engine.budget import Budget
 from luban.engine.fit import Plan, State, fit
@@ -60,9 +60,9 @@ def images(side: int) -> list[dict[str, np.ndarray[Any, Any]]]:
     ]
 
 
-def ports(side: int) -> Ports:
+def signature(side: int) -> Signature:
     """Return what the task tells the model."""
-    return Ports("pixels", 3, CLASSES, produces="label", size=(side, side))
+    return Signature("pixels", 3, CLASSES, produces="label", size=(side, side))
 
 
 def clocks() -> np.ndarray[Any, Any]:
@@ -87,7 +87,7 @@ def luban_steps(name: str, precision: str) -> Iterator[np.ndarray[Any, Any]]:
         return cross_entropy(model(**seen.inputs), seen.targets["labels"])
 
     torch.manual_seed(0)
-    module = Model.from_dict(fields).build(ports(side))
+    module = Model.from_dict(fields).build(signature(side))
     optimizer = Optimizer.from_dict({"name": "adamw", "learning_rate": RATE})
     mechanism = Mechanism.from_dict("plain")
     loader = Loader(
@@ -116,7 +116,7 @@ def trainer_steps(name: str, precision: str, steps: int, folder: str) -> np.ndar
 
     fields, side, batch = NETWORKS[name]
     look, model = Preprocessor((side, side), mean=MEAN, std=STD), Model.from_dict(fields)
-    config = transformers.AutoConfig.for_model(**model.hf_config(ports(side)))
+    config = transformers.AutoConfig.for_model(**model.hf_config(signature(side)))
     torch.manual_seed(0)
     kind: Any = transformers.AutoModelForImageClassification
     network = kind.from_config(config)

@@ -142,7 +142,7 @@ def kinds() -> Iterator[str]:
                 mark = "*" if name in base.__abstractmethods__ else ""
                 rows.append((f"`{name}`{mark}", first_sentence(member.fget)))
         yield table(("method", "what it does"), rows)
-    for part in (contracts.Ports, contracts.Supervision, contracts.Tally):
+    for part in (contracts.Signature, contracts.TargetSummary, contracts.Tally):
         yield f"## {part.__name__}"
         yield prose(part)
         yield from attributes_table(part)

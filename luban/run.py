@@ -235,7 +235,7 @@ class Run:
             "task": recipe.task.digest(),
             "model": recipe.model.digest(),
             "seed": str(recipe.seed),
-            stage.name: digest_of(stage.essence()),
+            stage.name: digest_of(stage.result_fields()),
             "code": digest_of([part.code_digest() for part in self._code(stage)]),
             **stage.rests_on(self),
         }
@@ -319,14 +319,14 @@ class Run:
             fix=f"bring the old one back, or measure again: luban {stage} {self.path} --force.",
         )
 
-    def perform(self, stage: Stage, *, settle: bool = False) -> Report | None:
+    def perform(self, stage: Stage, *, end_early: bool = False) -> Report | None:
         """Let a stage do its work, measure it and write its report.
 
         Returns None on ranks other than the first.
 
         Args:
             stage: The stage.
-            settle: Whether work that was broken off is ended as it is, rather than gone on with.
+            end_early: Whether work that was broken off is ended as it is, rather than gone on with.
         """
         for need in stage.needs:
             self.report(need)
@@ -337,7 +337,7 @@ class Run:
                     self._refuse_edited(name, need)
             before = digests.begin(stage.name)
         with doing(stage.name):
-            if (self.main or stage.distributed) and not (settle and stage.settle(self)):
+            if (self.main or stage.distributed) and not (end_early and stage.end_early(self)):
                 stage.perform(self)
             if not self.main:
                 return None
@@ -384,7 +384,7 @@ def _listed(value: Any) -> Any:
 def _refuse_change(before: Recipe, now: Recipe, path: Path) -> None:
     def parts(recipe: Recipe) -> dict[str, Any]:
         plain = {name: recipe.to_dict()[name] for name in ("seed", "data", "task", "model")}
-        return {**plain, "train": recipe.stage("train").essence()}
+        return {**plain, "train": recipe.stage("train").result_fields()}
 
     found = changes(parts(before), parts(now))
     if found:

@@ -48,7 +48,7 @@ def load_trained(run: Run) -> tuple[Task, nn.Module]:
     """
     model, path = run.recipe.model, weights_of(run)
     task = run.recipe.task.load(path.parent)
-    return task, read_weights_into(build(model, task.ports()), model, path.parent)
+    return task, read_weights_into(build(model, task.signature()), model, path.parent)
 
 
 def weights_of(run: Run) -> Path:

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RunError
 from luban.trained import stored_parameters
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_running_statistics_are_no_parameters(tmp_path: Path, norm: str) -> None:
-    ports = Ports("pixels", 3, 5, produces="label", size=(16, 16))
+    signature = Signature("pixels", 3, 5, produces="label", size=(16, 16))
     fields = {"name": "cnn", "hidden_sizes": [8, 16], "norm": norm}
-    module = Model.from_dict(fields).build(ports)
+    module = Model.from_dict(fields).build(signature)
     weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     save_file(weights, tmp_path / "model.safetensors")
     assert bool(list(module.buffers())) == (norm == "batch")

@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.core.progress import doing, tracked
 from luban.core.report import Claim
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: What a metric keeps of examples: one by one, or as a table (examples, width).
-Rows: TypeAlias = "Sequence[Row] | Array"
+Rows: TypeAlias = "Sequence[Statistics] | Array"
 
 #: A bootstrap bias below this many standard errors does no harm (Efron and Tibshirani 1993,
 #: section 10.3).
@@ -41,7 +41,7 @@ def measured(metric: Metric, rows: Rows, *, rounds: int = 1000, seed: int = 0) -
     """
     table: Array = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
     with doing(f"interval of {metric.label}"):
-        value, note = metric.reduce(table), metric.note(table)
+        value, note = metric.compute(table), metric.note(table)
     if not metric.sampled:
         return Claim(value, metric.unit, note=note)
     generator = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def _bootstrap(
     size = len(table)
     draws = np.array(
         [
-            metric.reduce(table[generator.integers(0, size, size)])
+            metric.compute(table[generator.integers(0, size, size)])
             for _ in tracked(range(rounds), f"interval of {metric.label}")
         ]
     )
@@ -81,7 +81,7 @@ def _jackknife(
     left_out = np.array_split(generator.permutation(len(table)), groups)
     values = np.array(
         [
-            metric.reduce(np.delete(table, group, 0))
+            metric.compute(np.delete(table, group, 0))
             for group in tracked(left_out, f"interval of {metric.label}")
         ]
     )

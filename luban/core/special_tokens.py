@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SpecialTokenFrame:
     """The special tokens that a tokenizer puts around a text, or around two.
 
     Attributes:

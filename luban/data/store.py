@@ -240,7 +240,7 @@ def _tried(task: Task, record: Record) -> Example | DataError:
 
 
 def _taught(task: Task, example: Example) -> Example | DataError:
-    return example if task.supervision(example).count else empty("")
+    return example if task.target_summary(example).count else empty("")
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -239,7 +239,7 @@ def _update(state: State, plan: Plan, loss_sum: float, count: float) -> tuple[fl
     parameters = _trained(state.model)
     if state.scaler is not None:
         state.scaler.unscale_(state.optimizer)
-    plan.mechanism.settle(parameters, loss_sum, count)
+    plan.mechanism.finish_gradient(parameters, loss_sum, count)
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = get_total_norm(grads)
     grad_norm = float(norm)

@@ -68,7 +68,7 @@ class Loader:
         if self.size == 0:
             raise DataError("there are no training examples.", fix="check the source and filters.")
         pool = Pool(self.size, self.lengths, self.groups)
-        draw = self.mechanism.draw(index, self.batch_size, pool, self.seed)
+        draw = self.mechanism.sample_examples(index, self.batch_size, pool, self.seed)
         self._forget(before=min((epoch for epoch, _ in draw), default=0) - 1)
         share = self.world.share(len(draw))
         mine = [self._view(epoch)[at] for epoch, at in draw[share.start : share.stop]]

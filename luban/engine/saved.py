@@ -30,21 +30,21 @@ def write_saved(folder: Path, task: Task, model: Model, module: nn.Module) -> No
     Raises:
         CapacityError: if the disk is full.
     """
-    ports = task.ports()
+    signature = task.signature()
     tensors = model.to_hf(untied(module))
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(whole, folder / WEIGHTS, metadata={"format": "pt"})
-    write_json(folder / "config.json", model.hf_config(ports))
-    if ports.produces in ("next", "sequence") and ports.end is not None:
-        ends = [ports.end, *ports.ends]
+    write_json(folder / "config.json", model.hf_config(signature))
+    if signature.produces in ("next", "sequence") and signature.end is not None:
+        ends = [signature.end, *signature.ends]
         special = {
-            "bos_token_id": ports.bos,
-            "eos_token_id": ends if ports.ends else ports.end,
-            "pad_token_id": ports.pad,
+            "bos_token_id": signature.bos,
+            "eos_token_id": ends if signature.ends else signature.end,
+            "pad_token_id": signature.pad,
         }
-        if ports.start is not None:
-            special["decoder_start_token_id"] = ports.start
-        sampled = ports.produces == "next"
+        if signature.start is not None:
+            special["decoder_start_token_id"] = signature.start
+        sampled = signature.produces == "next"
         config = {**special, "do_sample": sampled, **task.generation_config()}
         write_json(folder / "generation_config.json", config)
     write_json(folder / _COMPONENTS, {"task": task.to_dict(), "model": model.to_dict()})
@@ -88,7 +88,7 @@ def load_saved(folder: Path) -> tuple[Task, Model, nn.Module]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError("this file is damaged.", where=path, got=str(error)) from None
     task = task.load(folder)
-    return task, model, read_weights_into(build(model, task.ports()), model, folder)
+    return task, model, read_weights_into(build(model, task.signature()), model, folder)
 
 
 def damaged(path: Path, error: Exception) -> RunError:

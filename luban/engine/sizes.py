@@ -14,7 +14,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import CapacityError, LubanError, RecipeError
 
 _LAYERS = 100_000  #: modules within modules; the largest networks have some thousands
@@ -22,7 +22,7 @@ _MEMORY = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 
 
-def build(model: Model, ports: Ports) -> nn.Module:
+def build(model: Model, signature: Signature) -> nn.Module:
     """Return the fresh module of a model, once it is known to fit in memory.
 
     It is built without memory first (on the device ``meta``) and its numbers are counted, so that
@@ -32,9 +32,9 @@ def build(model: Model, ports: Ports) -> nn.Module:
         CapacityError: if parameters and buffers would not fit in memory.
         RecipeError: if the model cannot be built for the task, or has too many layers.
     """
-    _count(model, ports)
+    _count(model, signature)
     try:
-        return model.build(ports)
+        return model.build(signature)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, LubanError) or not _is_allocation(error):
             raise
@@ -55,7 +55,7 @@ def free_memory() -> int:
     return min(free, int(limit) - used) if limit.isdigit() and int(limit) > used else free
 
 
-def _count(model: Model, ports: Ports) -> None:
+def _count(model: Model, signature: Signature) -> None:
     """Build a model without memory, and stop as soon as it has too many numbers or layers.
 
     Raises:
@@ -89,7 +89,7 @@ def _count(model: Model, ports: Ports) -> None:
     ]
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model.build(ports)
+            model.build(signature)
     except (NotImplementedError, RuntimeError, OverflowError, MemoryError, TypeError) as error:
         if isinstance(error, LubanError):
             raise

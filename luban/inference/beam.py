@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from luban.inference.engine import Answer, begin
+from luban.inference.engine import GeneratedSequence, begin
 from luban.inference.sampling import repeating
 from luban.nn.cache import Cache
 
@@ -55,13 +55,13 @@ class _Search:
     row: int
     beams: list[tuple[int, ...]]
     scores: list[float]
-    done: list[tuple[float, Answer]] = field(default_factory=list)
+    done: list[tuple[float, GeneratedSequence]] = field(default_factory=list)
 
 
 @torch.inference_mode()
 def beam_search(
     module: Any, prompts: Sequence[Sequence[int]], cache: Cache, params: BeamParams
-) -> list[Answer]:
+) -> list[GeneratedSequence]:
     """Return the best answer to each input.
 
     At every step the 2 K likeliest continuations of all beams are looked at. Those that end
@@ -82,7 +82,7 @@ def beam_search(
     # All beams begin alike: only the first may be continued.
     start = [0.0, *[-1e9] * (beams - 1)]
     live = [_Search(row, [()] * beams, start) for row in range(len(prompts))]
-    found: dict[int, Answer] = {}
+    found: dict[int, GeneratedSequence] = {}
     for length in range(1, params.max_new_tokens + 1):
         rows = _advance(live, prompts, logprobs_NKV, length, params)
         going = [at for at, search in enumerate(live) if not _is_done(search, length, params)]
@@ -128,7 +128,7 @@ def _advance(
             if token == params.end or length == params.max_new_tokens:
                 if rank < beams:
                     score = logprob / length**params.length_penalty
-                    search.done.append((score, Answer(tokens, logprob)))
+                    search.done.append((score, GeneratedSequence(tokens, logprob)))
             elif len(grown) < beams:
                 grown.append((tokens, logprob))
                 kept.append(n * beams + beam)

@@ -34,7 +34,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GeneratedSequence:
     """A whole answer.
 
     Attributes:
@@ -138,13 +138,13 @@ class Decoding:
         return torch.tensor(ids, device=self._device)
 
 
-def answers(
+def generate_sequences(
     module: nn.Module,
     prompts: Sequence[Sequence[int]],
     params: Sequence[SamplingParams],
     end: int,
     memory: Cache | None = None,
-) -> list[Answer]:
+) -> list[GeneratedSequence]:
     """Return the answer to each prompt: drawn, or (temperature 0) always the likeliest token.
 
     Args:
@@ -163,7 +163,7 @@ def answers(
             if token.id == end or len(decoding.sequences[token.row]) == rooms[token.row]:
                 decoding.drop(token.row)
     return [
-        Answer(tuple(sequence[len(prompt) :]), logprob)
+        GeneratedSequence(tuple(sequence[len(prompt) :]), logprob)
         for sequence, prompt, logprob in zip(decoding.sequences, prompts, logprobs, strict=True)
     ]
 

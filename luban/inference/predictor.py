@@ -44,10 +44,10 @@ class Predictor:
 
     def predict(self, records: Sequence[Record]) -> list[Any]:
         """Return one prediction for each record, in order; a ``DataError`` for a bad one."""
-        return [answer for _, answer in self.look(records)]
+        return [answer for _, answer in self.examine(records)]
 
     @torch.inference_mode()
-    def look(self, records: Sequence[Record]) -> list[tuple[Example, Any]]:
+    def examine(self, records: Sequence[Record]) -> list[tuple[Example, Any]]:
         """Return each record as encoded and its prediction; a ``DataError`` for a bad one."""
         answers: list[Any] = [None] * len(records)
         examples: dict[int, Example] = {}
@@ -68,7 +68,7 @@ class Predictor:
             rows = self.task.collate([examples[index] for index in batch]).to(device)
             predictions = self.task.predict(self._module, rows)
             for index, prediction in zip(batch, predictions, strict=True):
-                answers[index] = self.task.told(prediction)
+                answers[index] = self.task.reported(prediction)
         return [(examples.get(index, {}), answer) for index, answer in enumerate(answers)]
 
     def _batches(self, examples: dict[int, Example]) -> list[list[int]]:

@@ -40,7 +40,9 @@ class Plain(Mechanism):
         ),
     )
 
-    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
+    def sample_examples(
+        self, step: int, batch_size: int, pool: Pool, seed: int
+    ) -> list[tuple[int, int]]:
         """Return ``batch_size`` (epoch, index) pairs; an epoch is a seeded permutation.
 
         A step that crosses the end of an epoch goes on in the next one, so every step is full
@@ -80,7 +82,9 @@ class Plain(Mechanism):
         losses.sums.sum().backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
-    def settle(self, parameters: Sequence[nn.Parameter], loss_sum: float, count: float) -> None:
+    def finish_gradient(
+        self, parameters: Sequence[nn.Parameter], loss_sum: float, count: float
+    ) -> None:
         """Divide the gradient sums by the count; where nothing counted, they are 0."""
         if count:
             torch._foreach_div_([p.grad for p in parameters if p.grad is not None], count)

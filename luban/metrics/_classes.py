@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from luban.core.contracts import Row
+from luban.core.contracts import Statistics
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
-def decisions(prediction: Any, target: Any, classes: Sequence[str]) -> Row:
+def decisions(prediction: Any, target: Any, classes: Sequence[str]) -> Statistics:
     """Return (predicted, true) as class numbers.
 
     Of several labels: for each class whether it was both, then only predicted, then only true;

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Row
+from luban.core.contracts import Statistics
 from luban.core.errors import MissingExtra
 from luban.metrics._units import units
 
 
-def word_edits(said: str, meant: str) -> Row:
+def word_edits(said: str, meant: str) -> Statistics:
     """Return replaced, missing and added words, and how many the reference has.
 
     In scripts without blanks a character is a word by itself.
@@ -26,7 +26,7 @@ def word_edits(said: str, meant: str) -> Row:
     return _row(found)
 
 
-def character_edits(said: str, meant: str) -> Row:
+def character_edits(said: str, meant: str) -> Statistics:
     """Return replaced, missing and added characters, and how many the reference has.
 
     Runs of blanks count as one.
@@ -51,7 +51,7 @@ def kinds(rows: np.ndarray[Any, Any]) -> str:
     return f"{replaced:,} replaced, {missing:,} missing, {added:,} added{empty}"
 
 
-def _row(found: Any) -> Row:
+def _row(found: Any) -> Statistics:
     edits = (found.substitutions, found.deletions, found.insertions)
     return (*map(float, edits), float(found.hits + found.substitutions + found.deletions))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Row
+from luban.core.contracts import Statistics
 from luban.core.errors import MissingExtra
 
 
@@ -26,7 +26,7 @@ def scorer(name: str, **options: Any) -> Any:
     return getattr(metrics, name)(**options)
 
 
-def statistics(scorer: Any, prediction: Any, target: Any) -> Row:
+def statistics(scorer: Any, prediction: Any, target: Any) -> Statistics:
     """Return the number of references, then the statistics of one sentence."""
     references = list(target["references"]) or [""]
     (found,) = scorer._extract_corpus_statistics([prediction["text"]], [[r] for r in references])

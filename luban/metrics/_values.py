@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Row
+from luban.core.contracts import Statistics
 
 
-def pair(prediction: Any, target: Any) -> Row:
+def pair(prediction: Any, target: Any) -> Statistics:
     """Return (predicted, true) of one example."""
     return float(prediction["value"]), float(target["value"])
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class Accuracy(Metric):
@@ -15,12 +15,12 @@ class Accuracy(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (1,) where the label, or the whole set of labels, is the target's."""
         if "labels" in target:
             return (float(set(prediction["labels"]) == set(target["labels"])),)
         return (float(prediction["label"] == target["label"]),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the share of right ones."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._answers import best, f1
 
 
@@ -22,14 +22,14 @@ class AnswerF1(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (F1,) of one answer."""
         return (best(f1, prediction["answer"], target["answers"], self.language),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())
 
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
+    def note(self, statistics: np.ndarray[Any, Any]) -> str:
         """Say how it was got."""
         return {"en": "SQuAD's normalisation", "zh": "by character, as CMRC 2018"}[self.language]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._classes import scores_of, truths
 from luban.metrics._ranks import midranks
 
@@ -22,22 +22,22 @@ class Auroc(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return the score of each class, then whether each is true."""
         return (*scores_of(prediction, self.classes), *truths(target, self.classes))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean area; 0.5, which is chance, where no class has two sides."""
-        known = self._areas(rows)
+        known = self._areas(statistics)
         return float(np.mean(known)) if known else 0.5
 
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+    def undefined(self, statistics: np.ndarray[Any, Any]) -> bool:
         """Return whether no class has examples on both sides."""
-        return not self._areas(rows)
+        return not self._areas(statistics)
 
-    def _areas(self, rows: np.ndarray[Any, Any]) -> list[float]:
+    def _areas(self, statistics: np.ndarray[Any, Any]) -> list[float]:
         size = len(self.classes)
-        areas = [_area(rows[:, c], rows[:, size + c]) for c in range(size)]
+        areas = [_area(statistics[:, c], statistics[:, size + c]) for c in range(size)]
         return [area for area in areas if area is not None]
 
 

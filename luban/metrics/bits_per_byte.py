@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class BitsPerByte(Metric):
@@ -17,11 +17,11 @@ class BitsPerByte(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "bits/byte"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (nats, bytes) of one window."""
         return (float(prediction["nats"]), float(target["bytes"]))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return total bits over total bytes; infinite where no byte was predicted."""
-        total = float(rows[:, 1].sum())
-        return float(rows[:, 0].sum()) / math.log(2) / total if total else math.inf
+        total = float(statistics[:, 1].sum())
+        return float(statistics[:, 0].sum()) / math.log(2) / total if total else math.inf

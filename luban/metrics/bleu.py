@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics import _sacrebleu
 
 _LONGEST = 4  #: units of the longest n-grams
@@ -24,26 +24,26 @@ class Bleu(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return the references, then lengths and n-gram counts of one sentence."""
         return _sacrebleu.statistics(_scorer(self.tokenize), prediction, target)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return BLEU of the summed counts."""
-        if not rows[:, 1:].any():  # nothing was expected, and nothing said
+        if not statistics[:, 1:].any():  # nothing was expected, and nothing said
             return self.best
-        return min(_sacrebleu.corpus_score(self._scorer(rows), rows), self.best)
+        return min(_sacrebleu.corpus_score(self._scorer(statistics), statistics), self.best)
 
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+    def undefined(self, statistics: np.ndarray[Any, Any]) -> bool:
         """Return whether no reference has a word."""
-        return not rows[:, 2].any()
+        return not statistics[:, 2].any()
 
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
+    def note(self, statistics: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
-        return _sacrebleu.signature(self._scorer(rows), rows, rows[:, 2])
+        return _sacrebleu.signature(self._scorer(statistics), statistics, statistics[:, 2])
 
-    def _scorer(self, rows: np.ndarray[Any, Any]) -> Any:
-        return _scorer(self.tokenize, effective_order=bool(rows[:, 2].max() < _LONGEST))
+    def _scorer(self, statistics: np.ndarray[Any, Any]) -> Any:
+        return _scorer(self.tokenize, effective_order=bool(statistics[:, 2].max() < _LONGEST))
 
 
 @lru_cache

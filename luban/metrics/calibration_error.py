@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._classes import scores_of, truths
 
 
@@ -24,16 +24,16 @@ class CalibrationError(Metric):
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return confidences, then whether each was right."""
         if "labels" in target:
             return (*scores_of(prediction, self.classes), *truths(target, self.classes))
         right = prediction["label"] == target["label"]
         return float(prediction.get("score", 1.0)), float(right)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the weighted mean gap."""
-        confidence, right = (half.ravel() for half in np.hsplit(rows, 2))
+        confidence, right = (half.ravel() for half in np.hsplit(statistics, 2))
         # Bins are open on the left, as in the paper; 0 belongs to the first one.
         place = np.clip(np.ceil(confidence * self.bins) - 1, 0, self.bins - 1).astype(np.intp)
         gaps = np.bincount(place, weights=confidence - right, minlength=self.bins)

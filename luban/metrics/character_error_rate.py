@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._edits import character_edits, kinds, rate
 
 
@@ -24,14 +24,14 @@ class CharacterErrorRate(Metric):
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return the edits of each kind, and the characters of the reference."""
         return character_edits(prediction["text"], target["text"])
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return all edits over all characters of references."""
-        return rate(rows)
+        return rate(statistics)
 
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
+    def note(self, statistics: np.ndarray[Any, Any]) -> str:
         """Return how many edits of each kind there were, and of what texts."""
-        return kinds(rows) + (f"; {self.normalised}" if self.normalised else "")
+        return kinds(statistics) + (f"; {self.normalised}" if self.normalised else "")

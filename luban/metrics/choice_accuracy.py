@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class ChoiceAccuracy(Metric):
@@ -24,13 +24,13 @@ class ChoiceAccuracy(Metric):
         """The name in reports."""
         return f"{self.name}-normalised" if self.normalised else self.name
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (1,) for the right choice, (0,) for another, (1/n,) for one of n named."""
         key = "normalised_choice" if self.normalised else "choice"
         chosen = prediction.get(key, prediction["choice"])
         named = chosen if isinstance(chosen, list) else [chosen]
         return (float(target["choice"] in named) / len(named),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())

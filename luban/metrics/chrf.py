@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics import _sacrebleu
 
 
@@ -19,19 +19,19 @@ class Chrf(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return the references, then n-gram counts of one sentence."""
         return _sacrebleu.statistics(_scorer(self.word_order), prediction, target)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return chrF of the summed counts."""
-        if not rows[:, 1:].any():  # nothing was expected, and nothing said
+        if not statistics[:, 1:].any():  # nothing was expected, and nothing said
             return self.best
-        return min(_sacrebleu.corpus_score(_scorer(self.word_order), rows), self.best)
+        return min(_sacrebleu.corpus_score(_scorer(self.word_order), statistics), self.best)
 
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
+    def note(self, statistics: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
-        return _sacrebleu.signature(_scorer(self.word_order), rows, rows[:, 2])
+        return _sacrebleu.signature(_scorer(self.word_order), statistics, statistics[:, 2])
 
 
 @lru_cache

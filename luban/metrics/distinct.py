@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._units import units
 
 
@@ -26,13 +26,13 @@ class Distinct(Metric):
         """The name with n: ``distinct-2``."""
         return f"{self.name}-{self.n}"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (different n-grams, n-grams) of one text."""
         parts = units(prediction)
         grams = [tuple(parts[i : i + self.n]) for i in range(len(parts) - self.n + 1)]
         return (float(len(set(grams))), float(len(grams)))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean share over texts; texts shorter than n do not count."""
-        long = rows[rows[:, 1] > 0]
+        long = statistics[statistics[:, 1] > 0]
         return float((long[:, 0] / long[:, 1]).mean()) if len(long) else 0.0

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class EntityF1(Metric):
@@ -27,14 +27,14 @@ class EntityF1(Metric):
         """The score and the type: ``entity-f1``, ``entity-recall (person)``."""
         return f"entity-{self.score}" + (f" ({self.type})" if self.type else "")
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return how many entities were found, predicted and expected."""
         said, true = self._entities(prediction), self._entities(target)
         return float(len(said & true)), float(len(said)), float(len(true))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return found over predicted, found over expected, or twice found over their sum."""
-        found, predicted, expected = (float(total) for total in rows.sum(0))
+        found, predicted, expected = (float(total) for total in statistics.sum(0))
         parts = {
             "precision": (found, predicted),
             "recall": (found, expected),
@@ -43,9 +43,9 @@ class EntityF1(Metric):
         share, whole = parts[self.score]
         return share / whole if whole else 0.0
 
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+    def undefined(self, statistics: np.ndarray[Any, Any]) -> bool:
         """Return whether no entity is expected."""
-        return not rows[:, 2].any()
+        return not statistics[:, 2].any()
 
     def _entities(self, answer: Any) -> set[tuple[str, int, int]]:
         return {

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._classes import counts, decisions
 from luban.metrics._confusion import draw_confusion
 
@@ -28,24 +28,24 @@ class F1(Metric):
         """The name with the average: ``macro-f1``."""
         return f"{self.average}-{self.name}"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return what was predicted and what is true, as numbers of ``classes``."""
         return decisions(prediction, target, self.classes)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return F1; 0 where no class occurs at all."""
-        hits, extra, missed = counts(rows, len(self.classes))
+        hits, extra, missed = counts(statistics, len(self.classes))
         if self.average == "micro":
             hits, extra, missed = (np.array([part.sum()]) for part in (hits, extra, missed))
         total = 2 * hits + extra + missed
         occurs = total > 0
         return float((2 * hits[occurs] / total[occurs]).mean()) if occurs.any() else 0.0
 
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+    def undefined(self, statistics: np.ndarray[Any, Any]) -> bool:
         """Return whether no class occurs among the targets."""
-        hits, _, missed = counts(rows, len(self.classes))
+        hits, _, missed = counts(statistics, len(self.classes))
         return not (hits + missed).any()
 
-    def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
+    def plot(self, axes: Any, statistics: np.ndarray[Any, Any]) -> bool:
         """Draw the confusion matrix, which this is made of (once: for the average over classes)."""
-        return self.average == "macro" and draw_confusion(axes, rows, self.classes)
+        return self.average == "macro" and draw_confusion(axes, statistics, self.classes)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -44,27 +44,27 @@ class FrechetDistance(Metric):
         metric._root = root(covariance)
         return metric
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return the features, D numbers."""
         return tuple(float(value) for value in prediction["features"])
 
-    def reduce(self, rows: Array) -> float:
+    def compute(self, statistics: Array) -> float:
         """Return the distance from the real things; from a standard normal if there are none."""
-        mean, size = rows.mean(0), rows.shape[1]
+        mean, size = statistics.mean(0), statistics.shape[1]
         other = np.zeros(size) if self._mean is None else self._mean
         base = np.eye(size) if self._root is None else self._root
         # The roots of the eigenvalues of A B are the singular values of X R, with A = X'X and
         # R the root of B: the smaller of its two products with itself has them.
-        values = (rows - mean) / np.sqrt(max(1, len(rows) - 1))
+        values = (statistics - mean) / np.sqrt(max(1, len(statistics) - 1))
         both = values @ base
-        square = both @ both.T if len(rows) < size else both.T @ both
+        square = both @ both.T if len(statistics) < size else both.T @ both
         shared = np.linalg.eigvalsh(square).clip(min=0)
         spread = np.sum(values**2) + np.sum(base**2) - 2 * np.sqrt(shared).sum()
         return float(max(0.0, np.sum((mean - other) ** 2) + spread))
 
-    def note(self, rows: Array) -> str:
+    def note(self, statistics: Array) -> str:
         """Return that few things look farther away than they are."""
-        return f"biased upwards, the more the fewer: compare with others of {len(rows):,}"
+        return f"biased upwards, the more the fewer: compare with others of {len(statistics):,}"
 
 
 def moments(features: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class Loss(Metric):
@@ -17,10 +17,10 @@ class Loss(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "nats/token"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (nats, tokens) of one window."""
         return (float(prediction["nats"]), float(target["tokens"]))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return total nats over total tokens."""
-        return float(rows[:, 0].sum() / rows[:, 1].sum())
+        return float(statistics[:, 0].sum() / statistics[:, 1].sum())

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class MaskedAccuracy(Metric):
@@ -15,10 +15,10 @@ class MaskedAccuracy(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (right, hidden) of one window."""
         return (float(prediction["correct"]), float(target["tokens"]))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return all right ones over all hidden ones."""
-        return float(rows[:, 0].sum() / rows[:, 1].sum())
+        return float(statistics[:, 0].sum() / statistics[:, 1].sum())

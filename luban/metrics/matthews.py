@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._classes import counts, decisions
 
 
@@ -20,17 +20,17 @@ class Matthews(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (predicted, true) as numbers of ``classes``."""
         return decisions(prediction, target, self.classes)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the correlation; 0 where only one class is predicted, or only one is true."""
-        hits, extra, missed = (part.astype(float) for part in counts(rows, len(self.classes)))
-        said, true, n = hits + extra, hits + missed, float(len(rows))
+        hits, extra, missed = (part.astype(float) for part in counts(statistics, len(self.classes)))
+        said, true, n = hits + extra, hits + missed, float(len(statistics))
         spread = (n**2 - said @ said) * (n**2 - true @ true)
         return float((n * hits.sum() - said @ true) / np.sqrt(spread)) if spread > 0 else 0.0
 
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+    def undefined(self, statistics: np.ndarray[Any, Any]) -> bool:
         """Return whether only one class is true."""
-        return len(np.unique(rows[:, 1])) < 2
+        return len(np.unique(statistics[:, 1])) < 2

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._detections import (
     OVERLAPS,
     RECALLS,
@@ -26,7 +26,7 @@ _POWERS = 2 ** np.arange(2 * len(OVERLAPS))
 
 
 class MeanAveragePrecision(Metric):
-    """COCO's mAP (Lin et al. 2014, 1405.0312): equal to ``pycocotools``, and its rows resample.
+    """COCO's mAP (Lin et al. 2014, 1405.0312): equal to ``pycocotools``; it can be resampled.
 
     A detection is right if its overlap with a true box of its class, free so far, is large
     enough: an IoU of .5, or each of .5, .55, … .95 in turn. In a ``crowd``, a box around a
@@ -49,7 +49,7 @@ class MeanAveragePrecision(Metric):
         """``map@50`` or ``map@50-95``; of one class ``ap@50/NAME``."""
         return f"map@{self.overlap}" if self.only is None else f"ap@{self.overlap}-{self.only}"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return score, class and matches of each detection, and true boxes by class.
 
         With ``only``, those of its class: the others are no matter, and matching takes time.
@@ -70,20 +70,20 @@ class MeanAveragePrecision(Metric):
                 there[known[one["label"]]] += 1
         return (*table.ravel().tolist(), *there.tolist())
 
-    def reduce(self, rows: Array) -> float:
+    def compute(self, statistics: Array) -> float:
         """Return the mean; 0 where no class occurs."""
-        curves = self._curves(rows, OVERLAPS[:1] if self.overlap == "50" else OVERLAPS)
+        curves = self._curves(statistics, OVERLAPS[:1] if self.overlap == "50" else OVERLAPS)
         return float(np.mean([curve.mean() for curve in curves.values()])) if curves else 0.0
 
-    def undefined(self, rows: Array) -> bool:
+    def undefined(self, statistics: Array) -> bool:
         """Return whether no class asked for occurs."""
-        return not self._curves(rows, OVERLAPS[:1])
+        return not self._curves(statistics, OVERLAPS[:1])
 
-    def draw(self, axes: Any, rows: Array) -> bool:
+    def plot(self, axes: Any, statistics: Array) -> bool:
         """Draw precision over recall of each class, at an IoU of .5."""
         if self.only is not None or self.overlap != "50":
             return False
-        for name, curve in self._curves(rows, OVERLAPS[:1]).items():
+        for name, curve in self._curves(statistics, OVERLAPS[:1]).items():
             axes.plot(RECALLS, curve[0], label=f"{name} ({curve[0].mean():.3f})")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         axes.set_title("precision over recall, overlap of 50 %")
@@ -92,12 +92,12 @@ class MeanAveragePrecision(Metric):
             axes.legend(frameon=False, loc="lower left")
         return True
 
-    def _curves(self, rows: Array, overlaps: Array) -> dict[str, Array]:
+    def _curves(self, statistics: Array, overlaps: Array) -> dict[str, Array]:
         """Return precision at ``RECALLS`` for each class asked for that occurs, (T, 101)."""
         width = self.max_detections * _KEPT
-        found = rows[:, :width].reshape(-1, _KEPT)
+        found = statistics[:, :width].reshape(-1, _KEPT)
         found = found[found[:, 0] >= 0]
-        there = rows[:, width:].sum(0)
+        there = statistics[:, width:].sum(0)
         bits = found[:, 2].astype(np.int64)
         places = np.arange(len(overlaps))[:, None]
         right = (bits >> places & 1).astype(bool)

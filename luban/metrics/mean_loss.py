@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class MeanLoss(Metric):
@@ -19,10 +19,10 @@ class MeanLoss(Metric):
         """The name in reports: the one that training logs too."""
         return "loss"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (loss,) of one example."""
         return (float(prediction["loss"]),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())

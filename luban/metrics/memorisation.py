@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import PrivateAttr
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class Memorisation(Metric):
@@ -29,13 +29,13 @@ class Memorisation(Metric):
         metric._text = text
         return metric
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (longest overlap, length) of one text, in characters."""
         return (float(longest_overlap(prediction, self._text)), float(len(prediction)))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean of the longest overlaps."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())
 
 
 def longest_overlap(text: str, reference: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import numpy as np
 from pydantic import PrivateAttr
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -39,17 +39,17 @@ class NearestDistance(Metric):
         metric._means = np.concatenate(parts)
         return metric
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (distance from the nearest,) of one image."""
         return (nearest(prediction["image"], self._images, self._means),)
 
-    def reduce(self, rows: Array) -> float:
+    def compute(self, statistics: Array) -> float:
         """Return the median distance."""
-        return float(np.median(rows[:, 0]))
+        return float(np.median(statistics[:, 0]))
 
-    def note(self, rows: Array) -> str:
+    def note(self, statistics: Array) -> str:
         """Return the smallest distance of all."""
-        return f"the nearest one: {rows[:, 0].min():.3g}"
+        return f"the nearest one: {statistics[:, 0].min():.3g}"
 
 
 def nearest(image: Array, images: Array, means: Array) -> float:
@@ -81,9 +81,9 @@ def block_means(images: Array) -> Array:
     """Return the mean of each block of pixels, float32 (N, P)."""
     count, height, width, channels = images.shape
     side = _side((height, width))
-    rows, columns = height // side, width // side
-    cut = images[:, : rows * side, : columns * side]
-    blocks = cut.reshape(count, rows, side, columns, side, channels)
+    statistics, columns = height // side, width // side
+    cut = images[:, : statistics * side, : columns * side]
+    blocks = cut.reshape(count, statistics, side, columns, side, channels)
     means: Array = blocks.mean((2, 4), dtype=np.float32)
     return means.reshape(count, -1)
 

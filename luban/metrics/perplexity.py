@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class Perplexity(Metric):
@@ -16,10 +16,10 @@ class Perplexity(Metric):
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (nats, tokens) of one window."""
         return (float(prediction["nats"]), float(target["tokens"]))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the exponential of total nats over total tokens."""
-        return math.exp(min(float(rows[:, 0].sum() / rows[:, 1].sum()), 700.0))
+        return math.exp(min(float(statistics[:, 0].sum() / statistics[:, 1].sum()), 700.0))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class Recognition(Metric):
@@ -25,10 +25,10 @@ class Recognition(Metric):
         """The name in reports."""
         return f"recognised (by {self.by})" if self.by else "recognised"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (1,) where the judge sees what was asked for."""
         return (float(prediction["judged"] == prediction["label"]),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the share."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())

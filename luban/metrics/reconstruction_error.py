@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class ReconstructionError(Metric):
@@ -16,10 +16,10 @@ class ReconstructionError(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, 255.0)
     unit: ClassVar[str] = "of 255"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (mean square difference,) of one image."""
         return (float(prediction["squared_error"]),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the root of the mean."""
-        return float(np.sqrt(rows[:, 0].mean()))
+        return float(np.sqrt(statistics[:, 0].mean()))

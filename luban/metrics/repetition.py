@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._units import units
 
 
@@ -19,7 +19,7 @@ class Repetition(Metric):
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (repeated n-grams, n-grams) of one text."""
         parts = units(prediction)
         last: dict[tuple[str, ...], int] = {}
@@ -31,6 +31,6 @@ class Repetition(Metric):
             last[gram] = i
         return (float(repeated), float(total))
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return repeated n-grams over all n-grams."""
-        return float(rows[:, 0].sum() / max(1.0, rows[:, 1].sum()))
+        return float(statistics[:, 0].sum() / max(1.0, statistics[:, 1].sum()))

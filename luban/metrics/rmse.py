@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._values import pair
 
 
@@ -17,10 +17,10 @@ class Rmse(Metric):
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (predicted, true)."""
         return pair(prediction, target)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the root."""
-        return float(np.sqrt(((rows[:, 0] - rows[:, 1]) ** 2).mean()))
+        return float(np.sqrt(((statistics[:, 0] - statistics[:, 1]) ** 2).mean()))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.core.errors import MissingExtra
 from luban.metrics._units import lexical_units
 
@@ -32,7 +32,7 @@ class Rouge(Metric):
         """The kind: ``rouge1``."""
         return self.type
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (F1,) of one text with the reference it shares most with."""
         references = list(target["references"]) or [""]
         if not prediction["text"].strip() and not all(map(str.strip, references)):
@@ -40,11 +40,11 @@ class Rouge(Metric):
         best = _scorer(self.type, self.tokenize).score_multi(references, prediction["text"])
         return (float(best[self.type].fmeasure),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())
 
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
+    def note(self, statistics: np.ndarray[Any, Any]) -> str:
         """Say how it was got."""
         how = "by character" if self.tokenize == "characters" else "Porter stems"
         return f"F1, best of the references, {how}; rouge_score {version('rouge_score')}"

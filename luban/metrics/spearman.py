@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._ranks import midranks
 from luban.metrics._values import correlation, pair
 
@@ -17,14 +17,14 @@ class Spearman(Metric):
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (predicted, true)."""
         return pair(prediction, target)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the correlation of ranks."""
-        return correlation(np.column_stack([midranks(column) for column in rows.T]))
+        return correlation(np.column_stack([midranks(column) for column in statistics.T]))
 
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
+    def undefined(self, statistics: np.ndarray[Any, Any]) -> bool:
         """Return whether all true values are the same."""
-        return len(np.unique(rows[:, 1])) < 2
+        return len(np.unique(statistics[:, 1])) < 2

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics import _sacrebleu
 
 
@@ -23,17 +23,17 @@ class Ter(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     unit: ClassVar[str] = "%"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return the references, then edits and mean reference length of one sentence."""
         return _sacrebleu.statistics(_scorer(self.tokenize), prediction, target)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return edits over reference words."""
-        return _sacrebleu.corpus_score(_scorer(self.tokenize), rows)
+        return _sacrebleu.corpus_score(_scorer(self.tokenize), statistics)
 
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
+    def note(self, statistics: np.ndarray[Any, Any]) -> str:
         """Return sacrebleu's signature."""
-        return _sacrebleu.signature(_scorer(self.tokenize), rows, rows[:, 2])
+        return _sacrebleu.signature(_scorer(self.tokenize), statistics, statistics[:, 2])
 
 
 @lru_cache

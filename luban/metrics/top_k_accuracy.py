@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.metrics._classes import scores_of, truths
 
 
@@ -28,12 +28,12 @@ class TopKAccuracy(Metric):
         """The name with k: ``top-5-accuracy``."""
         return f"top-{self.k}-accuracy"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return (1,) where it is."""
         order = np.argsort(-np.asarray(scores_of(prediction, self.classes)), kind="stable")
         true = set(np.flatnonzero(truths(target, self.classes)).tolist())
         return (float(true <= set(order[: self.k].tolist())),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, statistics: np.ndarray[Any, Any]) -> float:
         """Return the share of those that are."""
-        return float(rows[:, 0].mean())
+        return float(statistics[:, 0].mean())

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from pydantic import Field
 from torch import nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.models._generative import GenerativeModel
 from luban.nn.diffusion import BetaSchedule, Diffusion, Noising, PredictionType
 
@@ -26,19 +26,19 @@ class DiffusionModel(GenerativeModel):
     )
 
     @abstractmethod
-    def network(self, ports: Ports) -> nn.Module:
+    def network(self, signature: Signature) -> nn.Module:
         """Return the network with fresh weights: see ``luban.nn.diffusion.Diffusion``.
 
         Raises:
             RecipeError: if images of this size do not fit.
         """
 
-    def build(self, ports: Ports) -> Diffusion:
+    def build(self, signature: Signature) -> Diffusion:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
         noising = Noising(self.num_train_timesteps, self.beta_schedule, self.prediction_type)
-        size = (ports.inputs, *ports.size)
-        return Diffusion(self.network(ports), noising, ports.outputs, size)
+        size = (signature.inputs, *signature.size)
+        return Diffusion(self.network(signature), noising, signature.outputs, size)

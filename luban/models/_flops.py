@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 
 
-def training_flops(model: Model, ports: Ports) -> float:
+def training_flops(model: Model, signature: Signature) -> float:
     """Return the FLOP of training on one image: three times those of looking at it.
 
     Every product of the backward pass is done twice, for the weights and for what came in
@@ -18,8 +18,8 @@ def training_flops(model: Model, ports: Ports) -> float:
     since some layers refuse to learn from one.
     """
     with torch.device("meta"):
-        module = model.build(ports)
-        pixels = torch.empty(2, ports.inputs, *ports.size)
+        module = model.build(signature)
+        pixels = torch.empty(2, signature.inputs, *signature.size)
         return 3 * forward_flops(module, pixels) / len(pixels)
 
 

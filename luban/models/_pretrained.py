@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import MissingExtra, RecipeError
 from luban.core.yaml_json import json_of
 
@@ -133,14 +133,14 @@ def resolved(model: M, decided: Mapping[str, Any], folder: Path, free: Collectio
     return model.replace(**filled)
 
 
-def label_names(ports: Ports) -> dict[str, Any]:
+def label_names(signature: Signature) -> dict[str, Any]:
     """Return what ``config.json`` says of the outputs of a classifier or a regression."""
-    names = ports.labels or [f"LABEL_{index}" for index in range(ports.outputs)]
+    names = signature.labels or [f"LABEL_{index}" for index in range(signature.outputs)]
     labels = {
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
     }
-    return {**labels, "problem_type": ports.problem} if ports.problem else labels
+    return {**labels, "problem_type": signature.problem} if signature.problem else labels
 
 
 def load_pretrained(

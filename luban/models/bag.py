@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 
 #: Hashes are polynomials modulo a prime: below 2^62 at each step, so that int64 never overflows.
 PRIME, BASE = 2**31 - 1, 1_000_003
@@ -51,23 +51,23 @@ class Bag(Model):
             raise ValueError("each length once")
         return ngrams
 
-    def build(self, ports: Ports) -> BagOfNgrams:
+    def build(self, signature: Signature) -> BagOfNgrams:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the task is not one over tokens that asks for a label.
         """
-        self.check(ports)
-        return BagOfNgrams(self, ports.inputs, ports.segments, ports.outputs)
+        self.check(signature)
+        return BagOfNgrams(self, signature.inputs, signature.segments, signature.outputs)
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return an addition for each number looked up, one of its gradient, and 6 for the head.
 
         ``parameters`` is not read: most of them are the tables.
         """
         looked_up = self.embedding_size * (1 + len(self.ngrams))
-        head = self.embedding_size * ports.outputs
-        return 2.0 * looked_up + 6.0 * head / max(1, ports.length)
+        head = self.embedding_size * signature.outputs
+        return 2.0 * looked_up + 6.0 * head / max(1, signature.length)
 
 
 class BagOfNgrams(nn.Module):

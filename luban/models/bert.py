@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.models._bert_layout import CLASSES, DEFAULTS, OURS, fields_of, from_bert, to_bert
 from luban.models._pretrained import (
@@ -73,13 +73,13 @@ class Bert(Model):
             raise ValueError(f"hidden_size must be a multiple of num_attention_heads ({heads})")
         return self
 
-    def build(self, ports: Ports) -> Encoder:
+    def build(self, signature: Signature) -> Encoder:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        sizes = self._sizes(ports)
+        sizes = self._sizes(signature)
         shape = Shape(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
@@ -108,12 +108,12 @@ class Bert(Model):
         return Encoder(
             body,
             shape,
-            ports.produces,
-            ports.outputs,
+            signature.produces,
+            signature.outputs,
             pooling=self.pooling,
             head_dropout=self.hidden_dropout_prob if last is None else last,
             init_std=self.initializer_range,
-            chain=ports.chain,
+            chain=signature.chain,
         )
 
     def resolve(self) -> Self:
@@ -151,18 +151,18 @@ class Bert(Model):
         heads = ("pooler.", "classifier.", "qa_outputs.", "predictions.", "transitions.")
         return load_pretrained(module, tensors, self.pretrained, fresh=heads)
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return a ``config.json`` that transformers 4 and 5 read, where it has such a class."""
-        fields = {**self.to_dict(), **self._sizes(ports)}
+        fields = {**self.to_dict(), **self._sizes(signature)}
         config = {
-            "architectures": [CLASSES[ports.produces]],
+            "architectures": [CLASSES[signature.produces]],
             "model_type": "bert",
             **{key: fields[key] for key in DEFAULTS},
-            "pad_token_id": ports.pad,
+            "pad_token_id": signature.pad,
         }
-        if ports.produces in ("label", "tags"):
-            config |= label_names(ports)
-        if self.norm_first or (ports.produces == "label" and self.pooling == "mean"):
+        if signature.produces in ("label", "tags"):
+            config |= label_names(signature)
+        if self.norm_first or (signature.produces == "label" and self.pooling == "mean"):
             own = {"norm_first": self.norm_first, "pooling": self.pooling}
             del config["architectures"]
             config |= {"model_type": OURS, **own}
@@ -176,28 +176,28 @@ class Bert(Model):
         """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``."""
         return from_bert(tensors)
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return 6 per parameter in a product, 12 per layer, width and position for attention.
 
         Chowdhery et al. 2022, 2204.02311, appendix B. Looking up an embedding costs nothing; what
         reads the whole example (pooler, classifier) is used once for all its positions.
         """
-        sizes, width = self._sizes(ports), self.hidden_size
-        length: int = ports.length or sizes["max_position_embeddings"]
+        sizes, width = self._sizes(signature), self.hidden_size
+        length: int = signature.length or sizes["max_position_embeddings"]
         tables = sizes["max_position_embeddings"] + self.type_vocab_size
-        if ports.produces != "tokens":
+        if signature.produces != "tokens":
             tables += sizes["vocab_size"]
         once = 0
-        if ports.produces == "label":
-            once = (width + 1) * (ports.outputs + width * (self.pooling == "cls"))
+        if signature.produces == "label":
+            once = (width + 1) * (signature.outputs + width * (self.pooling == "cls"))
         everywhere = parameters - tables * width - once
         return 6.0 * (everywhere + once / length) + 12.0 * self.num_hidden_layers * width * length
 
-    def _sizes(self, ports: Ports) -> dict[str, int]:
+    def _sizes(self, signature: Signature) -> dict[str, int]:
         """Return the sizes that None leaves to the task."""
-        self.check(ports)
-        vocab, positions = self.vocab_size or ports.inputs, self.max_position_embeddings
-        needed = max(ports.inputs, ports.outputs if ports.produces == "tokens" else 0)
+        self.check(signature)
+        vocab, positions = self.vocab_size or signature.inputs, self.max_position_embeddings
+        needed = max(signature.inputs, signature.outputs if signature.produces == "tokens" else 0)
         if vocab < needed:
             raise RecipeError(
                 "the vocabulary is smaller than the task's.",
@@ -206,20 +206,20 @@ class Bert(Model):
                 got=vocab,
                 fix="use the pretrained model's own tokenizer.",
             )
-        positions = positions or ports.length
-        if not positions or positions < ports.length:
+        positions = positions or signature.length
+        if not positions or positions < signature.length:
             raise RecipeError(
                 "the model has fewer positions than the task's sequences.",
                 where="model.max_position_embeddings",
-                expected=f"at least {ports.length:,}" if ports.length else "a number",
+                expected=f"at least {signature.length:,}" if signature.length else "a number",
                 got=self.max_position_embeddings,
                 fix="shorten the task's sequences, or choose another model.",
             )
-        if ports.segments > self.type_vocab_size:
+        if signature.segments > self.type_vocab_size:
             raise RecipeError(
                 "the model tells fewer kinds of positions apart than the task has.",
                 where="model.type_vocab_size",
-                expected=f"at least {ports.segments}",
+                expected=f"at least {signature.segments}",
                 got=self.type_vocab_size,
             )
         inner = self.intermediate_size or 4 * self.hidden_size

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.models._images import ImageModel, too_small
 from luban.nn.activations import Activation
@@ -71,34 +71,34 @@ class CNN(ImageModel):
                 raise ValueError("a depth is at least 0")
         return self
 
-    def build(self, ports: Ports) -> SmallNetwork:
+    def build(self, signature: Signature) -> SmallNetwork:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        self.check(ports)
-        return SmallNetwork(self, ports)
+        self.check(signature)
+        return SmallNetwork(self, signature)
 
-    def refusal(self, ports: Ports) -> RecipeError | None:
+    def refusal(self, signature: Signature) -> RecipeError | None:
         """Return why images of this size cannot be read; None: they can."""
         halvings = len(self.hidden_sizes)
-        return too_small(ports, 2**halvings, f"they are halved {halvings} times")
+        return too_small(signature, 2**halvings, f"they are halved {halvings} times")
 
 
 class SmallNetwork(nn.Module):
     """Shapes: B batch, C channels, H height, W width."""
 
-    def __init__(self, config: CNN, ports: Ports) -> None:
+    def __init__(self, config: CNN, signature: Signature) -> None:
         super().__init__()
         width = config.embedding_size
-        self.stem = ConvNorm(ports.inputs, width, act=config.hidden_act, norm=config.norm)
+        self.stem = ConvNorm(signature.inputs, width, act=config.hidden_act, norm=config.norm)
         self.blocks = nn.ModuleList()
         depths = config.depths or (1,) * len(config.hidden_sizes)
         for outputs, depth in zip(config.hidden_sizes, depths, strict=True):
             self.blocks.append(Stage(config, width, outputs, depth))
             width = outputs
-        self.head = nn.Linear(width, ports.outputs)
+        self.head = nn.Linear(width, signature.outputs)
         self.dropout, self.channels_last = config.dropout, config.channels_last
         self.logit_scale = config.logit_scale
         draw_filters(self)

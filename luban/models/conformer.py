@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.models._flops import forward_flops
 from luban.nn.activations import Activation
 from luban.nn.frames import TransformerFrames
@@ -71,13 +71,13 @@ class Conformer(Model):
             raise ValueError(f"hidden_size must be a multiple of 2 num_attention_heads ({heads})")
         return self
 
-    def build(self, ports: Ports) -> TransformerFrames:
+    def build(self, signature: Signature) -> TransformerFrames:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the task does not give frames, or asks for something else.
         """
-        self.check(ports)
+        self.check(signature)
         shape = Shape(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
@@ -94,25 +94,27 @@ class Conformer(Model):
             dropout=self.dropout,
         )
         stem = ConvolutionSubsampling(
-            ports.inputs, self.conv_channels, self.hidden_size, ports.stride, self.dropout
+            signature.inputs, self.conv_channels, self.hidden_size, signature.stride, self.dropout
         )
         return TransformerFrames(
             stem,
             shape,
             self.num_hidden_layers,
             self.conv_depthwise_kernel_size if self.block == "conformer" else None,
-            -(-(ports.length or _UNBOUNDED) // ports.stride),
-            ports.outputs,
-            self.pooling if ports.produces == "label" else None,
+            -(-(signature.length or _UNBOUNDED) // signature.stride),
+            signature.outputs,
+            self.pooling if signature.produces == "label" else None,
         )
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return three times the FLOP of reading a recording of 4 seconds, divided by its frames.
 
         Convolutions use a weight many times, so they are counted, not ``parameters``.
         """
-        frames = min(ports.length or _MEASURED, _MEASURED)
+        frames = min(signature.length or _MEASURED, _MEASURED)
         with torch.device("meta"):
             return (
-                3 * forward_flops(self.build(ports), torch.empty(1, frames, ports.inputs)) / frames
+                3
+                * forward_flops(self.build(signature), torch.empty(1, frames, signature.inputs))
+                / frames
             )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.models._diffusion import DiffusionModel
 from luban.nn.attention import Attention
 from luban.nn.diffusion import Condition
@@ -44,13 +44,13 @@ class Dit(DiffusionModel):
             raise ValueError("hidden_size must be a multiple of 4 and of num_attention_heads")
         return self
 
-    def network(self, ports: Ports) -> nn.Module:
+    def network(self, signature: Signature) -> nn.Module:
         """Return the network with fresh weights.
 
         Raises:
             RecipeError: if images of this size cannot be cut into patches.
         """
-        self.check_size(ports, self.patch_size)
+        self.check_size(signature, self.patch_size)
         shape = Shape(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
@@ -63,9 +63,14 @@ class Dit(DiffusionModel):
             attention_bias=True,
             mlp_bias=True,
         )
-        grid = (ports.size[0] // self.patch_size, ports.size[1] // self.patch_size)
+        grid = (signature.size[0] // self.patch_size, signature.size[1] // self.patch_size)
         return DitNetwork(
-            shape, self.num_hidden_layers, self.patch_size, grid, ports.inputs, ports.outputs
+            shape,
+            self.num_hidden_layers,
+            self.patch_size,
+            grid,
+            signature.inputs,
+            signature.outputs,
         )
 
 

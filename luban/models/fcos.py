@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.models._images import ImageModel, too_small
 from luban.models._pretrained import (
@@ -82,18 +82,18 @@ class FCOS(ImageModel):
             raise ValueError(f"finest_stride is one of {self._strides()}, those of the stages")
         return self
 
-    def build(self, ports: Ports) -> Detector:
+    def build(self, signature: Signature) -> Detector:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the task is not one over pixels that asks for boxes.
         """
-        self.check(ports)
-        return Detector(self, ports)
+        self.check(signature)
+        return Detector(self, signature)
 
-    def refusal(self, ports: Ports) -> RecipeError | None:
+    def refusal(self, signature: Signature) -> RecipeError | None:
         """Return why images of this size cannot be read; None: they can."""
-        return too_small(ports, self.finest_stride, "there would be less than one place")
+        return too_small(signature, self.finest_stride, "there would be less than one place")
 
     def resolve(self) -> Self:
         """Return this model with the fields that a pretrained trunk decides.
@@ -122,9 +122,9 @@ class FCOS(ImageModel):
         fresh = load_pretrained(module, trunk, self.pretrained, _FRESH)
         return tuple(name for name in fresh if name in dict(module.named_parameters()))
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return ``config.json``: the trunk as Hugging Face's ResNet, and the labels."""
-        return {**super().hf_config(ports), **label_names(ports)}
+        return {**super().hf_config(signature), **label_names(signature)}
 
     def _strides(self) -> tuple[int, ...]:
         """How many pixels one place of each stage's map stands for."""
@@ -139,10 +139,10 @@ class FCOS(ImageModel):
 class Detector(nn.Module):
     """Trunk, pyramid and head."""
 
-    def __init__(self, model: FCOS, ports: Ports) -> None:
+    def __init__(self, model: FCOS, signature: Signature) -> None:
         super().__init__()
         self.depths, act = model.depths, model.hidden_act
-        self.stem = ConvNorm(ports.inputs, model.embedding_size, 7, stride=2, act=act)
+        self.stem = ConvNorm(signature.inputs, model.embedding_size, 7, stride=2, act=act)
         kind = Kind(model.layer_type, act, early=model.downsample_in_bottleneck)
         self.blocks = residual_layers(kind, model.embedding_size, model._stages())
         draw_filters(self)
@@ -152,7 +152,7 @@ class Detector(nn.Module):
         strides += tuple(strides[-1] * 2 ** (1 + level) for level in range(model.extra_levels))
         width, widths = model.pyramid_size, model.hidden_sizes[self.first :]
         self.pyramid = FeaturePyramid(widths, width, model.extra_levels)
-        self.head = DetectionHead(width, model.num_head_layers, ports.outputs, strides)
+        self.head = DetectionHead(width, model.num_head_layers, signature.outputs, strides)
         ordered(self, channels_last=True)
 
     def forward(self, pixel_values: Tensor) -> Tensor:

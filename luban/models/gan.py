@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.models._generative import GenerativeModel
 
 
@@ -40,26 +40,26 @@ class Gan(GenerativeModel):
         default=1.0, ge=0, description="Penalty of the discriminator's slope at real images."
     )
 
-    def build(self, ports: Ports) -> GanModule:
+    def build(self, signature: Signature) -> GanModule:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if images of this size cannot be halved twice.
         """
-        self.check_size(ports, 4)
-        return GanModule(self, ports)
+        self.check_size(signature, 4)
+        return GanModule(self, signature)
 
 
 class GanModule(nn.Module):
     """Both networks, and the one loss that trains each for itself."""
 
-    def __init__(self, options: Gan, ports: Ports) -> None:
+    def __init__(self, options: Gan, signature: Signature) -> None:
         super().__init__()
-        self.pixels = ports.inputs * math.prod(ports.size)
+        self.pixels = signature.inputs * math.prod(signature.size)
         self.latent = min(options.latent_size, self.pixels)
-        self.game, self.gamma, self.classes = options.game, options.r1_gamma, ports.outputs
-        self.generator = Generator(options.channels, self.latent, ports)
-        self.discriminator = Discriminator(options.channels, ports)
+        self.game, self.gamma, self.classes = options.game, options.r1_gamma, signature.outputs
+        self.generator = Generator(options.channels, self.latent, signature)
+        self.discriminator = Discriminator(options.channels, signature)
 
     @property
     def stem(self) -> nn.Module:
@@ -137,13 +137,13 @@ class GanModule(nn.Module):
 class Generator(nn.Module):
     """A class and noise become an image, coarse to fine."""
 
-    def __init__(self, width: int, latent: int, ports: Ports) -> None:
+    def __init__(self, width: int, latent: int, signature: Signature) -> None:
         super().__init__()
-        self.small = (4 * width, ports.size[0] // 4, ports.size[1] // 4)
-        self.labels = nn.Embedding(ports.outputs + 1, latent)
+        self.small = (4 * width, signature.size[0] // 4, signature.size[1] // 4)
+        self.labels = nn.Embedding(signature.outputs + 1, latent)
         self.stem = nn.Linear(2 * latent, math.prod(self.small))
         self.blocks = nn.ModuleList([Grow(4 * width, 2 * width), Grow(2 * width, width)])
-        self.head = nn.Conv2d(width, ports.inputs, 3, padding=1)
+        self.head = nn.Conv2d(width, signature.inputs, 3, padding=1)
 
     def forward(self, z_BZ: Tensor, labels_B: Tensor) -> Tensor:
         """Return images in [-1, 1], (B, C, H, W)."""
@@ -170,19 +170,19 @@ class Grow(nn.Module):
 class Discriminator(nn.Module):
     """How real an image looks, given its class (projection; Miyato and Koyama 2018, 1802.05637)."""
 
-    def __init__(self, width: int, ports: Ports) -> None:
+    def __init__(self, width: int, signature: Signature) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(ports.inputs, width, 3, padding=1)
+        self.stem = nn.Conv2d(signature.inputs, width, 3, padding=1)
         self.blocks = nn.ModuleList(
             [
                 nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
                 nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
             ]
         )
-        features = 4 * width * (ports.size[0] // 4) * (ports.size[1] // 4)
+        features = 4 * width * (signature.size[0] // 4) * (signature.size[1] // 4)
         self.look = nn.Linear(features, 4 * width)
         self.head = nn.Linear(4 * width, 1)
-        self.labels = nn.Embedding(ports.outputs + 1, 4 * width)
+        self.labels = nn.Embedding(signature.outputs + 1, 4 * width)
         nn.init.normal_(self.labels.weight, std=0.02)
 
     def forward(self, x: Tensor, labels_B: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.models._layouts import config_of, fields_of, from_gpt2, to_gpt2
 from luban.models._pretrained import load_pretrained, locate, read_config, read_weights, resolved
@@ -84,13 +84,13 @@ class GPT(Model):
             raise ValueError("gpt2 has head_dim = hidden_size / heads, and no grouped queries")
         return self
 
-    def build(self, ports: Ports) -> CausalLM:
+    def build(self, signature: Signature) -> CausalLM:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        fields = self._filled(ports)
+        fields = self._filled(signature)
         gpt2 = self.layout == "gpt2"
         shape = Shape(
             hidden_size=self.hidden_size,
@@ -144,16 +144,16 @@ class GPT(Model):
             load_pretrained(module, tensors, self.pretrained)
         return ()
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return a ``config.json`` that transformers 4 and 5 read."""
         scaling = None if self.rope_scaling is None else self.rope_scaling.to_dict()
-        fields = {**self.to_dict(), **self._filled(ports), "rope_scaling": scaling}
+        fields = {**self.to_dict(), **self._filled(signature), "rope_scaling": scaling}
         return {
             **config_of(self.layout, fields, self.dropout),
             "initializer_range": self.initializer_range,
-            "bos_token_id": ports.bos,
-            "eos_token_id": ports.end,
-            "pad_token_id": ports.pad,
+            "bos_token_id": signature.bos,
+            "eos_token_id": signature.end,
+            "pad_token_id": signature.pad,
         }
 
     def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -170,14 +170,14 @@ class GPT(Model):
             if name not in drop and not name.endswith("rotary_emb.inv_freq")
         }
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return 6 per parameter in a product, 12 per layer, width and position for attention.
 
         Chowdhery et al. 2022, 2204.02311, appendix B; looking up an embedding costs nothing.
         """
-        fields = self._filled(ports)
+        fields = self._filled(signature)
         lookups: int = 0 if self.tie_word_embeddings else fields["vocab_size"]
-        length: int = ports.length or fields["max_position_embeddings"]
+        length: int = signature.length or fields["max_position_embeddings"]
         if self.layout == "gpt2":
             lookups += fields["max_position_embeddings"]
         width = self.num_attention_heads * self._head_dim
@@ -188,9 +188,9 @@ class GPT(Model):
     def _head_dim(self) -> int:
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
-    def _filled(self, ports: Ports) -> dict[str, Any]:
+    def _filled(self, signature: Signature) -> dict[str, Any]:
         """Return the fields that None leaves to the layout or to the task."""
-        self.check(ports)
+        self.check(signature)
         gpt2 = self.layout == "gpt2"
         inner = 4 * self.hidden_size if gpt2 else -(-8 * self.hidden_size // 96) * 32
         return {
@@ -198,23 +198,23 @@ class GPT(Model):
             "head_dim": self._head_dim,
             "intermediate_size": self.intermediate_size or inner,
             "hidden_act": self.hidden_act or ("gelu_new" if gpt2 else "silu"),
-            "max_position_embeddings": self._positions(ports),
-            "vocab_size": self._vocabulary(ports),
+            "max_position_embeddings": self._positions(signature),
+            "vocab_size": self._vocabulary(signature),
         }
 
-    def _positions(self, ports: Ports) -> int:
-        positions = self.max_position_embeddings or ports.length
-        if not positions or positions < ports.length:
+    def _positions(self, signature: Signature) -> int:
+        positions = self.max_position_embeddings or signature.length
+        if not positions or positions < signature.length:
             raise RecipeError(
                 "the model has fewer positions than the task's sequences.",
                 where="model.max_position_embeddings",
-                expected=f"at least {ports.length:,}" if ports.length else "a number",
+                expected=f"at least {signature.length:,}" if signature.length else "a number",
                 got=self.max_position_embeddings,
             )
         return positions
 
-    def _vocabulary(self, ports: Ports) -> int:
-        size, needed = self.vocab_size or ports.inputs, max(ports.inputs, ports.outputs)
+    def _vocabulary(self, signature: Signature) -> int:
+        size, needed = self.vocab_size or signature.inputs, max(signature.inputs, signature.outputs)
         if size < needed:
             raise RecipeError(
                 "the vocabulary is smaller than the task's.",

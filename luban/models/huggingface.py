@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import MissingExtra, RecipeError
 from luban.models._pretrained import label_names, locate, read_config, weight_files
 from luban.models._wrapped import Wrapped, WrappedAnswerer, WrappedDecoder
@@ -71,39 +71,39 @@ class Huggingface(Model):
             )
         return type(self).from_dict({**self.to_dict(), "config": config})
 
-    def fits(self, ports: Ports) -> bool:
+    def fits(self, signature: Signature) -> bool:
         """Return whether transformers has a class of this architecture for the task."""
-        if not super().fits(ports) or self.config is None:
-            return super().fits(ports)
-        config = self._configuration(ports)
+        if not super().fits(signature) or self.config is None:
+            return super().fits(signature)
+        config = self._configuration(signature)
         # With two halves only what writes a second sequence gives what the task asks for.
         halves = getattr(config, "is_encoder_decoder", False)
-        known = type(config) in _auto(ports)._model_mapping
-        return known and halves == (ports.produces == "sequence")
+        known = type(config) in _auto(signature)._model_mapping
+        return known and halves == (signature.produces == "sequence")
 
-    def build(self, ports: Ports) -> Wrapped:
+    def build(self, signature: Signature) -> Wrapped:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if there is no configuration, or it does not suit the task.
             MissingExtra: if transformers is not installed.
         """
-        self.check(ports)
-        config = self._configuration(ports)
-        _refuse_small(config, ports)
+        self.check(signature)
+        config = self._configuration(signature)
+        _refuse_small(config, signature)
         config.use_cache = False
         try:
-            model = _auto(ports).from_config(config, trust_remote_code=False)
+            model = _auto(signature).from_config(config, trust_remote_code=False)
         except Exception as error:  # whatever an architecture raises for odd numbers
             raise _unbuildable(error) from error
         kinds = {"next": WrappedDecoder, "sequence": WrappedAnswerer}
-        chain = ports.outputs if ports.chain else 0
-        module = kinds.get(ports.produces, Wrapped)(model.float(), ports.segments, chain)
-        if module.context is not None and module.context < ports.length:
+        chain = signature.outputs if signature.chain else 0
+        module = kinds.get(signature.produces, Wrapped)(model.float(), signature.segments, chain)
+        if module.context is not None and module.context < signature.length:
             raise RecipeError(
                 "the model has fewer positions than the task's sequences.",
                 where="model.config.max_position_embeddings",
-                expected=f"at least {ports.length:,}",
+                expected=f"at least {signature.length:,}",
                 got=module.context,
                 fix="shorten the task's sequences, or choose another model.",
             )
@@ -146,10 +146,10 @@ class Huggingface(Model):
         module.model.load_state_dict(theirs.state_dict())
         return tuple(f"model.{n}" for n, _ in module.model.named_parameters() if n in fresh)
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return the ``config.json`` of the class built."""
-        config = self._configuration(ports)
-        config.architectures = [_auto(ports)._model_mapping[type(config)].__name__]
+        config = self._configuration(signature)
+        config.architectures = [_auto(signature)._model_mapping[type(config)].__name__]
         plain: dict[str, Any] = json.loads(config.to_json_string())
         return plain
 
@@ -162,21 +162,21 @@ class Huggingface(Model):
         ours = "transitions."
         return {n if n.startswith(ours) else f"model.{n}": t for n, t in tensors.items()}
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return 6 per parameter in a product, 12 per layer, width and position for attention.
 
         Chowdhery et al. 2022, 2204.02311, appendix B; looking up an embedding costs nothing. For
         two sequences it is a rough figure: each token passes through one of the two halves.
         """
-        config = self._configuration(ports)
+        config = self._configuration(signature)
         text = config.get_text_config()
-        vocabulary = ports.produces in ("next", "tokens", "sequence")
+        vocabulary = signature.produces in ("next", "tokens", "sequence")
         tied = vocabulary and getattr(config, "tie_word_embeddings", True)
         looked_up: int = 0 if tied else config.vocab_size * text.hidden_size
-        attention: float = 12.0 * text.num_hidden_layers * text.hidden_size * ports.length
+        attention: float = 12.0 * text.num_hidden_layers * text.hidden_size * signature.length
         return 6.0 * (parameters - looked_up) + attention
 
-    def _configuration(self, ports: Ports) -> Any:
+    def _configuration(self, signature: Signature) -> Any:
         """Return the library's configuration for a task."""
         plain = self.resolve().to_dict()["config"]
         if plain is None:
@@ -196,30 +196,32 @@ class Huggingface(Model):
             )
         rest = {key: value for key, value in plain.items() if key != "model_type"}
         if self.pretrained is None:
-            rest.setdefault("vocab_size", _needed(ports))
+            rest.setdefault("vocab_size", _needed(signature))
         try:
             config = transformers.AutoConfig.for_model(kind, **rest)
         except Exception as error:  # whatever a configuration raises for odd fields
             raise _unbuildable(error) from error
-        if ports.produces in ("label", "tags"):
-            names = label_names(ports)
+        if signature.produces in ("label", "tags"):
+            names = label_names(signature)
             config.id2label = {int(index): name for index, name in names["id2label"].items()}
             config.label2id = names["label2id"]
             config.problem_type = names.get("problem_type")
-        if ports.pad is not None:
-            config.pad_token_id = ports.pad
-        if ports.produces in ("next", "sequence") and ports.end is not None:
-            config.eos_token_id = [ports.end, *ports.ends] if ports.ends else ports.end
-            config.bos_token_id = ports.bos
-        if ports.produces == "sequence" and ports.start is not None:
-            config.decoder_start_token_id = ports.start
-        if ports.produces == "next" and hasattr(config, "is_decoder"):
+        if signature.pad is not None:
+            config.pad_token_id = signature.pad
+        if signature.produces in ("next", "sequence") and signature.end is not None:
+            config.eos_token_id = (
+                [signature.end, *signature.ends] if signature.ends else signature.end
+            )
+            config.bos_token_id = signature.bos
+        if signature.produces == "sequence" and signature.start is not None:
+            config.decoder_start_token_id = signature.start
+        if signature.produces == "next" and hasattr(config, "is_decoder"):
             config.is_decoder = True  # or BERT and its kin would look ahead
         return config
 
 
-def _refuse_small(config: Any, ports: Ports) -> None:
-    needed = _needed(ports)
+def _refuse_small(config: Any, signature: Signature) -> None:
+    needed = _needed(signature)
     if config.vocab_size < needed:
         raise RecipeError(
             "the vocabulary is smaller than the task's.",
@@ -230,10 +232,10 @@ def _refuse_small(config: Any, ports: Ports) -> None:
         )
 
 
-def _needed(ports: Ports) -> int:
+def _needed(signature: Signature) -> int:
     """Return how many tokens a task reads, or writes."""
-    writes = ports.produces in ("next", "tokens", "sequence")
-    return max(ports.inputs, ports.outputs if writes else 0)
+    writes = signature.produces in ("next", "tokens", "sequence")
+    return max(signature.inputs, signature.outputs if writes else 0)
 
 
 def _library() -> Any:
@@ -244,8 +246,8 @@ def _library() -> Any:
     return transformers
 
 
-def _auto(ports: Ports) -> Any:
-    return getattr(_library(), _AUTO[ports.produces])
+def _auto(signature: Signature) -> Any:
+    return getattr(_library(), _AUTO[signature.produces])
 
 
 def _unbuildable(error: Exception) -> RecipeError:

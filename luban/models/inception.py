@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.models._images import ImageModel, too_small
 from luban.models._pretrained import (
@@ -64,21 +64,21 @@ class Inception(ImageModel):
         default=None, description="Folder or hub name (timm's, say) to take weights from."
     )
 
-    def build(self, ports: Ports) -> InceptionNetwork:
+    def build(self, signature: Signature) -> InceptionNetwork:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        self.check(ports)
-        return InceptionNetwork(self, ports)
+        self.check(signature)
+        return InceptionNetwork(self, signature)
 
-    def refusal(self, ports: Ports) -> RecipeError | None:
+    def refusal(self, signature: Signature) -> RecipeError | None:
         """Return why images of this size cannot be read; None: they can."""
         if not self.auxiliary_weight:
-            return too_small(ports, 75, "the last filters need a place")
+            return too_small(signature, 75, "the last filters need a place")
         why = "without the auxiliary head (auxiliary_weight: 0), 75 are enough"
-        return too_small(ports, 299, why)
+        return too_small(signature, 299, why)
 
     def resolve(self) -> Self:
         """Return this model with every field that a pretrained directory decides filled in.
@@ -99,11 +99,11 @@ class Inception(ImageModel):
         fresh = ("head.", "auxiliary_head.")
         return load_pretrained(module, tensors, self.pretrained, fresh=fresh)
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return a ``config.json`` in the manner of timm's: transformers has no such class."""
         own = {key: value for key, value in self.to_dict().items() if key != "name"}
-        known = {"architecture": "inception_v3", "num_classes": ports.outputs}
-        return {"model_type": _OURS, **known, **own, **label_names(ports)}
+        known = {"architecture": "inception_v3", "num_classes": signature.outputs}
+        return {"model_type": _OURS, **known, **own, **label_names(signature)}
 
     def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the module's tensors under torchvision's names."""
@@ -117,11 +117,11 @@ class Inception(ImageModel):
 class InceptionNetwork(nn.Module):
     """Shapes: B batch, C channels, H height, W width."""
 
-    def __init__(self, config: Inception, ports: Ports) -> None:
+    def __init__(self, config: Inception, signature: Signature) -> None:
         super().__init__()
         make = Parts(config.width)
         self.stem = nn.Sequential(
-            make(ports.inputs, 32, 3, stride=2, raw=True),
+            make(signature.inputs, 32, 3, stride=2, raw=True),
             make(32, 32, 3),
             make(32, 64, 3, padding=1),
             nn.MaxPool2d(3, stride=2),
@@ -146,9 +146,9 @@ class InceptionNetwork(nn.Module):
                 make(128, 768, 5),
                 nn.AdaptiveAvgPool2d(1),
                 nn.Flatten(),
-                nn.Linear(make.of(768), ports.outputs),
+                nn.Linear(make.of(768), signature.outputs),
             )
-        self.head = nn.Linear(make.of(2048), ports.outputs)
+        self.head = nn.Linear(make.of(2048), signature.outputs)
         self.auxiliary_weight, self.dropout = config.auxiliary_weight, config.dropout
         self.channels_last = config.channels_last
         draw_filters(self)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.models._images import ImageModel, too_small
 from luban.models._pretrained import (
@@ -112,20 +112,20 @@ class ResNet(ImageModel):
             raise ValueError("hidden_sizes of bottlenecks are multiples of 4")
         return self
 
-    def build(self, ports: Ports) -> ResidualNetwork:
+    def build(self, signature: Signature) -> ResidualNetwork:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        self.check(ports)
-        return ResidualNetwork(self, ports)
+        self.check(signature)
+        return ResidualNetwork(self, signature)
 
-    def refusal(self, ports: Ports) -> RecipeError | None:
+    def refusal(self, signature: Signature) -> RecipeError | None:
         """Return why images of this size cannot be read; None: they can."""
         halvings = sum(plan.stride == 2 for plan in self.stages())
         halvings += 2 * (self.stem == "standard")
-        return too_small(ports, 2**halvings, f"they are halved {halvings} times")
+        return too_small(signature, 2**halvings, f"they are halved {halvings} times")
 
     def stages(self) -> list[Plan]:
         """Return what the stages are made of, first to last."""
@@ -164,7 +164,7 @@ class ResNet(ImageModel):
         tensors = self.from_hf(read_weights(locate(self.pretrained)))
         return load_pretrained(module, tensors, self.pretrained, fresh=("head.",))
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return a ``config.json`` that transformers reads, where it has such a class."""
         depths, widths, layer = self._shape()
         shape = {"depths": list(depths), "hidden_sizes": list(widths), "layer_type": layer}
@@ -172,9 +172,9 @@ class ResNet(ImageModel):
         config: dict[str, Any] = {
             "architectures": ["ResNetForImageClassification"],
             "model_type": "resnet",
-            "num_channels": ports.inputs,
+            "num_channels": signature.inputs,
             **{key: fields[key] for key in DEFAULTS},
-            **label_names(ports),
+            **label_names(signature),
         }
         own = {key: fields[key] for key in _EXTRA}
         if own != _EXTRA:
@@ -199,19 +199,19 @@ class ResNet(ImageModel):
 class ResidualNetwork(nn.Module):
     """Shapes: B batch, C channels, H height, W width."""
 
-    def __init__(self, config: ResNet, ports: Ports) -> None:
+    def __init__(self, config: ResNet, signature: Signature) -> None:
         super().__init__()
         width, act, norm = config.embedding_size, config.hidden_act, config.norm
         self.small = config.stem == "small"
         self.channels_last = (  # as measured: 4 to 10 % faster at 224, slower at 64
-            min(ports.size) >= 128 if config.channels_last is None else config.channels_last
+            min(signature.size) >= 128 if config.channels_last is None else config.channels_last
         )
         kernel, stride = (3, 1) if self.small else (7, 2)
-        self.stem = ConvNorm(ports.inputs, width, kernel, stride=stride, act=act, norm=norm)
+        self.stem = ConvNorm(signature.inputs, width, kernel, stride=stride, act=act, norm=norm)
         stages, early = config.stages(), config.downsample_in_bottleneck
         kind = Kind(config.layer, act, norm, early)
         self.blocks = residual_layers(kind, width, stages)
-        self.head = nn.Linear(stages[-1].channels, ports.outputs)
+        self.head = nn.Linear(stages[-1].channels, signature.outputs)
         draw_filters(self)
         if config.zero_init_residual:
             start_as_identity(self.blocks)

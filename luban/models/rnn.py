@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.nn.cache import StateCache
 from luban.nn.embedding import TokenEmbedding
@@ -53,20 +53,20 @@ class RNN(Model):
             raise ValueError("a tied head needs embedding_size = hidden_size")
         return self
 
-    def fits(self, ports: Ports) -> bool:
+    def fits(self, signature: Signature) -> bool:
         """Return whether this model takes and gives what a task asks for."""
-        heard = ports.produces in ("label", "alignment")
-        of_it = heard if ports.accepts == "frames" else ports.produces != "alignment"
-        return super().fits(ports) and of_it
+        heard = signature.produces in ("label", "alignment")
+        of_it = heard if signature.accepts == "frames" else signature.produces != "alignment"
+        return super().fits(signature) and of_it
 
-    def build(self, ports: Ports) -> RecurrentLM | RecurrentEncoder | RecurrentFrames:
+    def build(self, signature: Signature) -> RecurrentLM | RecurrentEncoder | RecurrentFrames:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the task gives neither tokens nor frames, or asks for what cannot be.
         """
-        self.check(ports)
-        if ports.produces == "next":
+        self.check(signature)
+        if signature.produces == "next":
             if self.bidirectional:
                 raise RecipeError(
                     "what reads both ways would see the token it is to predict.",
@@ -74,50 +74,50 @@ class RNN(Model):
                     expected="false",
                     got=True,
                 )
-            return RecurrentLM(self, ports)
+            return RecurrentLM(self, signature)
         width = self.embedding_size or self.hidden_size
-        if ports.accepts == "frames":
+        if signature.accepts == "frames":
             return RecurrentFrames(
-                FrameStacking(ports.inputs, width, ports.stride, self.dropout),
+                FrameStacking(signature.inputs, width, signature.stride, self.dropout),
                 self.cell,
                 self.hidden_size,
                 self.num_hidden_layers,
-                ports.outputs,
+                signature.outputs,
                 both=self.bidirectional is not False,
-                pooling=self.pooling if ports.produces == "label" else None,
+                pooling=self.pooling if signature.produces == "label" else None,
                 dropout=self.dropout,
             )
         return RecurrentEncoder(
-            TokenEmbedding(ports.inputs, width, ports.segments, self.dropout),
+            TokenEmbedding(signature.inputs, width, signature.segments, self.dropout),
             self.cell,
             self.hidden_size,
             self.num_hidden_layers,
-            ports.outputs,
+            signature.outputs,
             both=self.bidirectional is not False,
-            pooling=self.pooling if ports.produces == "label" else None,
+            pooling=self.pooling if signature.produces == "label" else None,
             dropout=self.dropout,
-            chain=ports.chain,
+            chain=signature.chain,
         )
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return 6 per parameter (Kaplan et al. 2020, 2001.08361); looking up a row is free.
 
         Of frames, as many as the stride are read as one.
         """
-        if ports.accepts == "frames":
-            return 6.0 * parameters / ports.stride
-        tied = ports.produces == "next" and self.tie_word_embeddings
-        looked_up = 0 if tied else ports.inputs * (self.embedding_size or self.hidden_size)
+        if signature.accepts == "frames":
+            return 6.0 * parameters / signature.stride
+        tied = signature.produces == "next" and self.tie_word_embeddings
+        looked_up = 0 if tied else signature.inputs * (self.embedding_size or self.hidden_size)
         return 6.0 * (parameters - looked_up)
 
 
 class RecurrentLM(nn.Module):
     """Shapes: B batch, T time, D width, L layers, V vocabulary."""
 
-    def __init__(self, config: RNN, ports: Ports) -> None:
+    def __init__(self, config: RNN, signature: Signature) -> None:
         super().__init__()
         width = config.embedding_size or config.hidden_size
-        self.stem = nn.Embedding(ports.inputs, width)
+        self.stem = nn.Embedding(signature.inputs, width)
         self.blocks = nn.ModuleList()  # the layers are one operation
         self.layers: nn.RNNBase = CELLS[config.cell](
             width,
@@ -129,7 +129,7 @@ class RecurrentLM(nn.Module):
         )
         self.head: nn.Linear | None = None
         if not config.tie_word_embeddings:
-            self.head = nn.Linear(config.hidden_size, ports.outputs)
+            self.head = nn.Linear(config.hidden_size, signature.outputs)
         self.dropout = config.dropout
         self.init_weights()
 

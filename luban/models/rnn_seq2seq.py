@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.nn.cache import Conditioned, StateCache
 
@@ -53,46 +53,46 @@ class RNNSeq2seq(Model):
             raise ValueError("a tied head needs embedding_size = hidden_size")
         return self
 
-    def build(self, ports: Ports) -> RecurrentSeq2seq:
+    def build(self, signature: Signature) -> RecurrentSeq2seq:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        if super().fits(ports) and not self.fits(ports):
+        if super().fits(signature) and not self.fits(signature):
             raise RecipeError(
                 "the two sides of the task have two vocabularies.",
                 where="model.tie_word_embeddings",
-                got=f"{ports.inputs:,} and {ports.outputs:,} tokens",
+                got=f"{signature.inputs:,} and {signature.outputs:,} tokens",
                 fix="leave out task.target_tokenizer or tie_word_embeddings.",
             )
-        self.check(ports)
-        return RecurrentSeq2seq(self, ports)
+        self.check(signature)
+        return RecurrentSeq2seq(self, signature)
 
-    def fits(self, ports: Ports) -> bool:
+    def fits(self, signature: Signature) -> bool:
         """Return whether this model takes and gives what a task asks for."""
         one = self.tie_word_embeddings
-        return super().fits(ports) and (not one or ports.inputs == ports.outputs)
+        return super().fits(signature) and (not one or signature.inputs == signature.outputs)
 
 
 class RecurrentSeq2seq(nn.Module):
     """Shapes: B batch, S source and T target positions, D width, L layers, V vocabulary."""
 
-    def __init__(self, config: RNNSeq2seq, ports: Ports) -> None:
+    def __init__(self, config: RNNSeq2seq, signature: Signature) -> None:
         super().__init__()
         size, width = config.hidden_size, config.embedding_size or config.hidden_size
         cell = {"lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
         layers = config.num_hidden_layers
         drop = config.dropout if layers > 1 else 0.0  # torch drops between layers only
-        self.stem = nn.Embedding(ports.inputs, width)
+        self.stem = nn.Embedding(signature.inputs, width)
         self.encoder: nn.RNNBase = cell(
             width, size // 2, layers, batch_first=True, dropout=drop, bidirectional=True
         )
         self.decoder_embed: nn.Embedding | None = None
         self.head: nn.Linear | None = None
         if not config.tie_word_embeddings:
-            self.decoder_embed = nn.Embedding(ports.outputs, width)
-            self.head = nn.Linear(size, ports.outputs)
+            self.decoder_embed = nn.Embedding(signature.outputs, width)
+            self.head = nn.Linear(size, signature.outputs)
         fed = size if config.input_feeding else 0
         self.decoder: nn.RNNBase = cell(width + fed, size, layers, batch_first=True, dropout=drop)
         self.key = nn.Linear(size, size, bias=False)

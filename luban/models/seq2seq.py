@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.models._pegasus import config_of, fields_of, from_pegasus, to_pegasus
 from luban.models._pretrained import (
@@ -83,13 +83,13 @@ class Seq2seq(Model):
             raise ValueError("pegasus has one embedding; two need `layout: marian`")
         return self
 
-    def build(self, ports: Ports) -> EncoderDecoder:
+    def build(self, signature: Signature) -> EncoderDecoder:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        fields = self._filled(ports)
+        fields = self._filled(signature)
         shape = Shape(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
@@ -119,10 +119,10 @@ class Seq2seq(Model):
         )
         return EncoderDecoder(shape, halves)
 
-    def fits(self, ports: Ports) -> bool:
+    def fits(self, signature: Signature) -> bool:
         """Return whether this model takes and gives what a task asks for."""
         one = self.share_encoder_decoder_embeddings
-        return super().fits(ports) and (not one or ports.inputs == ports.outputs)
+        return super().fits(signature) and (not one or signature.inputs == signature.outputs)
 
     def resolve(self) -> Self:
         """Return this model with every field that a pretrained directory decides filled in.
@@ -146,15 +146,15 @@ class Seq2seq(Model):
             load_pretrained(module, {**kept, **tensors}, self.pretrained)
         return ()
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return a ``config.json`` that transformers reads."""
         special = {
-            "pad_token_id": ports.pad,
-            "eos_token_id": ports.end,
-            "bos_token_id": ports.bos,
-            "decoder_start_token_id": ports.start,
+            "pad_token_id": signature.pad,
+            "eos_token_id": signature.end,
+            "bos_token_id": signature.bos,
+            "decoder_start_token_id": signature.start,
         }
-        return {**config_of(self.layout, {**self.to_dict(), **self._filled(ports)}), **special}
+        return {**config_of(self.layout, {**self.to_dict(), **self._filled(signature)}), **special}
 
     def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the module's tensors under their Hugging Face names."""
@@ -164,41 +164,41 @@ class Seq2seq(Model):
         """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``."""
         return from_pegasus(tensors, shared=self.share_encoder_decoder_embeddings)
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return 6 per parameter that a position meets, half of the positions on either side.
 
         A source position meets the encoder, a target position the decoder and the head; so a
         position meets half of all parameters, if the sides are about equally long. Products of
         attention weights are left out: sentences are much shorter than layers are wide.
         """
-        fields = self._filled(ports)
+        fields = self._filled(signature)
         lookups = 0 if self.share_encoder_decoder_embeddings else fields["vocab_size"]
         return 3.0 * (parameters - lookups * self.hidden_size)
 
-    def _filled(self, ports: Ports) -> dict[str, Any]:
+    def _filled(self, signature: Signature) -> dict[str, Any]:
         """Return the fields that None leaves to the layout or to the task."""
         one = self.share_encoder_decoder_embeddings
-        if super().fits(ports) and not self.fits(ports):
+        if super().fits(signature) and not self.fits(signature):
             raise RecipeError(
                 "the two sides of the task have two vocabularies.",
                 where="model.share_encoder_decoder_embeddings",
-                got=f"{ports.inputs:,} and {ports.outputs:,} tokens",
+                got=f"{signature.inputs:,} and {signature.outputs:,} tokens",
                 fix="leave out task.target_tokenizer, or set layout: marian and "
                 "share_encoder_decoder_embeddings: false.",
             )
-        self.check(ports)
-        positions = self.max_position_embeddings or ports.length
-        if not positions or positions < ports.length:
+        self.check(signature)
+        positions = self.max_position_embeddings or signature.length
+        if not positions or positions < signature.length:
             raise RecipeError(
                 "the model has fewer positions than the task's sequences.",
                 where="model.max_position_embeddings",
-                expected=f"at least {ports.length:,}" if ports.length else "a number",
+                expected=f"at least {signature.length:,}" if signature.length else "a number",
                 got=self.max_position_embeddings,
             )
-        sources = _vocabulary(self.vocab_size, ports.inputs, "vocab_size")
+        sources = _vocabulary(self.vocab_size, signature.inputs, "vocab_size")
         targets = sources
         if not one:
-            targets = _vocabulary(self.decoder_vocab_size, ports.outputs, "decoder_vocab_size")
+            targets = _vocabulary(self.decoder_vocab_size, signature.outputs, "decoder_vocab_size")
         return {
             "num_decoder_layers": self.num_decoder_layers or self.num_hidden_layers,
             "intermediate_size": self.intermediate_size or 4 * self.hidden_size,

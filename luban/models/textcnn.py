@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.nn.convolution import ConvolutionalEncoder
 from luban.nn.embedding import TokenEmbedding
 
@@ -33,25 +33,25 @@ class TextCNN(Model):
             raise ValueError("at least one width, each at least 1")
         return sizes
 
-    def build(self, ports: Ports) -> ConvolutionalEncoder:
+    def build(self, signature: Signature) -> ConvolutionalEncoder:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the task is not one over tokens that asks for a label.
         """
-        self.check(ports)
+        self.check(signature)
         embedding = TokenEmbedding(
-            ports.inputs, self.embedding_size, ports.segments, self.embedding_dropout
+            signature.inputs, self.embedding_size, signature.segments, self.embedding_dropout
         )
         return ConvolutionalEncoder(
-            embedding, self.kernel_sizes, self.num_filters, ports.outputs, self.dropout
+            embedding, self.kernel_sizes, self.num_filters, signature.outputs, self.dropout
         )
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return 6 for each weight of a filter; a look-up, and the head once a text, cost little.
 
         ``parameters`` is not read: most of them are the table of embeddings.
         """
         filters = sum(self.kernel_sizes) * self.embedding_size * self.num_filters
-        head = len(self.kernel_sizes) * self.num_filters * ports.outputs
-        return 6.0 * (filters + head / max(1, ports.length))
+        head = len(self.kernel_sizes) * self.num_filters * signature.outputs
+        return 6.0 * (filters + head / max(1, signature.length))

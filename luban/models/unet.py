@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.models._diffusion import DiffusionModel
 from luban.nn.attention import Attention
 from luban.nn.diffusion import Condition
@@ -50,14 +50,14 @@ class Unet(DiffusionModel):
             raise ValueError("the last of block_out_channels must hold attention_head_dim evenly")
         return self
 
-    def network(self, ports: Ports) -> nn.Module:
+    def network(self, signature: Signature) -> nn.Module:
         """Return the network with fresh weights.
 
         Raises:
             RecipeError: if the size of images cannot be halved so often.
         """
-        self.check_size(ports, self.patch_size * 2 ** (len(self.block_out_channels) - 1))
-        return UnetNetwork(self, ports.inputs, ports.outputs)
+        self.check_size(signature, self.patch_size * 2 ** (len(self.block_out_channels) - 1))
+        return UnetNetwork(self, signature.inputs, signature.outputs)
 
 
 class UnetNetwork(nn.Module):
@@ -86,7 +86,9 @@ class UnetNetwork(nn.Module):
                 width = wanted
                 kept.append(width)
         self.blocks.append(block(width, width))
-        self.blocks.append(Look(width, options.attention_head_dim, options.norm_num_groups))
+        self.blocks.append(
+            SelfAttention2d(width, options.attention_head_dim, options.norm_num_groups)
+        )
         self.blocks.append(block(width, width))
         for level, wanted in reversed(list(enumerate(widths))):
             for _ in range(layers):
@@ -155,7 +157,7 @@ class Residual(nn.Module):
         return found
 
 
-class Look(nn.Module):
+class SelfAttention2d(nn.Module):
     """Attention of every place to all places."""
 
     def __init__(self, width: int, head_dim: int, groups: int) -> None:

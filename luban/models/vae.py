@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.models._generative import GenerativeModel
 
 _STEP = 1 / 255  #: half of the distance between two of 256 values in [-1, 1]
@@ -37,29 +37,29 @@ class Vae(GenerativeModel):
         ),
     )
 
-    def build(self, ports: Ports) -> VaeModule:
+    def build(self, signature: Signature) -> VaeModule:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if images of this size cannot be halved twice.
         """
-        self.check_size(ports, 4)
-        return VaeModule(self, ports)
+        self.check_size(signature, 4)
+        return VaeModule(self, signature)
 
 
 class VaeModule(nn.Module):
     """Encoder, decoder, and the width of what the decoder is unsure of."""
 
-    def __init__(self, options: Vae, ports: Ports) -> None:
+    def __init__(self, options: Vae, signature: Signature) -> None:
         super().__init__()
-        width, size = options.channels, (ports.size[0] // 4, ports.size[1] // 4)
-        self.classes, self.kl_weight = ports.outputs, options.kl_weight
-        self.pixels = ports.inputs * math.prod(ports.size)
+        width, size = options.channels, (signature.size[0] // 4, signature.size[1] // 4)
+        self.classes, self.kl_weight = signature.outputs, options.kl_weight
+        self.pixels = signature.inputs * math.prod(signature.size)
         self.latent = min(options.latent_size, self.pixels)
         self.small = (2 * width, *size)
         told, inner = 16, 2 * width * math.prod(size)
-        self.labels = nn.Embedding(ports.outputs + 1, told)
-        self.stem = nn.Conv2d(ports.inputs, width, 4, stride=2, padding=1)
+        self.labels = nn.Embedding(signature.outputs + 1, told)
+        self.stem = nn.Conv2d(signature.inputs, width, 4, stride=2, padding=1)
         encode = nn.Sequential(
             nn.SiLU(),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
@@ -79,8 +79,8 @@ class VaeModule(nn.Module):
         self.blocks = nn.ModuleList([encode, decode])
         self.guess = nn.Linear(inner + told, 2 * self.latent)
         self.unfold = nn.Linear(self.latent + told, inner)
-        self.head = nn.Conv2d(width, ports.inputs, 3, padding=1)
-        self.log_scale = nn.Parameter(torch.full((ports.inputs, 1, 1), -2.0))
+        self.head = nn.Conv2d(width, signature.inputs, 3, padding=1)
+        self.log_scale = nn.Parameter(torch.full((signature.inputs, 1, 1), -2.0))
 
     def forward(
         self, pixel_values: Tensor, noise: Tensor, uniform: Tensor, labels: Tensor | None = None

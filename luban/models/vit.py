@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.models._images import ImageModel
 from luban.models._pretrained import (
@@ -84,13 +84,13 @@ class ViT(ImageModel):
             raise ValueError(f"hidden_size must be a multiple of num_attention_heads ({heads})")
         return self
 
-    def build(self, ports: Ports) -> VisionTransformer:
+    def build(self, signature: Signature) -> VisionTransformer:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
             RecipeError: if the model cannot take what the task gives.
         """
-        self.check(ports)
+        self.check(signature)
         shape = Shape(
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
@@ -107,19 +107,21 @@ class ViT(ImageModel):
             dropout=self.hidden_dropout_prob,
             attention_dropout=self.attention_probs_dropout_prob,
         )
-        embeddings = PatchEmbeddings(ports.inputs, self.hidden_size, ports.size, self.patch_size)
+        embeddings = PatchEmbeddings(
+            signature.inputs, self.hidden_size, signature.size, self.patch_size
+        )
         return VisionTransformer(
-            embeddings, shape, self.num_hidden_layers, ports.outputs, self.initializer_range
+            embeddings, shape, self.num_hidden_layers, signature.outputs, self.initializer_range
         )
 
-    def refusal(self, ports: Ports) -> RecipeError | None:
+    def refusal(self, signature: Signature) -> RecipeError | None:
         """Return why images of this size cannot be read; None: they can."""
-        if min(ports.size) >= 1 and not any(side % self.patch_size for side in ports.size):
+        if min(signature.size) >= 1 and not any(side % self.patch_size for side in signature.size):
             return None
         return RecipeError(
             "patches do not fill the images.",
             where="model.patch_size",
-            expected="a divisor of {} and {}".format(*ports.size),
+            expected="a divisor of {} and {}".format(*signature.size),
             got=self.patch_size,
             fix="change it, or task.image_size.",
         )
@@ -155,18 +157,18 @@ class ViT(ImageModel):
     def _grid(self, size: tuple[int, int]) -> tuple[int, int]:
         return size[0] // self.patch_size, size[1] // self.patch_size
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return a ``config.json`` that transformers 4 and 5 read."""
         fields = {**self.to_dict(), "intermediate_size": self._inner}
-        height, width = ports.size
+        height, width = signature.size
         return {
             "architectures": ["ViTForImageClassification"],
             "model_type": "vit",
             "image_size": height if height == width else [height, width],
-            "num_channels": ports.inputs,
+            "num_channels": signature.inputs,
             "qkv_bias": True,
             **{key: fields[key] for key in _DEFAULTS},
-            **label_names(ports),
+            **label_names(signature),
         }
 
     def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

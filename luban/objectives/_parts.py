@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.nn.losses import IGNORE, WithAuxiliary
 
@@ -58,13 +58,13 @@ def supervised_positions(batch: Batch, shape: torch.Size) -> Tensor | None:
     return labels != IGNORE
 
 
-def refuse_without_classes(ports: Ports, where: str) -> None:
+def refuse_without_classes(signature: Signature, where: str) -> None:
     """Refuse a task whose logits are no probabilities.
 
     Raises:
         RecipeError: for a regression.
     """
-    if ports.problem == "regression":
+    if signature.problem == "regression":
         raise RecipeError(
             "this compares probabilities, and a regression has none.",
             where=where,
@@ -73,7 +73,7 @@ def refuse_without_classes(ports: Ports, where: str) -> None:
 
 
 def divergence(
-    wanted: Tensor, logits: Tensor, batch: Batch, ports: Ports, temperature: float = 1.0
+    wanted: Tensor, logits: Tensor, batch: Batch, signature: Signature, temperature: float = 1.0
 ) -> Losses:
     """Return KL(p || q) of each example, p = softmax(wanted / T), q = softmax(logits / T).
 
@@ -85,21 +85,21 @@ def divergence(
         wanted: Logits of p, no gradient flows into them.
         logits: Logits of q, of the same shape.
         batch: Where they come from.
-        ports: What they mean.
+        signature: What they mean.
         temperature: T.
     """
     p, q = wanted.detach().float() / temperature, logits.float() / temperature
-    if ports.problem == "multi_label_classification":
+    if signature.problem == "multi_label_classification":
         p, q = (torch.stack([F.logsigmoid(z), F.logsigmoid(-z)], -1) for z in (p, q))
         return _summed(F.kl_div(q, p, reduction="none", log_target=True).sum(-1), None)
-    if ports.produces == "span":
+    if signature.produces == "span":
         real = real_positions(batch, p.shape)[..., None]
         p, q = (z.masked_fill(~real, -1e9).log_softmax(1) for z in (p, q))
         each = F.kl_div(q, p, reduction="none", log_target=True).where(real, 0).sum(1)
         return _summed(each, None)
     each = F.kl_div(q.log_softmax(-1), p.log_softmax(-1), reduction="none", log_target=True)
     each = each.sum(-1)
-    if ports.produces == "label":
+    if signature.produces == "label":
         return _summed(each[:, None], None)
     counted = supervised_positions(batch, each.shape)
     return _summed(each, real_positions(batch, each.shape) if counted is None else counted)

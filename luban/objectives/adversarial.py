@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Objective, Ports, Task
+from luban.core.contracts import Objective, Signature, Task
 from luban.objectives._parts import (
     Dice,
     added,
@@ -65,19 +65,19 @@ class Adversarial(Objective):
             RecipeError: if ``vat`` is asked of a task without classes.
         """
         if self.method == "vat":
-            refuse_without_classes(task.ports(), "train.objectives.adversarial")
+            refuse_without_classes(task.signature(), "train.objectives.adversarial")
 
     def wrap(self, loss: LossFn, task: Task) -> LossFn:
         """Return the loss plus the weighted loss under perturbation."""
-        ports = task.ports()
+        signature = task.signature()
 
         def wrapped(model: nn.Module, batch: Batch) -> Losses:
             act = self._virtual if self.method == "vat" else self._supervised
-            return act(loss, model, batch, ports)
+            return act(loss, model, batch, signature)
 
         return wrapped
 
-    def _supervised(self, loss: LossFn, model: nn.Module, batch: Batch, _: Ports) -> Losses:
+    def _supervised(self, loss: LossFn, model: nn.Module, batch: Batch, _: Signature) -> Losses:
         dice, steps = Dice.now(), (self.steps or 3) if self.method == "pgd" else 1
         with disturbed(model) as stem:
             main = loss(model, batch)
@@ -91,22 +91,24 @@ class Adversarial(Objective):
         with dice.again(), disturbed(model, pushed):
             return added(main, loss(model, batch), self.weight)
 
-    def _virtual(self, loss: LossFn, model: nn.Module, batch: Batch, ports: Ports) -> Losses:
+    def _virtual(
+        self, loss: LossFn, model: nn.Module, batch: Batch, signature: Signature
+    ) -> Losses:
         dice = Dice.now()
         with disturbed(model) as stem, outputs_of(model) as outputs:
             main = loss(model, batch)
         clean = outputs[0] if outputs else logits_of(model, batch)
-        seen = stem.outputs[: 2 if ports.produces == "sequence" else 1]  # calls of one pass
+        seen = stem.outputs[: 2 if signature.produces == "sequence" else 1]  # calls of one pass
         radii = self._radii(seen, batch)
         found = [torch.randn_like(e) * _shaped(_real(batch, e, i), e) for i, e in enumerate(seen)]
         for _step in range(self.steps or 1):
             # Far enough that single precision sees a difference, near enough for a quadratic.
             probe = _wanting([0.1 * r for r in _scaled(found, radii)])
             with dice.again(), disturbed(model, probe) as stem:
-                moved = divergence(clean, logits_of(model, batch), batch, ports)
+                moved = divergence(clean, logits_of(model, batch), batch, signature)
             found = _slopes(moved.sums.sum(), stem.offsets[: len(seen)], batch)
         with dice.again(), disturbed(model, _scaled(found, radii)):
-            moved = divergence(clean, logits_of(model, batch), batch, ports)
+            moved = divergence(clean, logits_of(model, batch), batch, signature)
         return added(main, moved, self.weight)
 
     def _radii(self, outputs: list[Tensor], batch: Batch) -> list[Tensor]:

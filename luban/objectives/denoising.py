@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Objective, Ports, Task
+from luban.core.contracts import Objective, Signature, Task
 from luban.core.errors import RecipeError
 from luban.nn.losses import IGNORE, cross_entropy
 from luban.objectives._parts import added, features_of, real_positions
@@ -48,34 +48,34 @@ class Denoising(Objective):
         Raises:
             RecipeError: if the model or the task does not have what this needs.
         """
-        ports = task.ports()
-        if ports.accepts != "tokens":
-            raise RecipeError("there are no tokens to hide.", where=_HERE, got=ports.accepts)
-        if self.noise == "delete" and ports.produces != "sequence":
+        signature = task.signature()
+        if signature.accepts != "tokens":
+            raise RecipeError("there are no tokens to hide.", where=_HERE, got=signature.accepts)
+        if self.noise == "delete" and signature.produces != "sequence":
             raise RecipeError(
                 "positions of input and output must agree unless a decoder writes the output.",
                 where=f"{_HERE}.noise",
                 expected="mask or span",
                 got="delete",
             )
-        if ports.produces not in ("next", "sequence"):
+        if signature.produces not in ("next", "sequence"):
             _check_tied(module)
-        elif ports.produces == "sequence" and ports.start is None:
+        elif signature.produces == "sequence" and signature.start is None:
             raise RecipeError("the tokenizer has no start token for the decoder.", where=_HERE)
 
     def wrap(self, loss: LossFn, task: Task) -> LossFn:
         """Return the loss plus the weighted loss of rebuilding."""
-        ports, protected = task.ports(), _specials(task)
+        signature, protected = task.signature(), _specials(task)
 
         def wrapped(model: nn.Module, batch: Batch) -> Losses:
             main = loss(model, batch)
             hidden = self.hide(batch, protected)
-            if ports.produces == "sequence":
-                extra = _rewritten(model, self.damaged(batch, hidden, ports), batch, ports)
-            elif ports.produces == "next":
-                extra = task.loss(model, _replaced(batch, hidden, ports))
+            if signature.produces == "sequence":
+                extra = _rewritten(model, self.damaged(batch, hidden, signature), batch, signature)
+            elif signature.produces == "next":
+                extra = task.loss(model, _replaced(batch, hidden, signature))
             else:
-                extra = _recovered(model, _replaced(batch, hidden, ports), batch, hidden)
+                extra = _recovered(model, _replaced(batch, hidden, signature), batch, hidden)
             return added(main, extra, self.weight)
 
         return wrapped
@@ -95,9 +95,9 @@ class Denoising(Objective):
         reach = (place + length).where(begins, 0).cummax(1).values
         return (reach > place) & may
 
-    def damaged(self, batch: Batch, hidden: Tensor, ports: Ports) -> dict[str, Tensor]:
+    def damaged(self, batch: Batch, hidden: Tensor, signature: Signature) -> dict[str, Tensor]:
         """Return ids and mask of the damaged source: hidden tokens masked, joined or left out."""
-        ids = _replaced(batch, hidden, ports).inputs["input_ids"]
+        ids = _replaced(batch, hidden, signature).inputs["input_ids"]
         keep = real_positions(batch, ids.shape)
         if self.noise == "delete":
             keep = keep & ~hidden
@@ -106,7 +106,7 @@ class Denoising(Objective):
         order = (~keep).int().argsort(dim=1, stable=True)
         longest = max(1, int(keep.sum(1).max()))
         kept = keep.gather(1, order)[:, :longest]
-        pad = 0 if ports.pad is None else ports.pad
+        pad = 0 if signature.pad is None else signature.pad
         return {
             "input_ids": ids.gather(1, order)[:, :longest].where(kept, pad),
             "attention_mask": kept.to(torch.int64),
@@ -141,20 +141,20 @@ def _check_tied(module: nn.Module) -> None:
 
 def _specials(task: Task) -> Tensor:
     """Return the ids that are never hidden."""
-    ports, tokenizer = task.ports(), getattr(task, "tokenizer", None)
-    found: set[Any] = {ports.pad, ports.end, ports.start, ports.mask}
+    signature, tokenizer = task.signature(), getattr(task, "tokenizer", None)
+    found: set[Any] = {signature.pad, signature.end, signature.start, signature.mask}
     if tokenizer is not None:
         found |= {tokenizer.special(role) for role in _ROLES}
     return torch.tensor(sorted(found - {None}), dtype=torch.int64)
 
 
-def _replaced(batch: Batch, hidden: Tensor, ports: Ports) -> Batch:
+def _replaced(batch: Batch, hidden: Tensor, signature: Signature) -> Batch:
     """Return the batch with masks (without such a token: random ones) for the hidden tokens."""
     ids = batch.inputs["input_ids"]
     new = (
-        torch.randint_like(ids, ports.inputs)
-        if ports.mask is None
-        else torch.full_like(ids, ports.mask)
+        torch.randint_like(ids, signature.inputs)
+        if signature.mask is None
+        else torch.full_like(ids, signature.mask)
     )
     return Batch({**batch.inputs, "input_ids": new.where(hidden, ids)}, batch.targets)
 
@@ -166,9 +166,11 @@ def _recovered(model: nn.Module, damaged: Batch, clean: Batch, hidden: Tensor) -
     return cross_entropy(logits, clean.inputs["input_ids"].where(hidden, IGNORE))
 
 
-def _rewritten(model: nn.Module, damaged: dict[str, Tensor], clean: Batch, ports: Ports) -> Losses:
+def _rewritten(
+    model: nn.Module, damaged: dict[str, Tensor], clean: Batch, signature: Signature
+) -> Losses:
     """Return the cross-entropy of the whole source, written by the decoder."""
     ids = clean.inputs["input_ids"]
     real = real_positions(clean, ids.shape)
-    started = F.pad(ids[:, :-1], (1, 0), value=ports.start or 0)
+    started = F.pad(ids[:, :-1], (1, 0), value=signature.start or 0)
     return cross_entropy(model(**damaged, decoder_input_ids=started), ids.where(real, IGNORE))

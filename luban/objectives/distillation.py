@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.component import digest_of
-from luban.core.contracts import Model, Objective, Ports, Task
+from luban.core.contracts import Model, Objective, Signature, Task
 from luban.core.errors import RecipeError
 from luban.core.files import temporary_folder
 from luban.core.yaml_json import json_of
@@ -57,7 +57,7 @@ class Distillation(Objective):
         Raises:
             RecipeError: if there are no probabilities, or no features, to compare.
         """
-        refuse_without_classes(task.ports(), _HERE)
+        refuse_without_classes(task.signature(), _HERE)
         if self.hidden_weight and not hasattr(module, "features"):
             raise _no_features("model")
 
@@ -68,7 +68,7 @@ class Distillation(Objective):
             RecipeError: if the teacher is missing, or reads or answers otherwise.
             RunError: if it is damaged.
         """
-        ports, teacher = task.ports(), _load(self.teacher, task)
+        signature, teacher = task.signature(), _load(self.teacher, task)
         if self.hidden_weight and not hasattr(teacher, "features"):
             raise _no_features("teacher")
 
@@ -80,7 +80,7 @@ class Distillation(Objective):
                 logits = outputs[0] if outputs else logits_of(model, batch)
                 with torch.no_grad():
                     wanted: Tensor = teacher(**batch.inputs)
-                apart = divergence(wanted, logits, batch, ports, self.temperature)
+                apart = divergence(wanted, logits, batch, signature, self.temperature)
                 losses = added(losses, apart, self.weight * self.temperature**2)
             if self.hidden_weight:
                 losses = added(losses, _unlike(teacher, model, batch), self.hidden_weight)
@@ -117,10 +117,10 @@ def _load(name: str, task: Task) -> nn.Module:
             expected="a run, its model/ directory or a Hugging Face directory",
             got=name,
         )
-    ours = task.ports()
+    ours = task.signature()
     if (folder / "luban.json").is_file():
         theirs, _, module = load_saved(folder)
-        _same_answers(theirs.ports(), ours, name)
+        _same_answers(theirs.signature(), ours, name)
     else:
         model = Model.from_dict({"name": "huggingface", "pretrained": str(folder)}).resolve()
         module = build(model, ours)
@@ -134,7 +134,7 @@ def _load(name: str, task: Task) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def _same_answers(theirs: Ports, ours: Ports, name: str) -> None:
+def _same_answers(theirs: Signature, ours: Signature, name: str) -> None:
     """Refuse a teacher whose logits mean something else."""
     for what in ("accepts", "produces", "outputs", "labels", "problem"):
         if getattr(theirs, what) != getattr(ours, what):

@@ -10,12 +10,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Example, Objective, Ports, Source, Task
+from luban.core.contracts import Example, Objective, Signature, Source, Task
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import temporary_folder
 from luban.data.checks.set_apart import Apart, usable
 from luban.data.store import encoded_batches
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.objectives._parts import added, features_of
 
 _HERE = "train.objectives.multi-task"
@@ -46,7 +46,7 @@ class MultiTask(Objective):
             RecipeError: if the model has no features, or they do not suit the second task.
             DataError: for records the second task cannot use.
         """
-        main, ports = task.ports(), self._learned(task).ports()
+        main, signature = task.signature(), self._learned(task).signature()
         if not hasattr(module, "features"):
             raise RecipeError(
                 "this model has no features that a second head could read.",
@@ -54,23 +54,27 @@ class MultiTask(Objective):
                 expected="a module with features(**inputs)",
             )
         looks_back = main.produces == "next"
-        if ports.chain or ports.produces == "sequence" or (ports.produces == "next") != looks_back:
+        if (
+            signature.chain
+            or signature.produces == "sequence"
+            or (signature.produces == "next") != looks_back
+        ):
             raise RecipeError(
                 "the second task does not fit on this body.",
                 where=f"{_HERE}.task",
                 expected="next tokens" if looks_back else "labels, tags (no CRF), tokens or spans",
-                got="tags scored together" if ports.chain else ports.produces,
+                got="tags scored together" if signature.chain else signature.produces,
             )
-        if ports.segments > main.segments or (main.length and ports.length > main.length):
+        if signature.segments > main.segments or (main.length and signature.length > main.length):
             raise RecipeError(
                 "the model is built for shorter inputs, or for single texts.",
                 where=f"{_HERE}.task",
                 expected=f"at most {main.length:,} positions and {main.segments} text(s)",
-                got=f"{ports.length:,} positions and {ports.segments} text(s)",
+                got=f"{signature.length:,} positions and {signature.segments} text(s)",
                 fix="lower the second task's length, or swap the two tasks.",
             )
         parts = getattr(module, "auxiliary", None) or nn.ModuleDict()
-        parts[self._key] = nn.Linear(_width(module), ports.outputs)
+        parts[self._key] = nn.Linear(_width(module), signature.outputs)
         module.auxiliary = parts
 
     def wrap(self, loss: LossFn, task: Task) -> LossFn:
@@ -88,7 +92,7 @@ class MultiTask(Objective):
             drawn = torch.randint(len(view), (len(batch),)).tolist()
             theirs = second.collate([view[at] for at in drawn]).to(main.sums.device)
             head = model.get_submodule("auxiliary").get_submodule(key)
-            extra = second.loss(_Branch(model, head, second.ports()), theirs)
+            extra = second.loss(_Branch(model, head, second.signature()), theirs)
             return added(main, extra, self.weight)
 
         return wrapped
@@ -116,7 +120,7 @@ class MultiTask(Objective):
             # Loaded, not just replaced: what else depends on a tokenizer (a chat template, say)
             # is made anew.
             second = self.task.model_copy(update={"tokenizer": tokenizer}).load(folder)
-        if second.ports().produces == "tokens" and tokenizer.special("mask") is None:
+        if second.signature().produces == "tokens" and tokenizer.special("mask") is None:
             raise RecipeError(
                 "the main task's tokenizer has no token that hides another.",
                 where=f"{_HERE}.task",
@@ -124,7 +128,7 @@ class MultiTask(Objective):
             )
         return second
 
-    def _examples(self, second: Task) -> tuple[Held, Apart]:
+    def _examples(self, second: Task) -> tuple[InMemoryExamples, Apart]:
         """Return the examples of the second task, and the records that are set apart.
 
         Raises:
@@ -136,21 +140,21 @@ class MultiTask(Objective):
         if not found:
             raise DataError("the second task has no examples to learn from.", where=_HERE)
         apart.check(len(apart) + len(found), unreadable=self.max_unreadable)
-        return Held(found), apart
+        return InMemoryExamples(found), apart
 
 
 class _Branch(nn.Module):
     """The shared body with the second task's head, as the second task's loss wants a model."""
 
-    def __init__(self, body: nn.Module, head: nn.Module, ports: Ports) -> None:
+    def __init__(self, body: nn.Module, head: nn.Module, signature: Signature) -> None:
         super().__init__()
-        self.body, self.head, self.ports = body, head, ports
+        self.body, self.head, self.signature = body, head, signature
         self.training = body.training
 
     def forward(self, **inputs: Tensor) -> Tensor:
         """Return the second task's logits; one label comes from the mean over real positions."""
         x_BTD = features_of(self.body, Batch(inputs, {}))
-        if self.ports.produces == "label":
+        if self.signature.produces == "label":
             mask = inputs.get("attention_mask", torch.ones_like(x_BTD[..., 0]))[..., None]
             x_BTD = (x_BTD * mask).sum(1) / mask.sum(1)
         logits: Tensor = self.head(x_BTD)

@@ -61,7 +61,7 @@ def predict_rows(
     size = predictor.batch_size * (FILE_BATCHES if files else BATCHES)
     while window := list(islice(rows, size)):
         good = [record for _, record in window if not isinstance(record, DataError)]
-        looked = iter(predictor.look(good))
+        looked = iter(predictor.examine(good))
         done = []
         for number, record in window:
             bad = isinstance(record, DataError)

@@ -67,7 +67,7 @@ class Stream(Generic[C]):
             self._give_up()
 
     def cancel(self) -> None:
-        """Stop the work; harmless when it is done."""
+        """Stop the work; neutral_fields when it is done."""
         self._give_up()
 
     def __aiter__(self) -> Self:

@@ -12,7 +12,7 @@ from luban.core.errors import Diverged
 from luban.core.files import folder_atomic
 from luban.core.progress import tracked
 from luban.engine.fit import State, averaged, fit
-from luban.stages._figures import draw_loss
+from luban.stages._figures import plot_loss
 from luban.trained import save_model
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def conclude(training: Training) -> None:
             "cost": dict(cost),
         },
     )
-    draw_loss(run)
+    plot_loss(run)
 
 
 @torch.no_grad()

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch, LossFn
-from luban.core.contracts import Example, Metric, Row, Task
+from luban.core.contracts import Example, Metric, Statistics, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.progress import doing, tracked
 from luban.data.dataset import Data
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.fit import Plan, State, fit
 from luban.engine.precision import Precision
 from luban.engine.sizes import build
@@ -106,7 +106,10 @@ def measure_minutes(recipe: Recipe, task: Task, rows: Mapping[str, Sequence[Exam
         counts = {split: _count(recipe.data, split) for split in rows}
     sizes = {split: count for split, (count, _) in counts.items()}
     with doing("estimate: measure training steps"):
-        views = {split: task.view(Held(some), None, recipe.seed) for split, some in rows.items()}
+        views = {
+            split: task.view(InMemoryExamples(some), None, recipe.seed)
+            for split, some in rows.items()
+        }
         measured = _measured(recipe, train, task, rows["train"], sizes["train"])
         module, step, per_epoch = measured.module, measured.seconds, measured.examples
         budget = train.budget().in_steps(train.batch_size, per_epoch)
@@ -195,12 +198,12 @@ def _measured(
     world = World.start(options.device)
     torch.manual_seed(recipe.seed)
     model = recipe.model.resolve()
-    module = build(model, task.ports())
+    module = build(model, task.signature())
     module, loss = prepared_module(module, task, options)
     module = module.to(world.device)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     state = State(module, options.optimizer.build(named))
-    view = task.view(Held(rows), 0, recipe.seed)
+    view = task.view(InMemoryExamples(rows), 0, recipe.seed)
     per_epoch = max(1, round(len(view) * records / len(rows)))
     plan = Plan(
         loss=loss,
@@ -274,7 +277,7 @@ def _looking(
 
     @torch.inference_mode()
     def seconds(view: Sequence[Example], size: float, batch_size: int) -> float:
-        device, rows = next(module.parameters()).device, dict[str, list[Row]]()
+        device, rows = next(module.parameters()).device, dict[str, list[Statistics]]()
         was = module.training
         module.eval()
 
@@ -284,7 +287,7 @@ def _looking(
             targets = [task.target(example) for example in some]
             for metric in metrics:
                 pairs = zip(said, targets, strict=True)
-                rows[metric.label] = [metric.row(one, target) for one, target in pairs]
+                rows[metric.label] = [metric.statistics(one, target) for one, target in pairs]
 
         batch = max(1, min(batch_size, round(size)))
         predicting = _seconds(work, batch) * size / batch
@@ -294,12 +297,12 @@ def _looking(
     return seconds
 
 
-def _interval(metric: Metric, rows: list[Row], size: float, rounds: int) -> float:
+def _interval(metric: Metric, rows: list[Statistics], size: float, rounds: int) -> float:
     """Return the seconds of a bootstrap interval of as many rows."""
     table = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
     numbers = np.random.default_rng(0).integers(0, len(table), min(round(size), 100_000))
     start = time.perf_counter()
-    metric.reduce(table[numbers])
+    metric.compute(table[numbers])
     return (time.perf_counter() - start) * rounds * max(1.0, size / 100_000)
 
 

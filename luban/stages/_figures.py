@@ -26,7 +26,7 @@ def loss_unit(task: Task) -> str:
     return next((m.unit for m in task.validation_metrics() if m.label == "loss"), "")
 
 
-def draw_loss(run: Run) -> None:
+def plot_loss(run: Run) -> None:
     """Draw the losses over steps, and the metric that chose the best weights if it is another.
 
     Writes ``figures/loss.png``.
@@ -85,20 +85,20 @@ def _fit_axis(axes: Any, losses: list[float], lines: list[dict[str, Any]]) -> No
         axes.text(0.02, 0.97, told, transform=place, fontsize=8, color=GREY, va="top")
 
 
-def draw_rows(run: Run, metric: Metric, rows: Rows) -> list[str]:
+def plot_rows(run: Run, metric: Metric, rows: Rows) -> list[str]:
     """Draw what a metric makes of its rows, if it draws; return the file's place in the run."""
-    if type(metric).draw is Metric.draw or not run.main:
+    if type(metric).plot is Metric.plot or not run.main:
         return []
     from matplotlib.figure import Figure
 
     with doing(f"draw {metric.label}"), plain_text():
         figure = Figure(figsize=(6, 5.5), layout="constrained")
-        if not metric.draw(figure.subplots(), np.asarray(rows, dtype=np.float64)):
+        if not metric.plot(figure.subplots(), np.asarray(rows, dtype=np.float64)):
             return []
         return [_save(run, png_of(figure), metric.label)]
 
 
-def draw_things(run: Run, name: str, task: Task, things: Sequence[Seen]) -> list[str]:
+def plot_things(run: Run, name: str, task: Task, things: Sequence[Seen]) -> list[str]:
     """Draw examples with their predictions on one sheet, if the task draws any."""
     with doing(f"draw {name}"):
         sheet_png = sheet(task, things) if things and run.main else None

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Metric, Row, Task
+from luban.core.contracts import Baseline, Example, Metric, Statistics, Task
 from luban.core.errors import CapacityError
 from luban.core.progress import tracked
 from luban.engine.world import World
@@ -80,7 +80,7 @@ def model_rows(  # noqa: PLR0913
                 see(*seen)
         for metric in metrics:
             rows = [
-                metric.row(prediction, target)
+                metric.statistics(prediction, target)
                 for prediction, target in zip(predictions, targets, strict=True)
             ]
             if metric.label not in tables:
@@ -113,12 +113,12 @@ def _empty(metric: Metric, examples: int, width: int) -> Table:
 
 def baseline_rows(
     task: Task, baseline: Baseline, examples: Sequence[Example], label: str = "baseline"
-) -> dict[str, list[Row]]:
+) -> dict[str, list[Statistics]]:
     """Return the rows of each metric for a trivial predictor."""
     metrics = task.metrics()
-    rows: dict[str, list[Row]] = {metric.label: [] for metric in metrics}
+    rows: dict[str, list[Statistics]] = {metric.label: [] for metric in metrics}
     for example in tracked(examples, label):
         prediction, target = baseline(example), task.target(example)
         for metric in metrics:
-            rows[metric.label].append(metric.row(prediction, target))
+            rows[metric.label].append(metric.statistics(prediction, target))
     return rows

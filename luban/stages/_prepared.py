@@ -145,7 +145,7 @@ def identity(run: Run, train: Stage) -> dict[str, Any]:
     sections = {
         "task": recipe.task.to_dict(),
         "model": recipe.model.to_dict(),
-        "train": train.essence(),
+        "train": train.result_fields(),
     }
     flat: dict[str, Any] = {"seed": recipe.seed, **train.rests_on(run)}
     for split, was in run.read_json("prepared.json", "splits")["splits"].items():

@@ -16,7 +16,7 @@ from luban.data.checks.spread_sample import spread
 from luban.data.dataset import Data
 from luban.data.media.media_files import holds_media, media_size
 from luban.data.store import encoded_batches
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.stages.prepare import Prepare
 
 #: Records of a split that are looked at: all, or as many from all over it.
@@ -28,7 +28,7 @@ LOOK_BYTES, HELD_BYTES = 100 << 20, 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SplitSample:
     """Records of a split.
 
     Attributes:
@@ -57,21 +57,21 @@ class Preview:
         doubts: What the user should know of their labels.
     """
 
-    examples: Held
+    examples: InMemoryExamples
     apart: Apart
     unknown: Apart
     audit: Audit
     doubts: list[str]
 
 
-def look(data: Data, split: str) -> Look:
+def sample_split(data: Data, split: str) -> SplitSample:
     """Return the records of a split: of large data, some from all over it.
 
     Raises:
         DataError: if it is empty, or no record can be used: then it is that of the first.
     """
     entries = tracked(data.entries(split), f"look at {split}")
-    found = Look(*spread(entries, LOOK, _media_size, LOOK_BYTES))
+    found = SplitSample(*spread(entries, LOOK, _media_size, LOOK_BYTES))
     next(usable(found.records), None)
     if not found.records:
         raise DataError(
@@ -82,7 +82,7 @@ def look(data: Data, split: str) -> Look:
     return found
 
 
-def learned(task: Task, data: Data, train: Look) -> Task:
+def learned(task: Task, data: Data, train: SplitSample) -> Task:
     """Return the task with what training records tell; of many, some from all over them.
 
     Raises:
@@ -92,7 +92,7 @@ def learned(task: Task, data: Data, train: Look) -> Task:
 
 
 def preview(
-    task: Task, looks: Mapping[str, Look], prepare: Prepare, seed: int
+    task: Task, looks: Mapping[str, SplitSample], prepare: Prepare, seed: int
 ) -> dict[str, Preview]:
     """Return what encoding comes to; nothing is written.
 
@@ -132,7 +132,9 @@ def _some(records: Iterable[Record], share: float) -> Iterator[Record]:
             yield record
 
 
-def _encoded(task: Task, split: str, found: Look, *, partly: bool) -> tuple[Held, Apart, Apart]:
+def _encoded(
+    task: Task, split: str, found: SplitSample, *, partly: bool
+) -> tuple[InMemoryExamples, Apart, Apart]:
     """Return examples, why other records are set apart, and labels that may not be learned yet.
 
     Raises:
@@ -150,4 +152,4 @@ def _encoded(task: Task, split: str, found: Look, *, partly: bool) -> tuple[Held
                 size += sum(array.nbytes for array in example.values())
     if not examples:
         raise [*apart.first.values(), *unknown.first.values()][0]
-    return Held(examples, rows), apart, unknown
+    return InMemoryExamples(examples, rows), apart, unknown

@@ -100,14 +100,14 @@ class Training:
         )
         self.log = Log(run, options.trackers)
         self.meter = EnergyMeter()
-        self.flop_per_token = recipe.model.flops_per_token(self.task.ports(), self.parameters)
-        self.unit = self.task.ports().unit
+        self.flop_per_token = recipe.model.flops_per_token(self.task.signature(), self.parameters)
+        self.unit = self.task.signature().unit
         self._counted = 0.0  # seconds of training that ``memo["possible_flop"]`` covers
 
     def _module(self) -> nn.Module:
         """Return the module to train: fresh or pretrained, adapted, with what objectives add."""
         model, options = self.run.recipe.model, self.options
-        module = build(model, self.task.ports())
+        module = build(model, self.task.signature())
         fresh = model.start(module)
         if fresh:
             self.run.say(f"train: starts from pretrained weights; fresh: {', '.join(fresh)}")
@@ -169,7 +169,7 @@ class Training:
             self._save()
         conclude(self)
 
-    def settle(self) -> bool:
+    def end_early(self) -> bool:
         """End training where the last checkpoint stands, if it took steps: write ``model/``."""
         self._resume()
         if self.state.step == 0:
@@ -222,7 +222,7 @@ class Training:
             if choice == "auto":
                 batches = self.loader.step(0)
                 pace = self.world.from_main(time_step(self.state.model, batches, self.plan))
-                tokens = self.loader.batch_size * max(1, self.task.ports().length)
+                tokens = self.loader.batch_size * max(1, self.task.signature().length)
                 seconds = eager_seconds(self.plan.budget, pace, tokens)
             decision = compiler.decide(choice, self.world.from_main(seconds))
             if decision.compile:

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from luban.core.contracts import Metric, Row, Stage, Task
+from luban.core.contracts import Metric, Stage, Statistics, Task
 from luban.core.intervals import Rows, measured
 from luban.core.progress import doing, tracked
 from luban.core.report import Claim, Report
 from luban.data.store import Store
 from luban.inference.sheets import draws
 from luban.run import Run
-from luban.stages._figures import draw_rows, draw_things, gallery
+from luban.stages._figures import gallery, plot_rows, plot_things
 from luban.stages._measuring import Measuring, baseline_rows, model_rows
 from luban.stages._outside_weights import outside_digests
 from luban.stages._prepared import held_out_split, open_store
@@ -70,10 +70,10 @@ class Evaluate(Stage):
                 see=seen.see if looks and metrics == task.metrics() else None,
             )
             claims |= self._claims(metrics, rows, f"{split}/")
-            figures += [f for m in metrics for f in draw_rows(run, m, rows[m.label])]
+            figures += [f for m in metrics for f in plot_rows(run, m, rows[m.label])]
         some = [thing for _, thing in sorted(seen.some.items())]
         for name, things in (("examples", some), ("worst", seen.worst)):
-            figures += draw_things(run, name, task, things)
+            figures += plot_things(run, name, task, things)
         falls_short: list[str] = []
         for name, baseline in task.baselines(train).items() if self.baselines else ():
             plain = baseline_rows(task, baseline, examples, f"baseline {name}")
@@ -106,15 +106,15 @@ class Evaluate(Stage):
             others = task.sample_baselines(held_out, self.num_samples, run.recipe.seed)
         claims: dict[str, Claim] = {}
         for name, things in {"samples": made, "unseen": real, **others}.items():
-            rows: dict[str, list[Row]] = {
+            rows: dict[str, list[Statistics]] = {
                 metric.label: [
-                    metric.row(thing, None) for thing in tracked(things, f"measure {name}")
+                    metric.statistics(thing, None) for thing in tracked(things, f"measure {name}")
                 ]
                 for metric in metrics
             }
             claims |= self._claims(metrics, rows, f"{name}/")
         shown = [thing for thing in made[:3] if isinstance(thing, str)]
-        figures = draw_things(run, "samples", task, [({}, thing, None) for thing in made[:64]])
+        figures = plot_things(run, "samples", task, [({}, thing, None) for thing in made[:64]])
         return claims, {"samples": shown, "figures": figures}
 
 

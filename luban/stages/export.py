@@ -66,6 +66,6 @@ class Export(Stage):
     def _formats(self, run: Run, task: Task, product: Product) -> tuple[Exporter, ...]:
         if self.formats is not None:
             return self.formats
-        theirs = "architectures" in run.recipe.model.hf_config(task.ports())
+        theirs = "architectures" in run.recipe.model.hf_config(task.signature())
         name = "huggingface" if theirs and not product.beyond else "torch-export"
         return (Exporter.from_dict(name),)

@@ -164,8 +164,8 @@ class Prepare(Stage):
                 claims[f"{split}/reachable {reached.metric}"] = Claim(
                     reached.value, reached.unit, n=reached.examples, note=_REACHABLE
                 )
-        ports = task.ports()
-        claims["vocabulary or classes"] = Claim(ports.outputs, note="learned from train only")
+        signature = task.signature()
+        claims["vocabulary or classes"] = Claim(signature.outputs, note="learned from train only")
         survey = data.survey()
         claims["rows read"] = Claim(survey.rows)
         claims["rows kept"] = Claim(survey.kept)

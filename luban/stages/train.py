@@ -107,7 +107,7 @@ class Train(Stage):
     )
     trackers: tuple[Tracker, ...] = ()
     needs: ClassVar[tuple[str, ...]] = ("prepare",)
-    harmless: ClassVar[frozenset[str]] = frozenset(
+    neutral_fields: ClassVar[frozenset[str]] = frozenset(
         {"dataloader_num_workers", "logging_steps", "save_steps", "save_total_limit", "trackers"}
     )
     always: ClassVar[bool] = True
@@ -130,9 +130,9 @@ class Train(Stage):
         stopped = run.read_json("training.json", *SUMMARY)["stopped"]
         return not stopped or stopped["because"] != "interrupted"
 
-    def settle(self, run: Run) -> bool:
+    def end_early(self, run: Run) -> bool:
         """End training where its last checkpoint stands, if there is one with steps."""
-        return any(run.path.glob("checkpoint-*")) and Training(run, self).settle()
+        return any(run.path.glob("checkpoint-*")) and Training(run, self).end_early()
 
     def measure(self, run: Run) -> Report:
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
@@ -144,7 +144,7 @@ class Train(Stage):
         loss = _last(run, log, "loss")["loss"]
         flop = summary["flop_per_token"] * last["positions"]
         task = run.task()
-        unit = task.ports().unit
+        unit = task.signature().unit
         claims = {
             "steps": Claim(last["step"], "steps"),
             "tokens": Claim(last["tokens"], note="places or examples that carried a loss"),

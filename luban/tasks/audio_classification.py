@@ -9,7 +9,7 @@ from typing import Any, Self
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Example, Guess, Ports, Product, Record, Supervision
+from luban.core.contracts import Example, Guess, Product, Record, Signature, TargetSummary
 from luban.core.errors import DataError
 from luban.data.checks.set_apart import made_of
 from luban.tasks._guessing_sounds import guess_sounds
@@ -37,10 +37,10 @@ class AudioClassification(Classifier, SoundTask):
             raise DataError("there are no training records to learn from.")
         return self.learn_answers(answers)
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return bands and labels, and how many frames make a position."""
         names = self._labels.names
-        return Ports(
+        return Signature(
             accepts="frames",
             inputs=self.feature_size,
             outputs=len(names),
@@ -65,9 +65,9 @@ class AudioClassification(Classifier, SoundTask):
         """
         return {"samples": self.recording(record), "label": self.encode_answer(record)}
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """A recording teaches once; it is noted if it is clipped."""
-        return Supervision(count=1, notes=self.clipping(example))
+        return TargetSummary(count=1, notes=self.clipping(example))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad features; labels are those of all classifiers."""
@@ -79,6 +79,6 @@ class AudioClassification(Classifier, SoundTask):
 
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
         """Draw the spectrogram under what was predicted; in red, over the truth, if wrong."""
-        self.draw(axes, example)
+        self.plot(axes, example)
         write_caption(axes, prediction, target)
         return True

@@ -17,10 +17,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
 )
 from luban.core.errors import ContractError, DataError
 from luban.data.baselines.ngrams import Unigram
@@ -77,10 +77,10 @@ class FillMask(TokenizedTask):
         """Return this task with a vocabulary learned from the training text."""
         return self._reading_with(self.tokenizer.learn(made_of(records, _text), SPECIALS))
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return vocabulary size, length of a row and special tokens."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
-        return Ports(
+        return Signature(
             "tokens",
             size,
             size,
@@ -145,10 +145,10 @@ class FillMask(TokenizedTask):
         text = {"type": "string", "description": f"A text with {_MASK} where a token is hidden."}
         return {"type": "object", "properties": {"text": text}, "required": ["text"]}
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """About ``mlm_probability`` of the tokens carry a loss at a time, at least one."""
         tokens = int((example["input_ids"] != self._special("separator")).sum())
-        return Supervision(count=max(1, round(self.mlm_probability * tokens)) if tokens else 0)
+        return TargetSummary(count=max(1, round(self.mlm_probability * tokens)) if tokens else 0)
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
         """Return rows with hidden tokens."""

@@ -17,9 +17,9 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
+    Signature,
 )
 from luban.core.errors import DataError
 from luban.data.baselines.ridge import Ridge
@@ -64,12 +64,12 @@ class ImageClassification(Classifier, ImageTask):
             answers[answer] += 1
         if not answers:
             raise DataError("there are no training records to learn from.")
-        return self.learn_answers(answers).learn_look(sample.kept)
+        return self.learn_answers(answers).learn_image_traits(sample.kept)
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return channels, size and labels."""
         names = self._labels.names
-        return Ports(
+        return Signature(
             accepts="pixels",
             inputs=self._look.channels,
             outputs=len(names),

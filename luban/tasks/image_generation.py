@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Examples, Guess, Metric, Ports, Product, Record
+from luban.core.contracts import Example, Examples, Guess, Metric, Product, Record, Signature
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.core.progress import doing, report, tracked
@@ -110,7 +110,7 @@ class ImageGeneration(ImageTask):
                 where="label",
                 fix="give every record a label, or none.",
             )
-        task = self.learn_look(sample.kept)
+        task = self.learn_image_traits(sample.kept)
         middle = (_MIDDLE,) * task._look.channels
         task._look = replace(task._look, mean=middle, std=middle)
         task._labels = Labels.of(answers) if len(answers) > 1 else Labels()
@@ -130,10 +130,10 @@ class ImageGeneration(ImageTask):
         task._labels = Labels(tuple(names), counts=tuple(counts), examples=examples)
         return task
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return channels, size and labels."""
         names = self._labels.names
-        return Ports(
+        return Signature(
             accepts="pixels",
             inputs=self._look.channels,
             outputs=len(names),
@@ -289,14 +289,14 @@ class ImageGeneration(ImageTask):
 
     def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
         """Return what a judge says, and how near samples come to training images."""
-        look = self._look
-        images = train.flat("pixels").reshape(len(train), *look.size, look.channels)
+        preprocessor = self._look
+        images = train.flat("pixels").reshape(len(train), *preprocessor.size, preprocessor.channels)
         nearest = NearestDistance().against(images)
         if self.judge is None:
             return (nearest,)
         judge = Judge.load(self.judge)
         chosen = np.random.default_rng(0).permutation(len(train))[:_REAL]
-        features, _ = judge.look([np.asarray(images[i]) for i in np.sort(chosen)])
+        features, _ = judge.examine([np.asarray(images[i]) for i in np.sort(chosen)])
         distance = FrechetDistance(of=judge.name).against(features)
         seen = (Recognition(by=judge.name),) if self._labels.names else ()
         return (*seen, distance, nearest)
@@ -347,7 +347,7 @@ class ImageGeneration(ImageTask):
             for image, n in zip(images, numbers, strict=True)
         ]
         if self.judge is not None and things:
-            features, judged = Judge.load(self.judge).look(images)
+            features, judged = Judge.load(self.judge).examine(images)
             for thing, row, label in zip(things, features, judged, strict=True):
                 thing |= {"features": row, "judged": label}
         return things

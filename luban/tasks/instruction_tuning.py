@@ -19,10 +19,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
     Tokenizer,
 )
 from luban.core.errors import DataError, RecipeError, RequestError, UnfitError
@@ -113,10 +113,10 @@ class InstructionTuning(TokenizedTask):
             task._chat = ChatTemplate(read_template(folder), folder)
         return task
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return vocabulary size, window length and special tokens; an answer ends with ``end``."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
-        return Ports(
+        return Signature(
             "tokens",
             size,
             size,
@@ -189,10 +189,10 @@ class InstructionTuning(TokenizedTask):
         }
         return {"type": "object", "properties": fields}
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Every token of an answer is supervised; an end token alone teaches nothing."""
         said = example["input_ids"][example["answers"] == 1]
-        return Supervision(
+        return TargetSummary(
             count=int((said != self._end).sum()),
             ends=bool(said[-1] in self._ends) if len(said) else None,
             truncated=bool(example["cut"]),

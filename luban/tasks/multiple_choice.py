@@ -17,10 +17,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
 )
 from luban.core.errors import DataError, UnfitError
 from luban.data.checks.set_apart import made_of
@@ -63,11 +63,13 @@ class MultipleChoice(TokenizedTask):
         """Return this task with a vocabulary learned from queries and choices."""
         return self._reading_with(self.tokenizer.learn(self._texts(records)))
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return vocabulary size, longest sequence and special tokens."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
         begin = tokenizer.special("begin")
-        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin)
+        return Signature(
+            "tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin
+        )
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
@@ -138,10 +140,10 @@ class MultipleChoice(TokenizedTask):
             "required": ["query", "choices"],
         }
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """The tokens of the right choice are supervised."""
         gold = int(example["gold"])
-        return Supervision(count=int(example["lengths"][gold] - example["asked"][gold]))
+        return TargetSummary(count=int(example["lengths"][gold] - example["asked"][gold]))
 
     def lengths(self, store: Examples) -> Array:
         """Return the tokens of all sequences of each question."""

@@ -22,10 +22,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
@@ -41,12 +41,12 @@ from luban.tasks._guessing_images import guess_objects
 from luban.tasks.answers.calibration import HALF, best_detection_threshold
 from luban.tasks.answers.objects import (
     check_upright,
-    draw_objects,
     inside,
     moved,
     moved_back,
     numbered,
     objects_of,
+    plot_objects,
     said,
     there,
 )
@@ -134,7 +134,7 @@ class ObjectDetection(ImageTask):
                 where="objects",
                 fix="check the field `objects`, and how the data are split.",
             )
-        task = self.learn_look(sample.kept)
+        task = self.learn_image_traits(sample.kept)
         task._look = replace(task._look, resize=self.resize, crop_pct=1.0)
         task._names = tuple(sorted(counts))
         task._counts = tuple(counts[name] for name in task._names)
@@ -153,9 +153,9 @@ class ObjectDetection(ImageTask):
         task._names, task._counts = tuple(names), tuple(counts)
         return task
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return channels, size and classes."""
-        return Ports(
+        return Signature(
             "pixels",
             self._look.channels,
             len(self._names),
@@ -199,9 +199,9 @@ class ObjectDetection(ImageTask):
         fitted = fit(pixels, self._look.size, self.resize, resample=self._look.resample)
         return {"pixels": fitted, "size": size}
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """An image teaches as many times as it has objects, and at least once."""
-        return Supervision(count=max(1, int((example["crowds"] == 0).sum())))
+        return TargetSummary(count=max(1, int((example["crowds"] == 0).sum())))
 
     def groups(self, store: Examples) -> Array | None:
         """Return the rarest class in each image; the number of classes where there is none."""
@@ -324,7 +324,7 @@ class ObjectDetection(ImageTask):
         task._sure = best_detection_threshold(images)
         return task
 
-    def told(self, prediction: Any) -> Any:
+    def reported(self, prediction: Any) -> Any:
         """Return a prediction with the objects that are sure enough to be shown."""
         sure = [one for one in prediction["objects"] if one["score"] >= self._least]
         return {**prediction, "objects": sure}
@@ -337,15 +337,15 @@ class ObjectDetection(ImageTask):
         """Draw the image, what was found with some sureness, and dashed what is there."""
         size = (prediction["height"], prediction["width"])
         where = self._placement(size)
-        things = [*(target["objects"] if target else ()), *self.told(prediction)["objects"]]
-        draw_objects(axes, example["pixels"], where, self._names, things)
+        things = [*(target["objects"] if target else ()), *self.reported(prediction)["objects"]]
+        plot_objects(axes, example["pixels"], where, self._names, things)
         (left, top, right, bottom) = moved(np.array([0, 0, *size[::-1]]), where)
         axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5))
         return True
 
     def mistake(self, prediction: Any, target: Any) -> float:
         """Return the share of objects missed or invented among all that are there or told."""
-        told, single = self.told(prediction)["objects"], target["objects"]
+        told, single = self.reported(prediction)["objects"], target["objects"]
         right, ignored = (int(found.sum()) for found in matches(told, single, _HALF))
         every = len(told) - ignored + sum(map(counted, single))
         return 1 - 2 * right / every if every else 0.0

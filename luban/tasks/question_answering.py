@@ -19,10 +19,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
@@ -137,10 +137,10 @@ class QuestionAnswering(TokenizedTask):
         task._written, task._unanswerable, task._threshold = found
         return task
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return the vocabulary; what comes out is whether an answer begins and ends."""
         tokenizer = self.tokenizer
-        return Ports(
+        return Signature(
             accepts="tokens",
             inputs=tokenizer.size,
             outputs=2,
@@ -211,10 +211,10 @@ class QuestionAnswering(TokenizedTask):
         places = places_of(record, answers, record["context"], example["spans"])
         return {"answers": as_bytes(texts), "places": places}
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Both ends of the answer are supervised in each window of the context."""
         sizes = (np.array(len(example[name])) for name in ("question_ids", "context_ids"))
-        return Supervision(count=2 * int(self._cutter.counts(*sizes)))
+        return TargetSummary(count=2 * int(self._cutter.counts(*sizes)))
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
         """Return windows to train on; for evaluation, questions with their whole contexts."""
@@ -313,7 +313,10 @@ class QuestionAnswering(TokenizedTask):
         for batch in batches:
             for answer, true in zip(self._best(model, batch), _answers(batch), strict=True):
                 target = {"answers": true}
-                gains = (metric.row(answer, target)[0], metric.row({"answer": ""}, target)[0])
+                gains = (
+                    metric.statistics(answer, target)[0],
+                    metric.statistics({"answer": ""}, target)[0],
+                )
                 rows.append((answer["no_answer"], *gains))
         task = self.model_copy()
         task._threshold = best_no_answer_threshold(np.array(rows).reshape(-1, 3))
@@ -330,7 +333,7 @@ class QuestionAnswering(TokenizedTask):
         text, metric, target = as_text(example["text"]), self.metrics()[0], self.target(example)
         spans = self._cutter.reachable(example, places or [(0, 0)], self.max_answer_length)
         found = [answer_at(text, example["spans"], first, last) for first, last in spans]
-        return max(found, key=lambda answer: metric.row(answer, target))
+        return max(found, key=lambda answer: metric.statistics(answer, target))
 
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return the model of one window; windows and answers are made around it."""

@@ -24,11 +24,11 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Row,
-    Supervision,
+    Signature,
+    Statistics,
+    TargetSummary,
     Tokenizer,
 )
 from luban.core.errors import DataError, UnfitError
@@ -151,9 +151,9 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         task._speed = (float(work), float(sound), int(count))
         return task
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return bands, vocabulary and how many frames make a position; ``pad`` is the blank."""
-        return Ports(
+        return Signature(
             accepts="frames",
             inputs=self.feature_size,
             outputs=self.tokenizer.size,
@@ -204,9 +204,9 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             "text": as_bytes(text),
         }
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Every token of the transcript counts; it is noted if the recording is clipped."""
-        return Supervision(count=len(example["labels"]), notes=self.clipping(example))
+        return TargetSummary(count=len(example["labels"]), notes=self.clipping(example))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad features and transcripts."""
@@ -297,11 +297,11 @@ class SpeechRecognition(TokenizedTask, SoundTask):
     def mistake(self, prediction: Any, target: Any) -> float:
         """Return the share of characters that are wrong."""
         rate = CharacterErrorRate()
-        return rate.reduce(np.array([rate.row(prediction, target)]))
+        return rate.compute(np.array([rate.statistics(prediction, target)]))
 
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
         """Draw the spectrogram under the transcript; in red, over the truth, if it is wrong."""
-        self.draw(axes, example)
+        self.plot(axes, example)
         said = prediction["text"] or "(nothing)"
         wrong = target is not None and prediction["text"] != target["text"]
         axes.set_title(shortened(said), fontsize=9, color=RED if wrong else "black")
@@ -339,16 +339,16 @@ class SpeechRecognition(TokenizedTask, SoundTask):
         truth = [text for batch in batches for text in self._texts(batch)]
         rates = (WordErrorRate(), CharacterErrorRate())
 
-        def edits(weight: float) -> list[list[Row]]:
+        def edits(weight: float) -> list[list[Statistics]]:
             search = replace(self._search(), lm_weight=weight)
             said = [{"text": self.tokenizer.decode(search(logs)[0])} for logs in read]
-            return [[r.row(*pair) for pair in zip(said, truth, strict=True)] for r in rates]
+            return [[r.statistics(*pair) for pair in zip(said, truth, strict=True)] for r in rates]
 
         found = {weight: np.array(edits(weight)) for weight in _WEIGHTS}  # (2 rates, N, 4)
 
         def right(sums: Array) -> tuple[float, ...]:
             rows = sums.reshape(2, 1, 4)
-            return tuple(-rate.reduce(row) for rate, row in zip(rates, rows, strict=True))
+            return tuple(-rate.compute(row) for rate, row in zip(rates, rows, strict=True))
 
         def sums(weight: float, some: Array) -> Array:
             total: Array = found[weight][:, some].sum(1).ravel()

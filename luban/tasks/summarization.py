@@ -17,7 +17,7 @@ from luban.core.contracts import (
     Guess,
     Metric,
     Record,
-    Supervision,
+    TargetSummary,
 )
 from luban.core.unicode_text import words
 from luban.metrics.rouge import Rouge
@@ -52,9 +52,9 @@ class Summarization(SequencePair):
         """Read records with a long text and a short one."""
         return guess_summaries(sample)
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Every token of the summary counts; it is noted if no summary of a record has a word."""
-        found = super().supervision(example)
+        found = super().target_summary(example)
         if any(map(words, self.target(example)["references"])):
             return found
         return replace(found, notes={_WORDLESS: 1})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Examples, Guess, Ports, Product, Record
+from luban.core.contracts import Baseline, Example, Examples, Guess, Product, Record, Signature
 from luban.data.baselines.naive_bayes import NaiveBayes
 from luban.tasks._guessing import guess_labels
 from luban.tasks.answers.classes import Classifier
@@ -22,10 +22,10 @@ class TextClassification(Classifier, PairTask):
     several labels get a threshold each; both are fitted to validation data after training.
     """
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return vocabulary and labels."""
         names = self._labels.names
-        return self.ports_for(len(names), names, self.problem)
+        return self.signature_for(len(names), names, self.problem)
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:

@@ -17,10 +17,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
 )
 from luban.core.errors import DataError
 from luban.data.baselines.ngrams import KneserNey, Unigram
@@ -63,11 +63,13 @@ class TextGeneration(TokenizedTask):
         """Return this task with a vocabulary learned from the training text."""
         return self._reading_with(self.tokenizer.learn(made_of(records, _text)))
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return vocabulary size, window length and special tokens."""
         size, tokenizer = self.tokenizer.size, self.tokenizer
         begin = tokenizer.special("begin")
-        return Ports("tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin)
+        return Signature(
+            "tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin
+        )
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:
@@ -100,12 +102,12 @@ class TextGeneration(TokenizedTask):
             for ids, record in zip(lists, records, strict=True)
         ]
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Every token is supervised; an end token alone teaches nothing."""
         ids, before = example["input_ids"], self.tokenizer.frame().before
         ends = bool(len(ids) and ids[-1] == self.tokenizer.end)
         begins = len(before) if tuple(ids[: len(before)].tolist()) == before else 0
-        return Supervision(count=max(0, len(ids) - ends - begins), ends=ends or None)
+        return TargetSummary(count=max(0, len(ids) - ends - begins), ends=ends or None)
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
         """Return windows of ``context`` + 1 tokens over the joined documents.

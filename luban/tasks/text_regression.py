@@ -20,9 +20,9 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
+    Signature,
 )
 from luban.core.files import write_json
 from luban.data.files.records import unusable
@@ -86,9 +86,9 @@ class TextRegression(PairTask):
         task._folded = bool(folded)
         return task
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return the vocabulary, and one output."""
-        return self.ports_for(1, (), "regression")
+        return self.signature_for(1, (), "regression")
 
     @classmethod
     def recognise(cls, sample: Sequence[Record]) -> Guess | None:

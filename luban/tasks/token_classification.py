@@ -18,10 +18,10 @@ from luban.core.contracts import (
     Examples,
     Guess,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
 )
 from luban.core.errors import DataError, UnknownLabelError
 from luban.core.files import write_json
@@ -167,10 +167,10 @@ class TokenClassification(TokenizedTask):
         """The tags the model learns."""
         return labels_of(self._types, self.scheme)
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return vocabulary, tags, and whether neighbours are scored together."""
         tokenizer = self.tokenizer
-        return Ports(
+        return Signature(
             accepts="tokens",
             inputs=tokenizer.size,
             outputs=len(self.labels),
@@ -257,7 +257,7 @@ class TokenClassification(TokenizedTask):
             "changed": np.array(changed, np.uint16),
         }
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Every word that was kept is supervised, by its first sub-token.
 
         Entities in characters are adjusted to whole words, which are all that is predicted.
@@ -265,7 +265,7 @@ class TokenClassification(TokenizedTask):
         kept, cut = len(example["firsts"]), len(example["firsts"]) < len(example["spans"])
         changed = dict(zip(FITTINGS, example["changed"].tolist(), strict=True))
         notes = {**changed, _APART: int(example["apart"])}
-        return Supervision(kept, truncated=cut, adjusted=any(changed.values()), notes=notes)
+        return TargetSummary(kept, truncated=cut, adjusted=any(changed.values()), notes=notes)
 
     def lengths(self, store: Examples) -> Array:
         """Return the tokens of each example."""

@@ -10,28 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Adapter, Model, Objective, Ports, Record, Task
+from luban.core.contracts import Adapter, Model, Objective, Record, Signature, Task
 from luban.testing._law import law
 from luban.testing.data import check_component
 
 
-def check_adapter(adapter: Adapter, model: Model, ports: Ports, batch: Batch) -> None:
+def check_adapter(adapter: Adapter, model: Model, signature: Signature, batch: Batch) -> None:
     """Starts where the model is, trains few parameters, freezes the rest, merges without a trace.
 
     Args:
         adapter: The adapter.
         model: A small model it is made for, without dropout.
-        ports: What the model is built for.
+        signature: What the model is built for.
         batch: What it then reads.
     """
     check_component(adapter)
-    plain = _built(model, ports)
+    plain = _built(model, signature)
     names, before = list(plain.state_dict()), _logits(plain, batch)
     torch.manual_seed(1)
-    module = adapter.apply(_built(model, ports)).eval()
+    module = adapter.apply(_built(model, signature)).eval()
     law(_near(_logits(module, batch), before), adapter, "a new adapter changes no output")
     torch.manual_seed(1)
-    twin = adapter.apply(_built(model, ports)).eval()
+    twin = adapter.apply(_built(model, signature)).eval()
     law(_same(module.state_dict(), twin.state_dict()), adapter, "the same seed, the same adapter")
     trained = {name for name, p in module.named_parameters() if p.requires_grad}
     few = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -50,7 +50,7 @@ def check_adapter(adapter: Adapter, model: Model, ports: Ports, batch: Batch) ->
     law(list(merged.state_dict()) == names, adapter, "merged, the names are the plain module's")
     law(_near(_logits(merged, batch), after), adapter, "merging changes no output")
     fresh = next(name for name, _ in plain.named_parameters() if name not in trained)
-    chosen = adapter.apply(_built(model, ports), (fresh,))
+    chosen = adapter.apply(_built(model, signature), (fresh,))
     found = [p.requires_grad for n, p in chosen.named_parameters() if _plain(n) == fresh]
     law(found == [True], adapter, "parameters that start fresh are trained")
 
@@ -76,7 +76,7 @@ def check_objective(
     check_component(objective)
     learned = task.learn(records)
     batch = learned.collate(learned.encode_batch(records))
-    module = _built(model, learned.ports()).train()
+    module = _built(model, learned.signature()).train()
     names = set(module.state_dict())
     objective.attach(module, learned)
     extra = set(module.state_dict()) - names
@@ -105,9 +105,9 @@ def check_objective(
         law(near, objective, "micro-batches give the gradient of the whole batch")
 
 
-def _built(model: Model, ports: Ports) -> nn.Module:
+def _built(model: Model, signature: Signature) -> nn.Module:
     torch.manual_seed(0)
-    return model.build(ports).eval()
+    return model.build(signature).eval()
 
 
 @torch.no_grad()

@@ -17,8 +17,8 @@ from luban.core import registry
 from luban.core.component import Component
 from luban.core.contracts import (
     Augmentation,
+    AugmentationContext,
     Cleaner,
-    Draw,
     Example,
     Record,
     SetApart,
@@ -88,7 +88,7 @@ def check_augmentation(augmentation: Augmentation, examples: Sequence[Example]) 
             law(augmentation.mixes, augmentation, "only what mixes asks for another example")
             return examples[int(rng.integers(len(examples)))]
 
-        return augmentation.apply(examples[index], Draw(rng, other))
+        return augmentation.apply(examples[index], AugmentationContext(rng, other))
 
     before = copy.deepcopy(list(examples))
     for index, example in enumerate(examples):

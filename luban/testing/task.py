@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Example, Mechanism, Model, Record, Supervision, Task
-from luban.data.views.in_memory import Held
+from luban.core.contracts import Example, Mechanism, Model, Record, TargetSummary, Task
+from luban.data.views.in_memory import InMemoryExamples
 from luban.testing._law import law
 from luban.testing.data import check_component, same_records
 
@@ -39,27 +39,31 @@ def check_task(
     """
     check_component(task)
     learned = task.learn(records)
-    law(learned.ports() == task.learn(iter(records)).ports(), task, "learning is deterministic")
+    law(
+        learned.signature() == task.learn(iter(records)).signature(),
+        task,
+        "learning is deterministic",
+    )
     before = copy.deepcopy(list(records))
     examples = learned.encode_batch(records)
     law(same_records(records, before), task, "encoding leaves the records alone")
     law(_equal(examples, [learned.encode(r) for r in records]), task, "batch == one by one")
-    found = [learned.supervision(example) for example in examples]
-    law(all(isinstance(s, Supervision) and s.count > 0 for s in found), task, "examples teach")
+    found = [learned.target_summary(example) for example in examples]
+    law(all(isinstance(s, TargetSummary) and s.count > 0 for s in found), task, "examples teach")
     _check_view(learned, examples)
     torch.manual_seed(0)
-    module = model.build(learned.ports()).double().eval()
+    module = model.build(learned.signature()).double().eval()
     _check_losses(learned, module, examples, mechanism, tolerance)
     _check_predictions(learned, module, examples, tolerance)
     with tempfile.TemporaryDirectory() as folder:
         learned.save(Path(folder))
         loaded = task.load(Path(folder))
-    law(loaded.ports() == learned.ports(), task, "the same ports after save and load")
+    law(loaded.signature() == learned.signature(), task, "the same signature after save and load")
     law(_equal(loaded.encode_batch(records), examples), task, "the same examples after a reload")
 
 
 def _check_view(task: Task, examples: Sequence[Example]) -> None:
-    store = Held(examples)
+    store = InMemoryExamples(examples)
     views = [task.view(store, epoch, 0) for epoch in (0, 1, 2)]
     law(len({len(view) for view in views}) == 1, task, "every epoch has as many examples")
     law(_equal(views[0], task.view(store, 0, 0)), task, "a view is a function of epoch and seed")
@@ -106,10 +110,12 @@ def _check_predictions(
     law(bool(task.metrics()), task, "there is a metric")
     for metric in task.metrics():
         both = [
-            np.asarray([metric.row(p, task.target(e)) for p, e in zip(made, examples, strict=True)])
+            np.asarray(
+                [metric.statistics(p, task.target(e)) for p, e in zip(made, examples, strict=True)]
+            )
             for made in (together, alone)
         ]
-        law(np.isfinite(metric.reduce(both[0])), task, f"{metric.name} is finite")
+        law(np.isfinite(metric.compute(both[0])), task, f"{metric.name} is finite")
         same = np.allclose(both[0], both[1], rtol=tolerance, atol=tolerance)
         law(same, task, "a prediction does not depend on the rest of the batch")
     for prediction, example in zip(together, examples, strict=True):
@@ -142,7 +148,7 @@ def _gradient(  # noqa: PLR0913
     ]
     losses = Losses.cat(parts)
     parameters = [p for p in module.parameters() if p.grad is not None]
-    mechanism.settle(parameters, float(losses.sums.sum()), float(losses.counts.sum()))
+    mechanism.finish_gradient(parameters, float(losses.sums.sum()), float(losses.counts.sum()))
     return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
 

@@ -19,9 +19,9 @@ from luban.core.contracts import (
     Model,
     Optimizer,
     Pool,
-    Ports,
-    Row,
     Schedule,
+    Signature,
+    Statistics,
 )
 from luban.core.intervals import measured
 from luban.nn.losses import WithAuxiliary
@@ -43,25 +43,25 @@ def check_metric(
         best: The value that predictions equal to targets must get; None: no such notion.
     """
     check_component(metric)
-    rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
+    rows = [metric.statistics(p, t) for p, t in zip(predictions, targets, strict=True)]
     law(len({len(row) for row in rows}) == 1, metric, "rows have one length")
     table = np.asarray(rows, dtype=np.float64)
-    value = metric.reduce(table)
+    value = metric.compute(table)
     law(isinstance(value, float) and np.isfinite(value), metric, "the value is a finite float")
-    law(np.isclose(metric.reduce(table[::-1]), value), metric, "order does not matter")
-    often, oftener = (metric.reduce(np.tile(table, (times, 1))) for times in (64, 128))
+    law(np.isclose(metric.compute(table[::-1]), value), metric, "order does not matter")
+    often, oftener = (metric.compute(np.tile(table, (times, 1))) for times in (64, 128))
     law(np.isclose(often, oftener, rtol=0.02), metric, "every row twice changes nothing")
     check_interval(metric, rows)
     if best is not None:
-        perfect = np.asarray([metric.row(t, t) for t in targets], dtype=np.float64)
-        law(np.isclose(metric.reduce(perfect), best), metric, f"a perfect prediction gets {best}")
+        perfect = np.asarray([metric.statistics(t, t) for t in targets], dtype=np.float64)
+        law(np.isclose(metric.compute(perfect), best), metric, f"a perfect prediction gets {best}")
         known = not np.isfinite(metric.best) or best == metric.best
         law(known, metric, "what a perfect prediction gets is the bound of the metric")
         gain = (best - value) if metric.higher_is_better else (value - best)
         law(gain >= 0, metric, "no prediction is better than a perfect one")
 
 
-def check_interval(metric: Metric, rows: Sequence[Row], *, rounds: int = 100) -> None:
+def check_interval(metric: Metric, rows: Sequence[Statistics], *, rounds: int = 100) -> None:
     """The interval of any rows, also of one, holds their value; it is narrow only if they agree.
 
     Args:
@@ -83,7 +83,7 @@ def check_interval(metric: Metric, rows: Sequence[Row], *, rounds: int = 100) ->
         law(low <= value <= high, metric, "an interval holds its value")
         within = min(lowest, value) <= low and high <= max(highest, value)
         law(within, metric, "an interval lies within the bounds of the metric")
-        others = [metric.reduce(np.delete(table, at, 0)) for at in range(len(table) - 1)]
+        others = [metric.compute(np.delete(table, at, 0)) for at in range(len(table) - 1)]
         varies = not np.allclose(others, value)
         law(not varies or low < high, metric, "where rows differ, the interval has a width")
 
@@ -136,18 +136,22 @@ def check_schedule(schedule: Schedule) -> None:
 def check_mechanism(mechanism: Mechanism) -> None:
     """The draw is a pure function of its arguments and stays in range; losses come detached."""
     check_component(mechanism)
-    draws = [mechanism.draw(step, 8, POOL, 3) for step in range(20)]
-    back = [mechanism.draw(step, 8, POOL, 3) for step in reversed(range(20))][::-1]
+    draws = [mechanism.sample_examples(step, 8, POOL, 3) for step in range(20)]
+    back = [mechanism.sample_examples(step, 8, POOL, 3) for step in reversed(range(20))][::-1]
     law(draws == back, mechanism, "draw does not depend on what was drawn before")
     law(all(0 <= i < 50 and e >= 0 for d in draws for e, i in d), mechanism, "draws in range")
-    law(draws != [mechanism.draw(s, 8, POOL, 4) for s in range(20)], mechanism, "the seed matters")
+    law(
+        draws != [mechanism.sample_examples(s, 8, POOL, 4) for s in range(20)],
+        mechanism,
+        "the seed matters",
+    )
     twin = copy.deepcopy(POOL)
-    same = draws == [mechanism.draw(step, 8, twin, 3) for step in range(20)]
+    same = draws == [mechanism.sample_examples(step, 8, twin, 3) for step in range(20)]
     law(same, mechanism, "equal pools, equal draws")
     kept = [np.array_equal(getattr(twin, n), getattr(POOL, n)) for n in ("lengths", "groups")]
     law(all(kept), mechanism, "drawing leaves the pool alone")
     for pool in (Pool(50, None, POOL.groups), Pool(1, np.ones(1), np.zeros(1, int))):
-        drawn = [i for step in range(4) for _, i in mechanism.draw(step, 8, pool, 3)]
+        drawn = [i for step in range(4) for _, i in mechanism.sample_examples(step, 8, pool, 3)]
         law(all(0 <= i < pool.size for i in drawn), mechanism, "draws from any pool in range")
     torch.manual_seed(0)
     module, batch = nn.Linear(3, 2).double(), Batch({"x": torch.ones(4, 3).double()}, {})
@@ -159,28 +163,28 @@ def check_mechanism(mechanism: Mechanism) -> None:
     losses = mechanism.accumulate(module, batch, loss)
     law(losses.sums.shape == losses.counts.shape == (4,), mechanism, "one loss per example")
     law(not losses.sums.requires_grad, mechanism, "the losses returned are detached")
-    mechanism.settle(list(module.parameters()), float(losses.sums.sum()), 8.0)
+    mechanism.finish_gradient(list(module.parameters()), float(losses.sums.sum()), 8.0)
     settled = [p.grad is not None and bool(p.grad.isfinite().all()) for p in module.parameters()]
     law(all(settled), mechanism, "every parameter gets a finite gradient")
     cost = mechanism.cost(10, 8, 50)
     law(all(np.isfinite(value) for value in cost.values()), mechanism, "costs are finite")
 
 
-def check_model(model: Model, ports: Ports, batch: Batch) -> None:
-    """Builds for the ports, returns logits, trains whole, keeps its weights, refuses the rest."""
+def check_model(model: Model, signature: Signature, batch: Batch) -> None:
+    """Builds for a signature, returns logits, trains whole, keeps its weights, refuses others."""
     check_component(model)
     torch.manual_seed(0)
-    module = model.build(ports).eval()
+    module = model.build(signature).eval()
     logits: Tensor = module(**batch.inputs)
     law(logits.shape[0] == len(batch), model, "the first axis of the output is the example")
-    if ports.produces == "image":
+    if signature.produces == "image":
         law(logits.shape == (len(batch),), model, "the output is one loss per example")
     else:
-        width = ports.outputs + (5 if ports.produces == "boxes" else 0)
+        width = signature.outputs + (5 if signature.produces == "boxes" else 0)
         law(logits.shape[-1] == width, model, "the last axis of the output is as wide as asked")
     law(isinstance(module.get_submodule("stem"), nn.Module), model, "the module names its stem")
     torch.manual_seed(0)
-    twin = model.build(ports).eval()
+    twin = model.build(signature).eval()
     law(torch.equal(twin(**batch.inputs), logits), model, "the same seed builds the same module")
     trained, learner, whole = twin.train()(**batch.inputs), module, logits.sum()
     if isinstance(trained, WithAuxiliary):  # a head that only training sees
@@ -189,14 +193,14 @@ def check_model(model: Model, ports: Ports, batch: Batch) -> None:
     reached = all(p.grad is not None for p in learner.parameters() if p.requires_grad)
     law(reached, model, "every trainable weight takes part in the output")
     back = model.from_hf(model.to_hf(module.state_dict()))
-    other = model.build(ports).eval()
+    other = model.build(signature).eval()
     other.load_state_dict(back, strict=False)
     law(torch.equal(other(**batch.inputs), logits), model, "from_hf(to_hf(weights)) == weights")
-    law(bool(json.dumps(model.hf_config(ports))), model, "hf_config is plain data")
+    law(bool(json.dumps(model.hf_config(signature))), model, "hf_config is plain data")
     size = sum(parameter.numel() for parameter in module.parameters())
-    law(model.flops_per_token(ports, size) > 0, model, "training costs something")
-    refused = refuses(lambda: model.build(Ports("nothing-known", 1, 1)))
-    law(refused, model, "refuses ports it does not accept")
+    law(model.flops_per_token(signature, size) > 0, model, "training costs something")
+    refused = refuses(lambda: model.build(Signature("nothing-known", 1, 1)))
+    law(refused, model, "refuses signature it does not accept")
 
 
 def _stands_still(optimizer: Optimizer, module: nn.Module) -> bool:

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from luban.adapters.peft import METHODS, UNFIT
-from luban.core.contracts import Adapter, Model, Ports
+from luban.core.contracts import Adapter, Model, Signature
 from luban.core.errors import MissingExtra, RecipeError
-from tests.adapters.toy import IDS, PORTS, built, gpt, logits, train, trained_names
+from tests.adapters.toy import IDS, SIGNATURES, built, gpt, logits, train, trained_names
 
 LORAS: list[dict[str, Any]] = [
     {},
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 
 def twin(model: Model, module: nn.Module) -> Any:
     """The transformers model with the weights of one of ours."""
-    config = transformers.AutoConfig.for_model(**model.hf_config(PORTS))
+    config = transformers.AutoConfig.for_model(**model.hf_config(SIGNATURES))
     auto: Any = transformers.AutoModelForCausalLM
     made = auto.from_config(config).eval()
     made.load_state_dict(model.to_hf(module.state_dict()), strict=False)
@@ -197,11 +197,11 @@ _HEADS = {
 @pytest.mark.parametrize("name", ["lora", "peft"])
 def test_peft_loads_an_adapted_bert(name: str, produces: str, tmp_path: Path) -> None:
     outputs = {"tokens": 23, "span": 2}.get(produces, 4)
-    ports = Ports("tokens", 23, outputs, 8, 0, 1, produces, 2, 3)
+    signature = Signature("tokens", 23, outputs, 8, 0, 1, produces, 2, 3)
     small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = Model.from_dict({"name": "bert", **small, "initializer_range": 0.3})
-    module = built(model, ports)
-    config = transformers.BertConfig(**model.hf_config(ports))
+    module = built(model, signature)
+    config = transformers.BertConfig(**model.hf_config(signature))
     made: Any = _HEADS[produces](config)
     base = made.eval()
     base.load_state_dict(model.to_hf(module.state_dict()), strict=False)
@@ -234,4 +234,4 @@ def test_peft_loads_an_adapted_bert(name: str, produces: str, tmp_path: Path) ->
         else (theirs.logits)
     )
     torch.testing.assert_close(found, logits(module), atol=1e-5, rtol=0)
-    assert (logits(module) - logits(built(model, ports))).abs().max() > 0.05
+    assert (logits(module) - logits(built(model, signature))).abs().max() > 0.05

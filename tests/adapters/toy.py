@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 
-PORTS = Ports("tokens", 23, 23, 8, 0, 1)
+SIGNATURES = Signature("tokens", 23, 23, 8, 0, 1)
 IDS = torch.randint(0, 23, (3, 7), generator=torch.Generator().manual_seed(0))
 
 
@@ -18,9 +18,9 @@ def gpt(**fields: Any) -> Model:
     return Model.from_dict({"name": "gpt", **small, "initializer_range": 0.2, **fields})
 
 
-def built(model: Model, ports: Ports = PORTS) -> nn.Module:
+def built(model: Model, signature: Signature = SIGNATURES) -> nn.Module:
     torch.manual_seed(0)
-    return model.build(ports).eval()
+    return model.build(signature).eval()
 
 
 def logits(module: nn.Module, inputs: Tensor = IDS) -> Tensor:

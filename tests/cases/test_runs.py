@@ -84,9 +84,11 @@ def write_family(folder: Path, model: str, samples: Path, train: dict[str, Any])
     """Write records and a recipe for a small model, with the first task that it is made for."""
     for task, records in RECORDS.items():
         fields = MAKE.get(f"tasks/{task}", [{}])[0] | LARGE.get(model, {}).get(task, {})
-        ports = make(Task, task, fields, samples).learn(records).ports()
+        signature = make(Task, task, fields, samples).learn(records).signature()
         made = MAKE.get(f"models/{model}", [SMALL.get(model, {})])
-        found = next((its for its in made if make(Model, model, its, samples).fits(ports)), None)
+        found = next(
+            (its for its in made if make(Model, model, its, samples).fits(signature)), None
+        )
         if found is not None:
             break
     else:

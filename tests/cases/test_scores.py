@@ -87,8 +87,8 @@ def test_a_few_words_of_another_script_do_not_change_how_bleu_cuts() -> None:
 def test_marks_are_a_part_of_words(tokenize: str) -> None:
     """M2: Hindi words that differ in a vowel sign were the same word."""
     metric = Metric.from_dict({"name": "rouge", "type": "rouge1", "tokenize": tokenize})
-    same = metric.row({"text": "हिन्दी"}, {"references": ["हिन्दी"]})
-    other = metric.row({"text": "हिन्दी"}, {"references": ["हिन्दू"]})
+    same = metric.statistics({"text": "हिन्दी"}, {"references": ["हिन्दी"]})
+    other = metric.statistics({"text": "हिन्दी"}, {"references": ["हिन्दू"]})
     assert (same[0], other[0]) == (1.0, 0.0)
 
 
@@ -130,7 +130,7 @@ def test_a_distance_lies_in_its_interval() -> None:
     rng = np.random.default_rng(0)
     metric = Metric.from_dict({"name": "frechet-distance"})
     for count in (1, 2, 20, 200):
-        rows = [metric.row({"features": row}, {}) for row in rng.normal(0.5, 1, (count, 30))]
+        rows = [metric.statistics({"features": row}, {}) for row in rng.normal(0.5, 1, (count, 30))]
         claim = measured(metric, rows)
         assert claim.low is not None
         assert claim.high is not None
@@ -166,8 +166,10 @@ def test_what_is_found_in_a_crowd_is_no_mistake(tmp_path: Path) -> None:
     prediction = {"objects": [{"label": "cell", "score": s, "box": b}
                               for s, b in zip(scores, found, strict=True)]}  # fmt: skip
     for metric in task.metrics():
-        rows = [metric.row(prediction, task.target(task.encode(record))) for record in records]
-        assert metric.reduce(np.asarray(rows)) == pytest.approx(1.0)
+        rows = [
+            metric.statistics(prediction, task.target(task.encode(record))) for record in records
+        ]
+        assert metric.compute(np.asarray(rows)) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
@@ -194,7 +196,7 @@ def test_a_number_written_in_two_ways_is_no_label(form: str) -> None:
     assert "the same number is written in two ways" in said.err
     records = [{"text": "a", "label": label} for label in (1.0, 2.0)]
     task = Task.from_dict({"name": "text-classification", "tokenizer": "char"})
-    assert task.learn(records).ports().labels == ("1.0", "2.0")
+    assert task.learn(records).signature().labels == ("1.0", "2.0")
     with pytest.raises(DataError, match="does not occur"):
         task.learn(records).encode({"text": "a", "label": 1})
 

@@ -35,18 +35,18 @@ PARTS: list[tuple[type, str, str]] = [
     (Text, "read", "prepare"),
     (TextGeneration, "learn", "learn from the training records"),
     (Char, "encode_batch", "encode"),
-    (TextGeneration, "supervision", "look at what examples teach"),
+    (TextGeneration, "target_summary", "look at what examples teach"),
     (GPT, "build", "train"),
     (TextGeneration, "collate", "train"),
     (TextGeneration, "validate_batch", "validate"),
     (TextGeneration, "calibrate", "train"),
     (Checkpoints, "save", "train"),
     (TextGeneration, "target", "validate"),
-    (BitsPerByte, "reduce", "interval of bits-per-byte"),
+    (BitsPerByte, "compute", "interval of bits-per-byte"),
     (TextGeneration, "baselines", "evaluate"),
     (TextGeneration, "samples", "draw samples"),
     (TextGeneration, "references", "compare with unseen examples"),
-    (Distinct, "row", "measure samples"),
+    (Distinct, "statistics", "measure samples"),
 ]
 #: Commands after a run, with what is slow in them.
 COMMANDS: dict[str, tuple[list[str], type, str]] = {

@@ -34,7 +34,7 @@ def test_what_stands_before_every_text_is_read_and_written(reader: str, tmp_path
             *ids[: len(ids) - (ids[-1:] == [end])],
             end,
         ]
-    assert task.ports().bos == hf.convert_tokens_to_ids("<s>")
+    assert task.signature().bos == hf.convert_tokens_to_ids("<s>")
     # A document that comes in pieces is one text.
     whole = "what is it?\nYes, a word.\n床前明月光\n"
     pieces = [
@@ -149,7 +149,7 @@ def test_texts_are_framed_as_the_pretrained_tokenizer_does(
     task = classifier({"name": "pretrained", "path": str(encoders / name)}, pairs, length)
     check_texts(task, tmp_path / "saved", length, PAIRS)
     if pairs:
-        assert task.ports().segments == (1 if name == "roberta" else 2)
+        assert task.signature().segments == (1 if name == "roberta" else 2)
     before, after = theirs(encoders / name), theirs(tmp_path / "saved")
     for one, two in PAIRS:
         assert before([one], [two])["input_ids"] == after([one], [two])["input_ids"]

@@ -179,7 +179,7 @@ def test_words_given_are_those_of_is_split_into_words(sort: str, made: Any) -> N
 @pytest.mark.parametrize("sort", ["char", "bpe", *READERS])
 def test_texts_to_continue_begin_as_the_saved_tokenizer_lets_them(sort: str, made: Any) -> None:
     learned, loaded, hf = made(sort, "text-generation")
-    end = learned.ports().end
+    end = learned.signature().end
 
     @settings(max_examples=60, deadline=None)
     @given(TEXTS.filter(plain))

@@ -132,9 +132,9 @@ def test_the_end_token_of_answers_within_a_conversation_is_the_template_s_own(
     hf, task = loaded(families / "spm_phi-3")
     example = task.encode({"messages": TALKS[1]})
     ids = example["input_ids"]
-    ends = [i for i in np.flatnonzero(example["answers"]) if ids[i] == task.ports().end]
+    ends = [i for i in np.flatnonzero(example["answers"]) if ids[i] == task.signature().end]
     assert [hf.convert_ids_to_tokens(int(ids[i])) for i in ends] == ["<|end|>", "<|end|>"]
-    stops = hf.convert_ids_to_tokens([task.ports().end, *task.ports().ends])
+    stops = hf.convert_ids_to_tokens([task.signature().end, *task.signature().ends])
     assert stops[:2] == ["<|end|>", "<|endoftext|>"]
 
 
@@ -143,14 +143,14 @@ def test_reasoning_that_the_template_drops_is_counted(families: Path) -> None:
     thought = "<think>\nhm\n</think>\n\nyes"
     talk = [user("a"), answer(thought), user("b"), answer(thought)]
     example = task.encode({"messages": talk})
-    assert task.supervision(example).notes == {
+    assert task.target_summary(example).notes == {
         "answers whose reasoning the chat template leaves out": 1
     }
-    assert task.supervision(task.encode({"messages": talk[2:]})).notes == {}
+    assert task.target_summary(task.encode({"messages": talk[2:]})).notes == {}
     apart = [user("a"), answer("yes", reasoning_content="hm"), user("b"), answer("no")]
-    assert len(task.supervision(task.encode({"messages": apart})).notes) == 1
+    assert len(task.target_summary(task.encode({"messages": apart})).notes) == 1
     unread = [{**user("a"), "emotion": "glad"}, answer("b", reasoning_content="hm")]
-    assert task.supervision(task.encode({"messages": unread})).notes == {
+    assert task.target_summary(task.encode({"messages": unread})).notes == {
         "fields of messages not read: emotion": 1
     }
 

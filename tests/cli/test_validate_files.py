@@ -63,10 +63,10 @@ def test_large_files_are_looked_at_in_part(recipe: Path, monkeypatch: pytest.Mon
         Path(f"photos/{number}.png").write_bytes(png(40 * (number % 2), seed=number))
     source = ["data.source={name: files, path: photos}", "data.split={by: record}"]
     read = Recipe.read(recipe, source)
-    assert str(_preview.look(read.data, "train")) == "9"
+    assert str(_preview.sample_split(read.data, "train")) == "9"
     most = max(Path(f"photos/{number}.png").stat().st_size for number in range(9))
     monkeypatch.setattr(_preview, "LOOK_BYTES", most * 3)
-    looked = _preview.look(read.data, "train")
+    looked = _preview.sample_split(read.data, "train")
     assert looked.count == 9
     assert 2 < len(looked.records) < 9
     assert (

@@ -29,8 +29,8 @@ def fitting() -> dict[str, list[str]]:
     for case in variants("tasks"):
         _, name, fields = case.values
         task: Task = make(Task, name, fields, _NOWHERE)
-        ports = task.learn(records.RECORDS[name]).ports()
-        found[str(case.id)] = [other for other, model in models if model.fits(ports)]
+        signature = task.learn(records.RECORDS[name]).signature()
+        found[str(case.id)] = [other for other, model in models if model.fits(signature)]
     return found
 
 

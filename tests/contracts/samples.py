@@ -102,7 +102,7 @@ def write_teacher(folder: Path) -> None:
     task, model = task.learn(SPOKEN), Model.from_dict({"name": "gpt", **fields, "layout": "llama"})
     torch.manual_seed(9)
     folder.mkdir()
-    write_saved(folder, task, model, model.build(task.ports()))
+    write_saved(folder, task, model, model.build(task.signature()))
 
 
 def _tokenizer(name: str) -> Any:

@@ -22,15 +22,15 @@ from luban.core.contracts import (
     Model,
     Objective,
     Optimizer,
-    Ports,
     Schedule,
+    Signature,
     Source,
     Stage,
     Task,
     Tokenizer,
 )
 from luban.data.checks.reachable_score import reach
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.testing import (
     check_adapter,
     check_augmentation,
@@ -166,19 +166,21 @@ def test_models(kind: str, name: str, fields: Any, samples: Path) -> None:
     for accepts in model.accepts:
         for produces in model.produces:
             given = (accepts, produces)
-            if not model.fits(Ports(accepts, 1, 1, produces=produces)):
+            if not model.fits(Signature(accepts, 1, 1, produces=produces)):
                 continue
-            assert given in batches.PORTS, (
-                f"add ports and a batch for {given} to {batches.__file__}"
+            assert given in batches.SIGNATURES, (
+                f"add signature and a batch for {given} to {batches.__file__}"
             )
-            if model.fits(batches.PORTS[given][0]):
-                check_model(model, *batches.PORTS[given])
+            if model.fits(batches.SIGNATURES[given][0]):
+                check_model(model, *batches.SIGNATURES[given])
 
 
 @cases(("kind", "name", "fields"), variants("adapters"))
 def test_adapters(kind: str, name: str, fields: Any, samples: Path) -> None:
     model = make(Model, "gpt", MAKE["models/gpt"][0], samples)
-    check_adapter(make(Adapter, name, fields, samples), model, *batches.PORTS["tokens", "next"])
+    check_adapter(
+        make(Adapter, name, fields, samples), model, *batches.SIGNATURES["tokens", "next"]
+    )
 
 
 #: Objectives that draw something which depends on the batch.
@@ -213,7 +215,7 @@ def test_intervals_of_metrics(kind: str, name: str, fields: Any, size: int, samp
     pairs = np.random.default_rng(size).integers(0, len(said), (size, 2))
     if name == "masked-accuracy":  # what was right is a part of what the same target hides
         pairs[:, 1] = pairs[:, 0]
-    check_interval(metric, [metric.row(said[p], targets[t]) for p, t in pairs])
+    check_interval(metric, [metric.statistics(said[p], targets[t]) for p, t in pairs])
 
 
 @cases(("kind", "name", "fields"), variants("optimizers"))
@@ -269,7 +271,7 @@ def test_the_labels_of_clean_records_can_be_reached(
     if name == "summarization":  # some of them are Chinese
         room["tokenize"] = "characters"
     task = make(Task, name, {**fields, **room}, samples).learn(records.RECORDS[name])
-    found = reach(task, Held(task.encode_batch(records.RECORDS[name])), 0)
+    found = reach(task, InMemoryExamples(task.encode_batch(records.RECORDS[name])), 0)
     assert (found is None) == (name in UNREACHABLE), "a task with answers has a best one"
     if found is not None:
         assert found.value == pytest.approx(found.best)

@@ -12,18 +12,18 @@ from torch import nn
 
 from luban.core.contracts import (
     Augmentation,
+    AugmentationContext,
     Cleaner,
-    Draw,
     Example,
     Mechanism,
     Metric,
     Optimizer,
     Pool,
     Record,
-    Row,
     Schedule,
     Source,
     Stage,
+    Statistics,
     Tally,
     Tokenizer,
 )
@@ -89,7 +89,7 @@ class Borrowing(Augmentation):
 
     changes: ClassVar[str] = "pixels"
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, draw: AugmentationContext) -> Example:
         return draw.other()
 
 
@@ -98,7 +98,7 @@ class Scribbling(Augmentation):
 
     changes: ClassVar[str] = "pixels"
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, draw: AugmentationContext) -> Example:
         example["pixels"][0] = 7
         return example
 
@@ -108,7 +108,7 @@ class Doubling(Augmentation):
 
     changes: ClassVar[str] = "pixels"
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, draw: AugmentationContext) -> Example:
         return {**example, "pixels": np.tile(example["pixels"], 2)}
 
 
@@ -186,24 +186,24 @@ class Error(Metric):
 
     higher_is_better = False
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         return (abs(prediction - target),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         return float(rows.mean())
 
 
 class Total(Error):
     """Grows with the number of examples."""
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         return float(rows.sum())
 
 
 class Last(Error):
     """Depends on the order."""
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         return float(rows[-1, 0])
 
 
@@ -275,16 +275,20 @@ class Unsteady(Plain):
 
     drawn: list[int] = []  # noqa: RUF012
 
-    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
+    def sample_examples(
+        self, step: int, batch_size: int, pool: Pool, seed: int
+    ) -> list[tuple[int, int]]:
         self.drawn.append(1)
-        return super().draw(len(self.drawn), batch_size, pool, seed)
+        return super().sample_examples(len(self.drawn), batch_size, pool, seed)
 
 
 class Remembering(Plain):
     """Knows a pool by where it lies in memory."""
 
-    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
-        return super().draw(step, batch_size, pool, seed + id(pool))
+    def sample_examples(
+        self, step: int, batch_size: int, pool: Pool, seed: int
+    ) -> list[tuple[int, int]]:
+        return super().sample_examples(step, batch_size, pool, seed + id(pool))
 
 
 def test_mechanisms() -> None:

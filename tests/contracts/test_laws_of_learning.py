@@ -17,7 +17,7 @@ from luban.core.contracts import (
     Adapter,
     Model,
     Objective,
-    Ports,
+    Signature,
     Task,
 )
 from luban.core.errors import ContractError
@@ -53,10 +53,10 @@ def breaks(law: str, check: Callable[..., None], *args: Any, **options: Any) -> 
 
 
 class Omnivore(RNN):
-    """Takes whatever ports there are."""
+    """Takes whatever signature there are."""
 
-    def build(self, ports: Ports) -> Any:
-        return super().build(Ports("tokens", ports.inputs, ports.outputs))
+    def build(self, signature: Signature) -> Any:
+        return super().build(Signature("tokens", signature.inputs, signature.outputs))
 
 
 class Renamed(RNN):
@@ -71,7 +71,7 @@ class Renamed(RNN):
 )
 def test_models(model: Model, law: str) -> None:
     batch = Batch({"input_ids": torch.ones(2, 3, dtype=torch.int64)}, {})
-    breaks(law, check_model, model, Ports("tokens", 5, 5), batch)
+    breaks(law, check_model, model, Signature("tokens", 5, 5), batch)
 
 
 class CountsPadding(TextGeneration):
@@ -139,8 +139,8 @@ def test_a_mean_of_means_is_found() -> None:
 
 
 TINY = GPT(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
-PORTS, BATCH = (
-    Ports("tokens", 5, 5, 4, 0, 1),
+SIGNATURES, BATCH = (
+    Signature("tokens", 5, 5, 4, 0, 1),
     Batch({"input_ids": torch.arange(8).view(2, 4) % 5}, {}),
 )
 
@@ -187,7 +187,7 @@ class Forgetful(Freeze):
     ],
 )
 def test_adapters(adapter: Adapter, law: str) -> None:
-    breaks(law, check_adapter, adapter, TINY, PORTS, BATCH)
+    breaks(law, check_adapter, adapter, TINY, SIGNATURES, BATCH)
 
 
 class Counting(Adversarial):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 from luban.core.intervals import measured
 
 
@@ -17,14 +17,14 @@ class Mean(Metric):
 
     unit = "things"
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         return (float(prediction),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         return float(rows[:, 0].sum() / (rows[:, 1].sum() if rows.shape[1] > 1 else len(rows)))
 
 
-def rows_of(values: np.ndarray[Any, Any]) -> list[Row]:
+def rows_of(values: np.ndarray[Any, Any]) -> list[Statistics]:
     return [tuple(np.atleast_1d(value).tolist()) for value in values]
 
 
@@ -96,7 +96,7 @@ def test_one_row_has_an_interval_of_no_width_and_says_n_is_1() -> None:
 class Extreme(Mean):
     """The largest number: resampling can only lower it."""
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         return float(rows.max())
 
 
@@ -105,7 +105,7 @@ class Spread(Mean):
 
     bounds = (0.0, np.inf)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         return float(rows.mean() ** 2)
 
 

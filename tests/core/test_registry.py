@@ -18,9 +18,9 @@ from luban.core.contracts import Metric
 
 class Zero(Metric):
     """Always zero."""
-    def row(self, prediction, target):
+    def statistics(self, prediction, target):
         return (0.0,)
-    def reduce(self, rows):
+    def compute(self, rows):
         return 0.0
 '''
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from luban.core.contracts import Example, Supervision, Task
+from luban.core.contracts import Example, TargetSummary, Task
 from luban.core.errors import DataError
 from luban.data.checks.audit import audit
 from luban.data.store import Store, build
@@ -74,7 +74,7 @@ def test_every_task_sets_apart_what_teaches_nothing(
         for number, one in enumerate((*records, *bare, *records), 1)
     ]
     kept = build(task, rows, tmp_path / "store")
-    assert all(task.supervision(kept[index]).count for index in range(len(kept)))
+    assert all(task.target_summary(kept[index]).count for index in range(len(kept)))
     assert len(kept) + len(kept.apart) == len(rows)
     assert len(kept) >= 2 * len(records)
     if "text" in records[0]:
@@ -84,9 +84,9 @@ def test_every_task_sets_apart_what_teaches_nothing(
 class Endless(ToyTask):
     """Supervises an end only in texts that hold a full stop."""
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         ids: Any = example["ids"]
-        return Supervision(len(ids), ends=bool(len(ids) > 2))
+        return TargetSummary(len(ids), ends=bool(len(ids) > 2))
 
 
 def test_an_end_that_is_never_supervised(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.core.errors import RecipeError
 from luban.data.augmentations.rand_augment import OPERATIONS
 from luban.data.views.mixed_labels import label_shares, mixed_labels
@@ -27,7 +27,7 @@ OTHER: Example = {"pixels": picture(1), "label": np.asarray(2, np.int32)}
 
 def applied(name: str, example: Example = OWN, seed: int = 0, **fields: Any) -> Mapping[str, Any]:
     made = Augmentation.from_dict({"name": name, **fields})
-    return made.apply(example, Draw(np.random.default_rng(seed), lambda: OTHER))
+    return made.apply(example, AugmentationContext(np.random.default_rng(seed), lambda: OTHER))
 
 
 def test_a_flip_is_a_mirror_and_takes_boxes_along() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luban.core.contracts import Example, Record, Supervision
+from luban.core.contracts import Example, Record, TargetSummary
 from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
 from luban.data import store
 from luban.data.files.records import identity_of, size_of
@@ -76,8 +76,8 @@ class Picky(TextGeneration):
             raise UnfitError("this is long (very).", got="9 metres")
         return {"input_ids": np.frombuffer(record["text"].encode(), np.uint8)}
 
-    def supervision(self, example: Example) -> Supervision:
-        return Supervision(len(example["input_ids"]))
+    def target_summary(self, example: Example) -> TargetSummary:
+        return TargetSummary(len(example["input_ids"]))
 
 
 def test_reasons_are_counted_without_what_is_their_own(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from luban.core.contracts import Augmentation, Draw
+from luban.core.contracts import Augmentation, AugmentationContext
 from luban.core.errors import RecipeError
 
 TONE = (8000 * np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)).astype(np.int16)
@@ -14,7 +14,7 @@ TONE = (8000 * np.sin(2 * np.pi * 500 * np.arange(8000) / 8000)).astype(np.int16
 def drawn(fields: object, field: str, array: np.ndarray, seed: int = 0) -> np.ndarray:
     augmentation: Augmentation = Augmentation.from_dict(fields)
     rng = np.random.default_rng(seed)
-    found = augmentation.apply({field: array}, Draw(rng, dict))
+    found = augmentation.apply({field: array}, AugmentationContext(rng, dict))
     return np.asarray(found[field])
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from luban.core import files
 from luban.core.code_files import encoding_code
-from luban.core.contracts import Example, Record, Supervision, Tokenizer
+from luban.core.contracts import Example, Record, TargetSummary, Tokenizer
 from luban.core.errors import CapacityError, ContractError, DataError
 from luban.data import cache, store
 from luban.data.cache import cache_key, encoded
@@ -39,8 +39,8 @@ class Shaped(ToyTask):
     def encode_batch(self, records: Sequence[Record]) -> list[Example]:
         return [record["example"] for record in records]
 
-    def supervision(self, example: Example) -> Supervision:
-        return Supervision(1)
+    def target_summary(self, example: Example) -> TargetSummary:
+        return TargetSummary(1)
 
 
 def shaped(*examples: Any) -> tuple[Shaped, list[dict[str, Any]]]:

@@ -12,9 +12,9 @@ from luban.core.batch import Batch, Losses
 from luban.core.contracts import (
     Example,
     Metric,
-    Ports,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
     Task,
     Tokenizer,
 )
@@ -48,12 +48,12 @@ class ToyTask(Task):
             for ids in found
         ]
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         count = int(example["n"])
-        return Supervision(count, ends=None, truncated=count > 100)
+        return TargetSummary(count, ends=None, truncated=count > 100)
 
-    def ports(self) -> Ports:
-        return Ports("tokens", self.tokenizer.size, self.tokenizer.size)
+    def signature(self) -> Signature:
+        return Signature("tokens", self.tokenizer.size, self.tokenizer.size)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         raise NotImplementedError

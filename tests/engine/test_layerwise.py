@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from luban.core import registry
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Model, Optimizer, Ports, Schedule
+from luban.core.contracts import Model, Optimizer, Schedule, Signature
 from luban.engine.budget import Budget
 from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import Plan, State, fit
@@ -158,7 +158,7 @@ def test_a_checkpoint_goes_on_exactly(optimizer: str, tmp_path: Path) -> None:
 
 def test_real_models_name_their_parts() -> None:
     small = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-    module = Model.from_dict({"name": "gpt", **small}).build(Ports("tokens", 9, 9, 8, 0, 1))
+    module = Model.from_dict({"name": "gpt", **small}).build(Signature("tokens", 9, 9, 8, 0, 1))
     built = Optimizer.from_dict({"name": "adamw", "learning_rate": 1.0}).build(
         list(module.named_parameters())
     )

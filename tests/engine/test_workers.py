@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from luban.core.batch import Batch
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.core.errors import DataError
 from luban.data.views.augmented import Augmented
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.loader import Loader
 from luban.mechanisms.plain import Plain
 
@@ -29,7 +29,7 @@ class Jitter(Augmentation):
     changes: ClassVar[str] = "pixels"
     mix: bool = False
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, draw: AugmentationContext) -> Example:
         """Return the example with other pixels."""
         more = draw.other()["pixels"] if self.mix else draw.rng.normal(size=3)
         return {**example, "pixels": (example["pixels"] + more).astype(np.float32)}
@@ -41,7 +41,7 @@ def collate(examples: Sequence[Any]) -> Batch:
 
 def loader(workers: int, view: Any = None) -> Loader:
     def augmented(epoch: int) -> Any:
-        return Augmented(Held(EXAMPLES), (Jitter(), Jitter(mix=True)), 5, epoch)
+        return Augmented(InMemoryExamples(EXAMPLES), (Jitter(), Jitter(mix=True)), 5, epoch)
 
     return Loader(
         view=view or augmented,
@@ -80,7 +80,9 @@ def test_workers_are_forked_whatever_python_would_do() -> None:
 
 
 def test_no_epoch_shows_the_same_but_each_shows_it_again() -> None:
-    one, again, other = (Augmented(Held(EXAMPLES), (Jitter(),), 5, epoch) for epoch in (1, 1, 2))
+    one, again, other = (
+        Augmented(InMemoryExamples(EXAMPLES), (Jitter(),), 5, epoch) for epoch in (1, 1, 2)
+    )
 
     def pixels(view: Augmented) -> Any:
         return np.stack([example["pixels"] for example in view])

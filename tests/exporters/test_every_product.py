@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Ports, Product
+from luban.core.contracts import Exporter, Model, Product, Signature
 from luban.exporters.huggingface import Huggingface
 from luban.exporters.onnx import Onnx
 from luban.exporters.torch_export import TorchExport
@@ -37,9 +37,9 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-def ports(produces: str) -> Ports:
+def signature(produces: str) -> Signature:
     outputs = {"label": CLASSES, "tags": CLASSES, "span": 2}.get(produces, VOCABULARY)
-    return Ports(
+    return Signature(
         "tokens", VOCABULARY, outputs, LENGTH, 0, 1, produces, start=2, mask=3, segments=2
     )  # fmt: skip
 
@@ -60,14 +60,14 @@ def batch(produces: str, rows: int = 4, length: int = 12, answer: int = 8) -> Ba
     return Batch(inputs, {})
 
 
-def make(name: str) -> tuple[Model, nn.Module, Ports]:
+def make(name: str) -> tuple[Model, nn.Module, Signature]:
     config, produces, _ = CASES[name]
     torch.manual_seed(1)
     model: Model = Model.from_dict(config)
-    return model, model.build(ports(produces)).eval(), ports(produces)
+    return model, model.build(signature(produces)).eval(), signature(produces)
 
 
-def product(module: nn.Module, asked: Ports, sample: Batch) -> Product:
+def product(module: nn.Module, asked: Signature, sample: Batch) -> Product:
     if asked.produces == "span":
         return Product(Spans(module), sample, ("start_logits", "end_logits"))
     return Product(module, sample)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from luban.core import registry
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Ports, Product
+from luban.core.contracts import Exporter, Model, Product, Signature
 from luban.core.errors import MissingExtra, RecipeError, RunError, VerifyError
 from luban.exporters._check import largest_difference
 from luban.exporters.huggingface import Huggingface
@@ -36,7 +36,7 @@ MODELS = {
     "gru": {"name": "rnn", "cell": "gru", **SMALL},
     "rnn": {"name": "rnn", "cell": "rnn", **SMALL},
 }
-PORTS = Ports("tokens", VOCABULARY, VOCABULARY, LENGTH, 0, 0)
+SIGNATURES = Signature("tokens", VOCABULARY, VOCABULARY, LENGTH, 0, 0)
 
 
 class Untraceable(nn.Module):
@@ -71,7 +71,7 @@ def sample(batch: int = 4, length: int = 24) -> Batch:
 def make(name: str) -> nn.Module:
     torch.manual_seed(1)
     model: Model = Model.from_dict(MODELS[name])
-    return model.build(PORTS).eval()
+    return model.build(SIGNATURES).eval()
 
 
 def reload_program(path: Path, inputs: dict[str, Tensor]) -> Tensor:
@@ -138,7 +138,7 @@ def test_gpt_is_what_transformers_reads(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     tensors = {key: tensor.clone() for key, tensor in model.to_hf(module.state_dict()).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(model.hf_config(PORTS)), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(model.hf_config(SIGNATURES)), encoding="utf-8")
     report = Huggingface().write(Product(module, sample()), folder, tmp_path / "out")
     assert report.claims["huggingface/largest difference"].n == 4 * 24 * VOCABULARY
 

@@ -10,21 +10,21 @@ import pytest
 import torch
 
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Ports, Product
+from luban.core.contracts import Exporter, Model, Product, Signature
 from luban.exporters.onnx import Onnx
 from luban.exporters.torch_export import TorchExport
 from tests.exporters.test_exporters import reload_program, run_onnx
 
 LABELS = ("a", "b", "c")
 SIDE, MELS = 32, 8
-IMAGES = Ports("pixels", 3, 3, produces="label", labels=LABELS, size=(SIDE, SIDE))
-BOXES = Ports("pixels", 3, 3, produces="boxes", labels=LABELS, size=(SIDE, SIDE))
-WORDS = Ports("frames", MELS, 9, 0, 0, 1, produces="alignment", stride=4)
-SOUNDS = Ports("frames", MELS, 3, produces="label", labels=LABELS)
+IMAGES = Signature("pixels", 3, 3, produces="label", labels=LABELS, size=(SIDE, SIDE))
+BOXES = Signature("pixels", 3, 3, produces="boxes", labels=LABELS, size=(SIDE, SIDE))
+WORDS = Signature("frames", MELS, 9, 0, 0, 1, produces="alignment", stride=4)
+SOUNDS = Signature("frames", MELS, 3, produces="label", labels=LABELS)
 
 HEADS = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-#: (model, ports, whether an image may have another size)
-CASES: dict[str, tuple[dict[str, Any], Ports, bool]] = {
+#: (model, signature, whether an image may have another size)
+CASES: dict[str, tuple[dict[str, Any], Signature, bool]] = {
     "resnet": (
         {
             "name": "resnet", "depths": [1, 1], "hidden_sizes": [8, 12], "embedding_size": 8,
@@ -51,9 +51,9 @@ PROGRAMS: list[tuple[Exporter, Any, str]] = [
 ]
 
 
-def batch(ports: Ports, count: int, size: int) -> Batch:
+def batch(signature: Signature, count: int, size: int) -> Batch:
     generator = torch.Generator().manual_seed(count)
-    if ports.accepts == "pixels":
+    if signature.accepts == "pixels":
         pixels = torch.randn(count, 3, size, size, generator=generator)
         return Batch({"pixel_values": pixels}, {})
     frames = torch.randn(count, size, MELS, generator=generator)
@@ -67,18 +67,18 @@ def batch(ports: Ports, count: int, size: int) -> Batch:
 def test_a_program_agrees_at_other_sizes(
     tmp_path: Path, exporter: Exporter, read: Any, name: str
 ) -> None:
-    config, ports, any_size = CASES[name]
+    config, signature, any_size = CASES[name]
     torch.manual_seed(1)
     model: Model = Model.from_dict(config)
-    module = model.build(ports).eval()
-    report = exporter.write(Product(module, batch(ports, 4, SIDE)), tmp_path, tmp_path / "out")
+    module = model.build(signature).eval()
+    report = exporter.write(Product(module, batch(signature, 4, SIDE)), tmp_path, tmp_path / "out")
     free = str(report.claims[f"{exporter.name}/free axes"].value).split(", ")
-    inputs = list(batch(ports, 1, SIDE).inputs)
+    inputs = list(batch(signature, 1, SIDE).inputs)
     assert free[0] == f"{inputs[0]}[0]", "any number of examples"
     assert (len(free) > 1) is any_size
     assert "input_features[2]" not in free
     for count, size in ((1, SIDE), (5, SIDE + 16 if any_size else SIDE)):
-        given = dict(batch(ports, count, size).inputs)
+        given = dict(batch(signature, count, size).inputs)
         with torch.no_grad():
             expected = module(**given)
         np.testing.assert_allclose(

@@ -180,7 +180,7 @@ def test_a_picture_of_49_megapixels_takes_less_than_a_gigabyte(here: Path) -> No
 
     def learn() -> str:
         task = Task.from_dict("image-classification").learn(source.read("train"))
-        return "" if task.ports().outputs == 2 else "other labels"
+        return "" if task.signature().outputs == 2 else "other labels"
 
     outcome = bounded(learn)
     assert not outcome.problem(), outcome.problem()

@@ -144,7 +144,8 @@ def _spoil(case: Any, data: st.DataObject) -> None:
     body: dict[str, Any] = {**case.body}
     if isinstance(body.get("model"), str):
         body["model"] = "tiny"
-    if body and data.draw(st.booleans()):
+    spoiled: bool = data.draw(st.booleans())
+    if body and spoiled:
         body[data.draw(st.sampled_from(sorted(body)))] = data.draw(st.sampled_from(HOSTILE))
     case.body = json.dumps(body).encode()
     case.headers = {**(case.headers or {}), "Content-Type": "application/json"}

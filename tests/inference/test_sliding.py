@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.inference.engine import Decoding
 from luban.inference.sampling import SamplingParams
 from luban.models.gpt import GPT
@@ -18,7 +18,7 @@ def test_generation_beyond_the_context_equals_the_uncached_rule(prompts: list[li
     torch.manual_seed(0)
     model = GPT(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.5
-    ).build(Ports("tokens", 20, 20, CONTEXT))
+    ).build(Signature("tokens", 20, 20, CONTEXT))
     greedy = [SamplingParams(max_tokens=60, temperature=0.0)] * len(prompts)
     decoding = Decoding(model.eval(), prompts, greedy, 64)
     for _ in range(60):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import ContractError, RequestError
 from luban.inference.sampling import SamplingParams
 from luban.inference.text import Chunk, Completion, TextGenerator
@@ -157,7 +157,7 @@ def generator() -> TextGenerator:
     torch.manual_seed(0)
     fields = {"hidden_size": 32, "num_hidden_layers": 1, "initializer_range": 0.5, "dropout": 0.5}
     model = GPT.from_dict({"name": "gpt", **fields})
-    return TextGenerator(model.build(Ports("tokens", 257, 257, 64)), Bytes())
+    return TextGenerator(model.build(Signature("tokens", 257, 257, 64)), Bytes())
 
 
 def test_answers_of_one_request_differ_and_repeat(generator: TextGenerator) -> None:

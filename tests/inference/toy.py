@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Metric, Ports, Record, Supervision, Task
+from luban.core.contracts import Example, Metric, Record, Signature, TargetSummary, Task
 from luban.core.errors import DataError
 
 
 class Counting(Task):
     """Predicts {"text", "value", "row"}: the value is the module's, for padding to disturb."""
 
-    def ports(self) -> Ports:
-        return Ports("tokens", 256, 1, produces="label")
+    def signature(self) -> Signature:
+        return Signature("tokens", 256, 1, produces="label")
 
     def record_schema(self) -> dict[str, Any]:
         return {
@@ -39,8 +39,8 @@ class Counting(Task):
             example["token_type_ids"] = np.ones(len(example["input_ids"]), np.uint8)
         return example
 
-    def supervision(self, example: Example) -> Supervision:
-        return Supervision(1)
+    def target_summary(self, example: Example) -> TargetSummary:
+        return TargetSummary(1)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         assert len({tuple(example) for example in examples}) == 1, "one kind in a batch"

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Metric, Ports, Record, Supervision, Task
+from luban.core.contracts import Example, Metric, Record, Signature, TargetSummary, Task
 from luban.core.errors import DataError, UnreadableError
 from luban.data.media.images import decode
 from luban.data.media.media_files import Media, media_in
@@ -49,8 +49,8 @@ class _OfFiles(Task):
     def encode(self, record: Record) -> Example:
         return self.encode_input(record)
 
-    def supervision(self, example: Example) -> Supervision:
-        return Supervision(1)
+    def target_summary(self, example: Example) -> TargetSummary:
+        return TargetSummary(1)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         numbers = np.stack([example["numbers"] for example in examples])
@@ -71,8 +71,8 @@ class Seeing(_OfFiles):
 
     field: ClassVar[str] = "image"
 
-    def ports(self) -> Ports:
-        return Ports("pixels", 3, 1, produces="label", size=(1, 1))
+    def signature(self) -> Signature:
+        return Signature("pixels", 3, 1, produces="label", size=(1, 1))
 
     def encode_input(self, record: Record) -> Example:
         pixels = decode(self.media(record), 3)
@@ -94,8 +94,8 @@ class Hearing(_OfFiles):
 
     field: ClassVar[str] = "audio"
 
-    def ports(self) -> Ports:
-        return Ports("frames", 1, 8, produces="alignment")
+    def signature(self) -> Signature:
+        return Signature("frames", 1, 8, produces="alignment")
 
     def encode_input(self, record: Record) -> Example:
         media = self.media(record)

@@ -31,8 +31,8 @@ SEVERAL = [
 
 
 def value(metric: Metric, predictions: list[Any], targets: list[Any]) -> float:
-    rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
-    return metric.reduce(np.asarray(rows, dtype=np.float64))
+    rows = [metric.statistics(p, t) for p, t in zip(predictions, targets, strict=True)]
+    return metric.compute(np.asarray(rows, dtype=np.float64))
 
 
 def exclusive(scores: np.ndarray[Any, Any], truth: list[int]) -> tuple[list[Any], list[Any]]:
@@ -172,9 +172,9 @@ def test_a_guess_that_never_varies_is_worth_nothing() -> None:
 @pytest.mark.parametrize("metric", EXCLUSIVE, ids=lambda m: m.label)
 def test_one_class_only_is_a_number(metric: Metric) -> None:
     said, true = exclusive(drawn(3, 4, 0), [1, 1, 1])
-    rows = [metric.row(p, t) for p, t in zip(said, true, strict=True)]
+    rows = [metric.statistics(p, t) for p, t in zip(said, true, strict=True)]
     claim = measured(metric, rows[:1], rounds=100)
-    assert np.isfinite(metric.reduce(np.asarray(rows)))
+    assert np.isfinite(metric.compute(np.asarray(rows)))
     assert all(np.isfinite(float(x or 0)) for x in (claim.value, claim.low, claim.high))
 
 

@@ -108,8 +108,8 @@ def test_it_equals_pycocotools(seed: int, crowds: float) -> None:
             )
             part = expected if only is None else expected[:, :, [NAMES.index(only)]]
             part = part[part > -1]
-            rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
-            ours = metric.reduce(np.asarray(rows))
+            rows = [metric.statistics(p, t) for p, t in zip(predictions, targets, strict=True)]
+            ours = metric.compute(np.asarray(rows))
             assert ours == pytest.approx(part.mean() if part.size else 0.0, abs=1e-9)
 
 
@@ -122,7 +122,7 @@ TARGET = {"objects": [{"label": "cat", "box": BOX}]}
 
 def value(prediction: Any, target: Any = TARGET, **fields: Any) -> float:
     metric = MeanAveragePrecision(classes=NAMES, **fields)
-    return metric.reduce(np.asarray([metric.row(prediction, target)]))
+    return metric.compute(np.asarray([metric.statistics(prediction, target)]))
 
 
 def test_what_can_be_counted_by_hand() -> None:
@@ -148,7 +148,7 @@ def test_each_pair_of_objects_is_matched_once_for_all_and_once_by_class(
     whole = MeanAveragePrecision(classes=NAMES)
     prediction = one_image(*(("cat", 0.9, BOX), ("dog", 0.8, BOX), ("eel", 0.7, BOX)) * 10)
     for metric in (whole, *(whole.replace(only=name) for name in NAMES)):
-        metric.row(prediction, TARGET)
+        metric.statistics(prediction, TARGET)
     assert sum(pairs) == 30 + 30
 
 
@@ -165,12 +165,12 @@ def test_only_the_best_detections_count() -> None:
 def test_images_without_objects_cost_precision_and_nothing_else() -> None:
     metric = MeanAveragePrecision(classes=NAMES)
     empty: dict[str, Any] = {"objects": []}
-    right = metric.row(one_image(("cat", 0.5, BOX)), TARGET)
-    rows = np.asarray([right, metric.row(empty, empty)])
-    assert metric.reduce(rows) == 1
-    wrong = metric.row(one_image(("cat", 0.9, BOX)), empty)
-    assert metric.reduce(np.asarray([right, wrong])) == 0.5
-    assert metric.reduce(np.asarray([wrong])) == 0
+    right = metric.statistics(one_image(("cat", 0.5, BOX)), TARGET)
+    rows = np.asarray([right, metric.statistics(empty, empty)])
+    assert metric.compute(rows) == 1
+    wrong = metric.statistics(one_image(("cat", 0.9, BOX)), empty)
+    assert metric.compute(np.asarray([right, wrong])) == 0.5
+    assert metric.compute(np.asarray([wrong])) == 0
 
 
 def test_what_is_found_in_a_crowd_is_neither_right_nor_wrong() -> None:
@@ -233,7 +233,7 @@ def test_overlaps_of_boxes_that_touch_or_are_empty() -> None:
 
 def test_an_interval_holds_its_value() -> None:
     metric = MeanAveragePrecision(classes=NAMES, overlap="50-95")
-    rows = [metric.row(p, t) for p, t in zip(*scenes(1, 40), strict=True)]
+    rows = [metric.statistics(p, t) for p, t in zip(*scenes(1, 40), strict=True)]
     claim = measured(metric, rows, rounds=100)
     assert claim.low is not None
     assert claim.high is not None
@@ -244,8 +244,8 @@ def test_the_curve_is_drawn_once() -> None:
     from matplotlib.figure import Figure
 
     metric = MeanAveragePrecision(classes=NAMES)
-    rows = np.asarray([metric.row(p, t) for p, t in zip(*scenes(1, 5), strict=True)])
+    rows = np.asarray([metric.statistics(p, t) for p, t in zip(*scenes(1, 5), strict=True)])
     axes = Figure().subplots()
-    assert metric.draw(axes, rows)
+    assert metric.plot(axes, rows)
     assert len(axes.get_lines()) == len(NAMES)
-    assert not metric.replace(only="cat").draw(axes, rows)
+    assert not metric.replace(only="cat").plot(axes, rows)

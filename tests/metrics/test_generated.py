@@ -49,7 +49,7 @@ each = cases(("metric", "library"), PAIRS, ids=lambda m: type(m).__name__)
 def table(metric: Metric, texts: list[str], references: list[list[str]]) -> np.ndarray[Any, Any]:
     return np.asarray(
         [
-            metric.row({"text": text}, {"references": those})
+            metric.statistics({"text": text}, {"references": those})
             for text, those in zip(texts, references, strict=True)
         ]
     )
@@ -65,7 +65,7 @@ def test_the_corpus_score_and_signature_are_sacrebleu_s(
         library = BLEU(effective_order=True)  # no reference has four words
     expected = library.corpus_score(texts, streams).score
     rows = table(metric, texts, references)
-    assert metric.reduce(rows) == pytest.approx(expected, abs=1e-9)
+    assert metric.compute(rows) == pytest.approx(expected, abs=1e-9)
     assert metric.note(rows) == f"sacrebleu {library.get_signature().format()}"
 
 
@@ -77,18 +77,18 @@ def test_references_may_differ_in_number(metric: Metric, library: Any) -> None:
     ]
     expected = library.corpus_score(texts, streams).score
     rows = table(metric, texts, references[:3])
-    assert metric.reduce(rows) == pytest.approx(expected)
+    assert metric.compute(rows) == pytest.approx(expected)
     assert "nrefs:var" in metric.note(rows)
 
 
 @each
 def test_a_perfect_and_an_empty_translation(metric: Metric, library: Any) -> None:
     texts = ["The quick brown fox jumps.", "床前明月光"]
-    perfect = metric.reduce(table(metric, texts, [[text] for text in texts]))
+    perfect = metric.compute(table(metric, texts, [[text] for text in texts]))
     assert perfect == pytest.approx(100.0 if metric.higher_is_better else 0.0)
-    empty = metric.reduce(table(metric, ["", ""], [[text] for text in texts]))
+    empty = metric.compute(table(metric, ["", ""], [[text] for text in texts]))
     assert empty == (0.0 if metric.higher_is_better else 100.0)
-    assert np.isfinite(metric.reduce(table(metric, ["", "x"], [[""], []])))
+    assert np.isfinite(metric.compute(table(metric, ["", "x"], [[""], []])))
 
 
 def test_the_interval_comes_with_the_signature() -> None:
@@ -108,7 +108,7 @@ def test_rouge_is_rouge_score_s_best_of_references(kind: Any) -> None:
         for text, those in zip(*ENGLISH, strict=True)
     ]
     metric = Rouge(type=kind)
-    assert metric.reduce(table(metric, *ENGLISH)) == pytest.approx(np.mean(expected))
+    assert metric.compute(table(metric, *ENGLISH)) == pytest.approx(np.mean(expected))
     assert metric.label == kind
 
 

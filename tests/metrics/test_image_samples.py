@@ -22,9 +22,9 @@ def test_frechet_distance_is_that_of_the_closed_form() -> None:
     wanted = np.sum((made.mean(0) - real.mean(0)) ** 2)
     wanted += np.trace(a + b - 2 * sqrtm(a @ b).real)
     metric = FrechetDistance(of="x").against(real)
-    assert metric.reduce(made) == pytest.approx(wanted, rel=1e-9)
-    assert metric.reduce(real) == pytest.approx(0.0, abs=1e-9)
-    assert metric.row({"features": np.array([1, 2], np.float32)}, None) == (1.0, 2.0)
+    assert metric.compute(made) == pytest.approx(wanted, rel=1e-9)
+    assert metric.compute(real) == pytest.approx(0.0, abs=1e-9)
+    assert metric.statistics({"features": np.array([1, 2], np.float32)}, None) == (1.0, 2.0)
     assert metric.label == "frechet-distance (features of x)"
     assert "200" in metric.note(made)
 
@@ -36,7 +36,7 @@ def test_fewer_images_than_features_give_the_closed_form_too(size: int) -> None:
     a = np.cov(made, rowvar=False) if size > 1 else np.zeros((12, 12))
     wanted = np.sum((made.mean(0) - real.mean(0)) ** 2)
     wanted += np.trace(a + b) - 2 * np.sqrt(np.linalg.eigvals(a @ b).real.clip(0)).sum()
-    assert FrechetDistance().against(real).reduce(made) == pytest.approx(wanted, rel=1e-6)
+    assert FrechetDistance().against(real).compute(made) == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize(("size", "shift"), [(12, 0.0), (12, 0.5), (60, 0.0), (60, 0.5)])
@@ -50,7 +50,7 @@ def test_the_interval_covers_the_distance_expected_of_as_many_images(
     def drawn() -> np.ndarray:
         return rng.normal(size=(size, 8)) * 0.9 + shift
 
-    expected = np.mean([metric.reduce(drawn()) for _ in range(400)])
+    expected = np.mean([metric.compute(drawn()) for _ in range(400)])
     claims = [measured(metric, [tuple(row) for row in drawn()]) for _ in range(100)]
     ends = [(c.low or 0.0, float(c.value), c.high or 0.0) for c in claims]
     assert all(low <= value < high for low, value, high in ends)
@@ -60,7 +60,7 @@ def test_the_interval_covers_the_distance_expected_of_as_many_images(
 
 def test_frechet_distance_bears_features_that_never_vary() -> None:
     real = np.column_stack([RNG.normal(size=50), np.zeros(50)])
-    assert FrechetDistance().against(real).reduce(real + 2) == pytest.approx(8.0)
+    assert FrechetDistance().against(real).compute(real + 2) == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (9, 30, 3), (5, 4, 1)])
@@ -71,9 +71,9 @@ def test_the_nearest_image_is_found_as_if_all_were_looked_at(shape: tuple[int, .
     for image in (RNG.integers(0, 256, shape).astype(np.uint8), near, images[3]):
         every = np.square(images.astype(float) - image).mean((1, 2, 3))
         assert nearest(image, images, metric._means) == pytest.approx(every.min() ** 0.5, rel=1e-6)
-    assert metric.row({"image": images[3]}, None) == (0.0,)
+    assert metric.statistics({"image": images[3]}, None) == (0.0,)
     rows = np.array([[2.0], [9.0], [4.0]])
-    assert metric.reduce(rows) == 4.0
+    assert metric.compute(rows) == 4.0
     assert "2" in metric.note(rows)
 
 
@@ -85,8 +85,10 @@ def test_the_bound_is_a_bound() -> None:
 
 
 def test_recognition_and_reconstruction() -> None:
-    rows = [Recognition().row({"label": "a", "judged": judged}, None) for judged in "aab"]
-    assert Recognition().reduce(np.array(rows)) == pytest.approx(2 / 3)
+    rows = [Recognition().statistics({"label": "a", "judged": judged}, None) for judged in "aab"]
+    assert Recognition().compute(np.array(rows)) == pytest.approx(2 / 3)
     assert Recognition(by="x").label == "recognised (by x)"
-    errors = np.array([ReconstructionError().row({"squared_error": x}, {}) for x in (9.0, 16.0)])
-    assert ReconstructionError().reduce(errors) == pytest.approx(12.5**0.5)
+    errors = np.array(
+        [ReconstructionError().statistics({"squared_error": x}, {}) for x in (9.0, 16.0)]
+    )
+    assert ReconstructionError().compute(errors) == pytest.approx(12.5**0.5)

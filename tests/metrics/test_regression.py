@@ -19,8 +19,10 @@ pairs = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, 
 
 
 def value(metric: Metric, rows: Any) -> float:
-    return metric.reduce(
-        np.asarray([metric.row({"value": p}, {"value": t}) for p, t in rows], dtype=np.float64)
+    return metric.compute(
+        np.asarray(
+            [metric.statistics({"value": p}, {"value": t}) for p, t in rows], dtype=np.float64
+        )
     )
 
 

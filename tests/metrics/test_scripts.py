@@ -54,8 +54,8 @@ MEASURES: list[dict[str, Any]] = [
 def value(metric: Metric, said: str, true: str) -> float:
     """Return the metric of one text, in the form of every task that writes."""
     target = {"text": true, "references": [true], "answers": [true]}
-    row = metric.row({"text": said, "answer": said}, target)
-    return metric.reduce(np.asarray([row], dtype=np.float64))
+    row = metric.statistics({"text": said, "answer": said}, target)
+    return metric.compute(np.asarray([row], dtype=np.float64))
 
 
 @cases("fields", MEASURES, ids=lambda fields: "-".join(fields.values()))
@@ -100,7 +100,7 @@ def test_rouge_of_ascii_is_rouge_score_s(said: str, true: str) -> None:
     said, true = (side.encode("ascii", "ignore").decode() for side in (said, true))
     scorer = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
     for kind, expected in scorer.score(true, said).items():
-        row = Metric.from_dict({"name": "rouge", "type": kind}).row(
+        row = Metric.from_dict({"name": "rouge", "type": kind}).statistics(
             {"text": said}, {"references": [true]}
         )
         if words(said) and words(true):
@@ -111,7 +111,7 @@ def test_rouge_of_ascii_is_rouge_score_s(said: str, true: str) -> None:
 def test_references_without_words_are_counted(name: str) -> None:
     metric = Metric.from_dict({"name": name})
     rows = [
-        metric.row({"text": "a b"}, {"references": [reference]})
+        metric.statistics({"text": "a b"}, {"references": [reference]})
         for reference in ("a b", "a c", " ")
     ]
     assert metric.note(np.asarray(rows)).endswith("; 1 of 3 references have no word")
@@ -121,7 +121,7 @@ def test_references_without_words_are_counted(name: str) -> None:
 @cases("name", ["word-error-rate", "character-error-rate"])
 def test_empty_transcripts_are_counted(name: str) -> None:
     metric = Metric.from_dict({"name": name})
-    rows = np.asarray([metric.row({"text": "a"}, {"text": text}) for text in ("a", "")])
+    rows = np.asarray([metric.statistics({"text": "a"}, {"text": text}) for text in ("a", "")])
     assert "; 1 of 2 references are empty" in metric.note(rows)
 
 

@@ -25,8 +25,8 @@ SCORES: tuple[Literal["f1", "precision", "recall"], ...] = ("f1", "precision", "
 
 
 def value(metric: Metric, predictions: list[Any], targets: list[Any]) -> float:
-    rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
-    return metric.reduce(np.asarray(rows, dtype=np.float64))
+    rows = [metric.statistics(p, t) for p, t in zip(predictions, targets, strict=True)]
+    return metric.compute(np.asarray(rows, dtype=np.float64))
 
 
 def answer(tags: list[str], scheme: Scheme) -> dict[str, Any]:

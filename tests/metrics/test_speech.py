@@ -17,10 +17,10 @@ SAID = ["the cat sat on a mat", "seven eleven", "to be", "b c x d"]
 
 def value(metric: Metric, said: list[str], meant: list[str]) -> float:
     rows = [
-        metric.row({"text": s}, {"text": m, "seconds": 1.0})
+        metric.statistics({"text": s}, {"text": m, "seconds": 1.0})
         for s, m in zip(said, meant, strict=True)
     ]
-    return metric.reduce(np.array(rows))
+    return metric.compute(np.array(rows))
 
 
 def test_rates_are_those_of_jiwer() -> None:
@@ -47,13 +47,13 @@ def test_nothing_said_and_nothing_meant() -> None:
 def test_the_note_tells_the_edits() -> None:
     metric = WordErrorRate(normalised="texts compared in lower case")
     rows = np.array(
-        [metric.row({"text": s}, {"text": m}) for s, m in zip(SAID, MEANT, strict=True)]
+        [metric.statistics({"text": s}, {"text": m}) for s, m in zip(SAID, MEANT, strict=True)]
     )
     assert metric.note(rows) == "1 replaced, 5 missing, 2 added; texts compared in lower case"
 
 
 def test_the_real_time_factor_is_what_was_measured() -> None:
     metric = RealTimeFactor(factor=0.25, how="measured once")
-    rows = [metric.row(said, {}) for said in ({"text": "", "score": 0.0}, {"text": ""})]
+    rows = [metric.statistics(said, {}) for said in ({"text": "", "score": 0.0}, {"text": ""})]
     assert rows == [(0.25,), (0.0,)]
     assert metric.note(np.array(rows)) == "measured once"

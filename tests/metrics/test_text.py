@@ -30,7 +30,7 @@ windows = st.lists(
 
 def value(metric: Metric, predictions: list[Any], targets: list[Any] | None = None) -> float:
     pairs = zip(predictions, targets or [None] * len(predictions), strict=True)
-    return metric.reduce(np.asarray([metric.row(p, t) for p, t in pairs], dtype=np.float64))
+    return metric.compute(np.asarray([metric.statistics(p, t) for p, t in pairs], dtype=np.float64))
 
 
 def said(rows: list[tuple[float, int, int]]) -> tuple[list[Any], list[Any]]:
@@ -178,7 +178,7 @@ def test_units_are_words_or_characters() -> None:
 def test_intervals_hold_the_value(metric: Metric) -> None:
     generator = np.random.default_rng(0)
     predictions, targets = said([(float(n), 10, 40) for n in generator.gamma(4, 5, 50)])
-    rows = [metric.row(p, t) for p, t in zip(predictions, targets, strict=True)]
+    rows = [metric.statistics(p, t) for p, t in zip(predictions, targets, strict=True)]
     claim = measured(metric, rows, rounds=200)
     assert claim.low is not None
     assert claim.high is not None

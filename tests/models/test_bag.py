@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.models.bag import BASE, PRIME, Bag, BagOfNgrams, ngram_hashes
 
@@ -17,8 +17,8 @@ LENGTHS = (9, 4, 1, 0)
 SMALL = Bag(embedding_size=5, ngrams=(2, 4), buckets=97, ngram_dropout=0.0)
 
 
-def ports(segments: int = 1) -> Ports:
-    return Ports("tokens", 23, 3, 9, 0, 1, produces="label", segments=segments)
+def signature(segments: int = 1) -> Signature:
+    return Signature("tokens", 23, 3, 9, 0, 1, produces="label", segments=segments)
 
 
 def read(*, types: bool = False) -> dict[str, Tensor]:
@@ -33,7 +33,7 @@ def read(*, types: bool = False) -> dict[str, Tensor]:
 
 def built(bag: Bag = SMALL, segments: int = 1) -> BagOfNgrams:
     torch.manual_seed(0)
-    return bag.build(ports(segments)).double().eval()
+    return bag.build(signature(segments)).double().eval()
 
 
 def looped(ids: list[int], n: int) -> list[int]:
@@ -142,7 +142,7 @@ def test_export_keeps_length_and_batch_free() -> None:
     from luban.core.batch import Batch
     from luban.exporters._program import other_sizes, trace
 
-    module = SMALL.build(ports()).eval()
+    module = SMALL.build(signature()).eval()
     sample = Batch(read(), {})
     program = trace(module, sample)
     for inputs in other_sizes(program, sample):
@@ -170,4 +170,4 @@ def test_bad_settings_are_told(fields: dict[str, Any], told: str) -> None:
 
 def test_other_tasks_are_refused() -> None:
     with pytest.raises(RecipeError, match="not made for this task"):
-        SMALL.build(Ports("tokens", 23, 4, 12, 0, 1, produces="tags"))
+        SMALL.build(Signature("tokens", 23, 4, 12, 0, 1, produces="tags"))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.models._bert_layout import CLASSES
@@ -24,9 +24,9 @@ OUTPUTS = {"label": 3, "tags": 5, "tokens": 61, "span": 2}
 HEADS = list(OUTPUTS)
 
 
-def ports(produces: str, **more: Any) -> Ports:
+def signature(produces: str, **more: Any) -> Signature:
     labels = tuple("abcde"[: OUTPUTS[produces]]) if produces in ("label", "tags") else ()
-    return Ports(
+    return Signature(
         "tokens", 61, OUTPUTS[produces], produces=produces, labels=labels, **SPECIAL, **more
     )
 
@@ -42,7 +42,7 @@ def randomise(module: torch.nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.1)
 
 
-def save(model: Bert, module: torch.nn.Module, asked: Ports, folder: Path) -> None:
+def save(model: Bert, module: torch.nn.Module, asked: Signature, folder: Path) -> None:
     write_json(folder / "config.json", model.hf_config(asked))
     tensors = {k: v.contiguous() for k, v in model.to_hf(module.state_dict()).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -96,7 +96,7 @@ def test_transformers_reads_what_we_write(
     produces: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(0)
-    model, asked = make(), ports(produces)
+    model, asked = make(), signature(produces)
     module = model.build(asked).eval()
     randomise(module)
     save(model, module, asked, tmp_path)
@@ -121,11 +121,11 @@ def test_we_read_what_transformers_writes(produces: str, act: str, tmp_path: Pat
     hf.save_pretrained(tmp_path, max_shard_size="20KB")
     assert (tmp_path / "model.safetensors.index.json").is_file()
     model = Bert(pretrained=str(tmp_path)).resolve()
-    module = model.build(ports(produces)).eval()
+    module = model.build(signature(produces)).eval()
     assert model.start(module) == ()
     assert_equal(module, hf)
     assert model.resolve() == model
-    save(model, module, ports(produces), tmp_path / "again")
+    save(model, module, signature(produces), tmp_path / "again")
     assert_equal(module, load_in_transformers(tmp_path / "again", CLASSES[produces]))
 
 
@@ -139,7 +139,7 @@ def test_a_bare_encoder_starts_every_head(produces: str, tmp_path: Path) -> None
     randomise(hf)
     hf.save_pretrained(tmp_path)
     model = Bert(pretrained=str(tmp_path)).resolve()
-    module = model.build(ports(produces)).eval()
+    module = model.build(signature(produces)).eval()
     fresh = model.start(module)
     assert fresh
     heads = ("classifier.", "qa_outputs.", "predictions.")
@@ -157,7 +157,7 @@ def test_the_encoder_installed_here(tmp_path: Path) -> None:
     hf: Any = transformers.BertModel.from_pretrained(folder)
     hf.eval()
     model = Bert(pretrained=str(folder), pooling="mean").resolve()
-    asked = ports("label")
+    asked = signature("label")
     module = model.build(asked).eval()
     assert set(model.start(module)) == {"classifier.weight", "classifier.bias"}
     with torch.no_grad():
@@ -166,7 +166,7 @@ def test_the_encoder_installed_here(tmp_path: Path) -> None:
 
 
 def test_the_first_names_of_layer_norm(tmp_path: Path) -> None:
-    model, asked = make(), ports("tokens")
+    model, asked = make(), signature("tokens")
     module = model.build(asked)
     randomise(module)
     save(model, module, asked, tmp_path)
@@ -189,7 +189,7 @@ def test_the_first_names_of_layer_norm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [{}, {"norm_first": True}, {"pooling": "mean"}])
 def test_padding_changes_nothing(produces: str, more: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    module = make(**more).build(ports(produces)).double().eval()
+    module = make(**more).build(signature(produces)).double().eval()
     inputs = read()
     whole = module(**inputs)
     for row, length in enumerate((16, 9, 5)):
@@ -202,7 +202,7 @@ def test_padding_changes_nothing(produces: str, more: dict[str, Any]) -> None:
 def test_what_transformers_lacks_says_so_and_starts_others(
     more: dict[str, Any], tmp_path: Path
 ) -> None:
-    model, asked = make(**more), ports("label")
+    model, asked = make(**more), signature("label")
     config = model.hf_config(asked)
     assert config["model_type"] == "luban-bert"
     assert "architectures" not in config
@@ -217,16 +217,16 @@ def test_what_transformers_lacks_says_so_and_starts_others(
 
 
 def test_neighbouring_tags_are_scored_beside_the_head() -> None:
-    module = make().build(ports("tags", chain=True))
+    module = make().build(signature("tags", chain=True))
     assert module.transitions.transitions.shape == (5, 5)
     assert module(**read()).shape == (3, 16, 5)
 
 
 def test_a_classifier_of_tokens_is_none_of_sequences(tmp_path: Path) -> None:
-    model, asked = make(), ports("tags")
+    model, asked = make(), signature("tags")
     save(model, model.build(asked), asked, tmp_path)
     again = Bert(pretrained=str(tmp_path)).resolve()
-    label = Ports("tokens", 61, 5, produces="label", **SPECIAL)
+    label = Signature("tokens", 61, 5, produces="label", **SPECIAL)
     fresh = again.start(again.build(label))
     assert set(fresh) == {
         f"{part}.{kind}" for part in ("pooler.dense", "classifier") for kind in ("weight", "bias")
@@ -253,11 +253,11 @@ def test_a_directory_of_pickles(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     model = Bert(pretrained=str(tmp_path)).resolve()
     with pytest.raises(RecipeError, match="pickles, which can run code"):
-        model.start(model.build(ports("label")))
+        model.start(model.build(signature("label")))
 
 
 def test_a_decoder_of_its_own_is_refused(tmp_path: Path) -> None:
-    model, asked = make(), ports("tokens")
+    model, asked = make(), signature("tokens")
     save(model, model.build(asked), asked, tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["cls.predictions.decoder.weight"] = torch.zeros(61, 32)
@@ -273,14 +273,14 @@ def test_a_decoder_of_its_own_is_refused(tmp_path: Path) -> None:
 )
 def test_models_too_small_for_the_task(field: str, value: int) -> None:
     with pytest.raises(RecipeError, match=f"model.{field}"):
-        make(**{field: value}).build(ports("label"))
+        make(**{field: value}).build(signature("label"))
 
 
 @pytest.mark.parametrize("produces", HEADS)
 def test_flops_are_those_of_the_products(produces: str) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    model, asked = make(max_position_embeddings=16), ports(produces)
+    model, asked = make(max_position_embeddings=16), signature(produces)
     module = model.build(asked)
     ids = torch.randint(5, 61, (2, 16))
     with FlopCounterMode(display=False) as counted:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 
-PORTS = Ports("pixels", 3, 2, produces="boxes", labels=("a", "b"), size=(64, 96))
+SIGNATURES = Signature("pixels", 3, 2, produces="boxes", labels=("a", "b"), size=(64, 96))
 SHAPE: dict[str, Any] = {
     "embedding_size": 8,
     "hidden_sizes": [8, 16, 24],
@@ -39,7 +39,7 @@ def test_the_trunk_of_a_pretrained_directory_computes_the_same(theirs: Any, tmp_
     model: Model = Model.from_dict({"name": "fcos", "pretrained": str(tmp_path), "pyramid_size": 8})
     model = model.resolve()
     assert model.to_dict()["hidden_sizes"] == SHAPE["hidden_sizes"]
-    module: Any = model.build(PORTS).eval()
+    module: Any = model.build(SIGNATURES).eval()
     fresh = model.start(module)
     assert {name.split(".")[0] for name in fresh} == {"pyramid", "head"}
     pixels = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
@@ -60,7 +60,7 @@ def test_another_directory_is_refused(theirs: Any, tmp_path: Path) -> None:
 def test_one_answer_for_each_place(fields: dict[str, Any], size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model: Model = Model.from_dict({"name": "fcos", **SHAPE, "pyramid_size": 8, **fields})
-    module: Any = model.build(PORTS)
+    module: Any = model.build(SIGNATURES)
     where = module.places(size)
     said = module(torch.randn(2, 3, *size))
     assert said.shape == (2, len(where), 7)
@@ -83,6 +83,6 @@ def test_fields_that_contradict_each_other(fields: dict[str, Any], what: str) ->
 
 
 def test_images_smaller_than_a_place_are_refused() -> None:
-    ports = Ports("pixels", 3, 2, produces="boxes", size=(4, 96))
+    signature = Signature("pixels", 3, 2, produces="boxes", size=(4, 96))
     with pytest.raises(RecipeError, match="too small"):
-        Model.from_dict({"name": "fcos", **SHAPE}).build(ports)
+        Model.from_dict({"name": "fcos", **SHAPE}).build(signature)

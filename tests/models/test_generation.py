@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import CapacityError, RecipeError
 from luban.inference.engine import Decoding, decoder, score
 from luban.inference.sampling import SamplingParams
 from luban.models.gpt import GPT
 from luban.models.rnn import RNN
 
-PORTS = Ports("tokens", inputs=37, outputs=37, length=48, pad=0, end=1)
+SIGNATURES = Signature("tokens", inputs=37, outputs=37, length=48, pad=0, end=1)
 FIELDS: dict[str, dict[str, Any]] = {
     "qwen3": {"layout": "qwen3", "num_key_value_heads": 2},
     "llama": {"layout": "llama", "tie_word_embeddings": False},
@@ -37,7 +37,7 @@ PROMPTS = [[5], [9, 2, 30, 4, 4, 7], [3, 8, 11]]
 @pytest.fixture(params=MODELS)
 def module(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    built = MODELS[request.param].build(PORTS).eval()
+    built = MODELS[request.param].build(SIGNATURES).eval()
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -118,7 +118,7 @@ def test_generated_logprobs_equal_scored_ones(module: nn.Module) -> None:
 
 
 def test_a_full_cache_and_a_long_sequence_are_errors() -> None:
-    module = MODELS["qwen3"].build(PORTS)
+    module = MODELS["qwen3"].build(SIGNATURES)
     cache = decoder(module).new_cache(1, 4)
     with pytest.raises(CapacityError, match="cache is full"):
         decoder(module).decode(torch.zeros(1, 5, dtype=torch.long), cache)
@@ -129,7 +129,7 @@ def test_a_full_cache_and_a_long_sequence_are_errors() -> None:
 @pytest.mark.parametrize("model", [GPT(), RNN()], ids=["gpt", "rnn"])
 def test_other_ports_are_refused(model: Model) -> None:
     with pytest.raises(RecipeError, match="is not made for this task") as caught:
-        model.build(Ports("pixels", 3, 10))
+        model.build(Signature("pixels", 3, 10))
     assert "pixels" in str(caught.value.got)
 
 
@@ -151,10 +151,10 @@ def test_shapes_that_cannot_be_are_refused(fields: dict[str, Any], match: str) -
 
 def test_limits_of_the_task_are_checked() -> None:
     with pytest.raises(RecipeError, match="fewer positions"):
-        GPT(max_position_embeddings=16).build(PORTS)
+        GPT(max_position_embeddings=16).build(SIGNATURES)
     with pytest.raises(RecipeError, match="fewer positions"):
-        GPT().build(Ports("tokens", 5, 5))
+        GPT().build(Signature("tokens", 5, 5))
     with pytest.raises(RecipeError, match="vocabulary is smaller"):
-        GPT(vocab_size=36).build(PORTS)
+        GPT(vocab_size=36).build(SIGNATURES)
     with pytest.raises(RecipeError, match="tied head"):
         RNN.from_dict({"name": "rnn", "tie_word_embeddings": True, "embedding_size": 8})

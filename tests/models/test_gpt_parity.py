@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.models.gpt import GPT
 
-PORTS = Ports("tokens", inputs=61, outputs=61, length=32, pad=0, end=1)
+SIGNATURES = Signature("tokens", inputs=61, outputs=61, length=32, pad=0, end=1)
 SMALL = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA3 = {
     "factor": 4.0,
@@ -53,7 +53,7 @@ def randomise(module: torch.nn.Module) -> None:
 
 
 def save(model: GPT, module: torch.nn.Module, folder: Path) -> None:
-    write_json(folder / "config.json", model.hf_config(PORTS))
+    write_json(folder / "config.json", model.hf_config(SIGNATURES))
     tensors = {k: v.contiguous() for k, v in model.to_hf(module.state_dict()).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -71,7 +71,9 @@ def load_in_transformers(folder: Path) -> Any:
 
 
 def ids(rows: int = 3, length: int = 32) -> Tensor:
-    return torch.randint(PORTS.inputs, (rows, length), generator=torch.Generator().manual_seed(7))
+    return torch.randint(
+        SIGNATURES.inputs, (rows, length), generator=torch.Generator().manual_seed(7)
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -80,7 +82,7 @@ def test_transformers_reads_what_we_write(
 ) -> None:
     torch.manual_seed(0)
     model = make(**CASES[case])
-    module = model.build(PORTS).eval()
+    module = model.build(SIGNATURES).eval()
     randomise(module)
     save(model, module, tmp_path)
     with caplog.at_level("WARNING"):
@@ -88,14 +90,14 @@ def test_transformers_reads_what_we_write(
     assert not caplog.records
     with torch.no_grad():
         torch.testing.assert_close(module(ids()), hf(ids()).logits, atol=1e-4, rtol=0)
-    assert type(hf).__name__ == model.hf_config(PORTS)["architectures"][0]
+    assert type(hf).__name__ == model.hf_config(SIGNATURES)["architectures"][0]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_we_read_what_transformers_writes(case: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = make(**CASES[case])
-    module = model.build(PORTS)
+    module = model.build(SIGNATURES)
     randomise(module)
     save(model, module, tmp_path / "ours")
     hf = load_in_transformers(tmp_path / "ours")
@@ -103,18 +105,18 @@ def test_we_read_what_transformers_writes(case: str, tmp_path: Path) -> None:
     assert (tmp_path / "theirs/model.safetensors.index.json").is_file()
 
     again = GPT(pretrained=str(tmp_path / "theirs")).resolve()
-    back = again.build(PORTS).eval()
+    back = again.build(SIGNATURES).eval()
     assert again.start(back) == ()
     with torch.no_grad():
         torch.testing.assert_close(back(ids()), hf(ids()).logits, atol=1e-4, rtol=0)
     assert again.resolve() == again
-    assert again.hf_config(PORTS) == model.hf_config(PORTS)
+    assert again.hf_config(SIGNATURES) == model.hf_config(SIGNATURES)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_names_go_there_and_back(case: str) -> None:
     model = make(**CASES[case])
-    state = model.build(PORTS).state_dict()
+    state = model.build(SIGNATURES).state_dict()
     back = model.from_hf(model.to_hf(state))
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
@@ -129,7 +131,7 @@ def test_random_gpt2_of_transformers(tmp_path: Path) -> None:
     hf: Any = transformers.GPT2LMHeadModel(config)
     hf.eval().save_pretrained(tmp_path)
     model = GPT(pretrained=str(tmp_path)).resolve()
-    module = model.build(PORTS).eval()
+    module = model.build(SIGNATURES).eval()
     model.start(module)
     with torch.no_grad():
         torch.testing.assert_close(module(ids()), hf(ids()).logits, atol=1e-4, rtol=0)
@@ -138,7 +140,7 @@ def test_random_gpt2_of_transformers(tmp_path: Path) -> None:
 def test_position_ids_and_attention_mask_mean_the_same(tmp_path: Path) -> None:
     torch.manual_seed(3)
     model = make()
-    module = model.build(PORTS).eval()
+    module = model.build(SIGNATURES).eval()
     save(model, module, tmp_path)
     hf = load_in_transformers(tmp_path)
     keep = torch.ones(3, 32, dtype=torch.long)
@@ -154,7 +156,7 @@ def test_position_ids_and_attention_mask_mean_the_same(tmp_path: Path) -> None:
 
 def test_a_tied_head_is_saved_once(tmp_path: Path) -> None:
     model = make(tie_word_embeddings=True)
-    save(model, model.build(PORTS), tmp_path)
+    save(model, model.build(SIGNATURES), tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
 
 
@@ -172,13 +174,13 @@ def test_a_tied_head_is_saved_once(tmp_path: Path) -> None:
 def test_unknown_features_are_refused_by_name(
     change: dict[str, Any], match: str, tmp_path: Path
 ) -> None:
-    write_json(tmp_path / "config.json", {**make().hf_config(PORTS), **change})
+    write_json(tmp_path / "config.json", {**make().hf_config(SIGNATURES), **change})
     with pytest.raises(RecipeError, match=match):
         GPT(pretrained=str(tmp_path)).resolve()
 
 
 def test_transformers_4_wrote_rope_apart(tmp_path: Path) -> None:
-    config = make(rope_theta=5e5, rope_scaling=LLAMA3, layout="llama").hf_config(PORTS)
+    config = make(rope_theta=5e5, rope_scaling=LLAMA3, layout="llama").hf_config(SIGNATURES)
     del config["rope_parameters"]
     write_json(tmp_path / "config.json", config)
     model = GPT(pretrained=str(tmp_path)).resolve()
@@ -188,7 +190,7 @@ def test_transformers_4_wrote_rope_apart(tmp_path: Path) -> None:
 
 
 def test_a_field_that_contradicts_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "config.json", make().hf_config(PORTS))
+    write_json(tmp_path / "config.json", make().hf_config(SIGNATURES))
     with pytest.raises(RecipeError, match="hidden_size contradicts") as caught:
         GPT(pretrained=str(tmp_path), hidden_size=64).resolve()
     assert (caught.value.expected, caught.value.got) == (48, 64)
@@ -202,10 +204,10 @@ def test_pickles_and_missing_files_are_refused(tmp_path: Path) -> None:
         model.resolve()
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(RecipeError, match="pickles"):
-        model.start(make().build(PORTS))
+        model.start(make().build(SIGNATURES))
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(RecipeError, match="cannot read model"):
-        model.start(make().build(PORTS))
+        model.start(make().build(SIGNATURES))
     with pytest.raises(RecipeError, match="no such folder"):
         make(pretrained="./nowhere").resolve()
     with pytest.raises(RecipeError, match="neither a folder nor"):

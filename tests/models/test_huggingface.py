@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.engine.checkpoint import untied
@@ -47,9 +47,9 @@ CASES = [
 OUTPUTS = {"label": 3, "tags": 5, "span": 2}
 
 
-def ports(produces: str, **more: Any) -> Ports:
+def signature(produces: str, **more: Any) -> Signature:
     given: dict[str, Any] = {"segments": 2 if produces == "label" else 1, **more}
-    return Ports("tokens", 40, OUTPUTS.get(produces, 40), 12, 0, 1, produces=produces, **given)
+    return Signature("tokens", 40, OUTPUTS.get(produces, 40), 12, 0, 1, produces=produces, **given)
 
 
 def model_of(kind: str) -> Huggingface:
@@ -70,7 +70,7 @@ def read(produces: str) -> dict[str, Tensor]:
     return inputs
 
 
-def save(model: Huggingface, module: torch.nn.Module, asked: Ports, folder: Path) -> None:
+def save(model: Huggingface, module: torch.nn.Module, asked: Signature, folder: Path) -> None:
     write_json(folder / "config.json", model.hf_config(asked))
     tensors = {k: v.contiguous() for k, v in model.to_hf(untied(module)).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -81,7 +81,7 @@ def test_transformers_and_we_read_what_we_write(kind: str, produces: str, tmp_pa
     import transformers
 
     torch.manual_seed(0)
-    model, asked, inputs = model_of(kind), ports(produces), read(produces)
+    model, asked, inputs = model_of(kind), signature(produces), read(produces)
     module = model.build(asked).eval()
     save(model, module, asked, tmp_path)
     name = model.hf_config(asked)["architectures"][0]
@@ -111,11 +111,11 @@ def test_transformers_and_we_read_what_we_write(kind: str, produces: str, tmp_pa
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta"])
 @pytest.mark.parametrize("produces", ["label", "tags", "span"])
 def test_an_encoder_starts_another_head(kind: str, produces: str, tmp_path: Path) -> None:
-    model, asked = model_of(kind), ports("tokens")
+    model, asked = model_of(kind), signature("tokens")
     module = model.build(asked).eval()
     save(model, module, asked, tmp_path)
     again = Huggingface(pretrained=str(tmp_path)).resolve()
-    other = again.build(ports(produces)).eval()
+    other = again.build(signature(produces)).eval()
     fresh = again.start(other)
     head = other.head
     assert head is not None
@@ -129,14 +129,14 @@ def test_an_encoder_starts_another_head(kind: str, produces: str, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "gpt2"])
 def test_padding_changes_nothing(kind: str) -> None:
-    module = model_of(kind).build(ports("label")).double().eval()
+    module = model_of(kind).build(signature("label")).double().eval()
     inputs = read("label")
     alone = {name: tensor[1:, :5] for name, tensor in inputs.items()}
     torch.testing.assert_close(module(**inputs)[1:], module(**alone), atol=1e-9, rtol=0)
 
 
 def test_a_decoder_goes_on_as_it_reads() -> None:
-    module = model_of("gpt2").build(ports("next")).eval()
+    module = model_of("gpt2").build(signature("next")).eval()
     assert isinstance(module, WrappedDecoder)
     ids = read("next")["input_ids"]
     whole = module(ids)
@@ -150,7 +150,7 @@ def test_a_decoder_goes_on_as_it_reads() -> None:
 
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_a_decoder_looks_back_only_and_within_its_segment(kind: str) -> None:
-    module = model_of(kind).build(ports("next")).eval()
+    module = model_of(kind).build(signature("next")).eval()
     ids = read("label")["input_ids"].clone()
     whole = module(ids)
     ids[:, 5:] = 7
@@ -164,7 +164,7 @@ def test_a_decoder_looks_back_only_and_within_its_segment(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_an_answerer_writes_as_it_reads(kind: str) -> None:
-    module = model_of(kind).build(ports("sequence")).eval()
+    module = model_of(kind).build(signature("sequence")).eval()
     assert isinstance(module, WrappedAnswerer)
     inputs = read("sequence")
     whole, ids = module(**inputs), inputs["decoder_input_ids"]
@@ -177,7 +177,7 @@ def test_an_answerer_writes_as_it_reads(kind: str) -> None:
 
 
 def test_neighbouring_tags_are_scored_beside_the_head(tmp_path: Path) -> None:
-    model, asked = model_of("bert"), ports("tags", chain=True)
+    model, asked = model_of("bert"), signature("tags", chain=True)
     module = model.build(asked)
     tensors = model.to_hf(untied(module))
     assert "transitions.transitions" in tensors
@@ -186,7 +186,7 @@ def test_neighbouring_tags_are_scored_beside_the_head(tmp_path: Path) -> None:
 
 def begin(model: Huggingface, produces: str) -> None:
     resolved = model.resolve()
-    resolved.start(resolved.build(ports(produces)))
+    resolved.start(resolved.build(signature(produces)))
 
 
 def test_bad_directories(tmp_path: Path) -> None:
@@ -212,4 +212,4 @@ def test_bad_directories(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     refused(bert, "do not fit this model")
     with pytest.raises(RecipeError, match="nothing says which architecture"):
-        Huggingface().build(ports("label"))
+        Huggingface().build(signature("label"))

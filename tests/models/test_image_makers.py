@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from luban.core.contracts import Model, Ports, Product
+from luban.core.contracts import Model, Product, Signature
 from luban.core.errors import RecipeError
 from luban.exporters.torch_export import TorchExport
 from luban.models.gan import Gan, GanModule
 from luban.models.vae import Vae, VaeModule, log_likelihood
-from tests.contracts.batches import PORTS
+from tests.contracts.batches import SIGNATURES
 from tests.contracts.makers import MAKE
 
-GIVEN, BATCH = PORTS["pixels", "image"]
+GIVEN, BATCH = SIGNATURES["pixels", "image"]
 NAMES = ("unet", "dit", "vae", "gan")
 MODELS = [{"name": name, **its} for name in NAMES for its in MAKE[f"models/{name}"]]
 VALUES = torch.arange(256).double() / 127.5 - 1
@@ -166,7 +166,7 @@ def test_networks_over_noise_can_be_exported(fields: dict[str, object], tmp_path
     ids=NAMES,
 )
 def test_sizes_that_do_not_fit_are_refused(fields: dict[str, object], unit: int) -> None:
-    ports = Ports("pixels", 1, 4, produces="image", size=(30, 28))
+    signature = Signature("pixels", 1, 4, produces="image", size=(30, 28))
     with pytest.raises(RecipeError, match="cannot cut images of this size") as caught:
-        Model.from_dict(fields).build(ports)
+        Model.from_dict(fields).build(signature)
     assert f"multiples of {unit}" in str(caught.value)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.nn.losses import WithAuxiliary
 
 Weights = Mapping[str, Tensor]
@@ -81,7 +81,7 @@ def published(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
 def test_inception_computes_what_is_published(side: int) -> None:
     torch.manual_seed(0)
     model = Model.from_dict({"name": "inception", "width": 0.0625, "dropout": 0.0})
-    module = model.build(Ports("pixels", 3, 5, produces="label", size=(side, side))).double()
+    module = model.build(Signature("pixels", 3, 5, produces="label", size=(side, side))).double()
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):  # statistics so small that eps counts
             part.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.models.rnn import RNN
 from luban.models.textcnn import TextCNN
@@ -20,8 +20,8 @@ from luban.nn.recurrent import RecurrentEncoder
 LENGTHS = (9, 4, 1)
 
 
-def ports(produces: str = "label", segments: int = 1, **more: Any) -> Ports:
-    return Ports("tokens", 23, 4, 12, 0, 1, produces=produces, segments=segments, **more)
+def signature(produces: str = "label", segments: int = 1, **more: Any) -> Signature:
+    return Signature("tokens", 23, 4, 12, 0, 1, produces=produces, segments=segments, **more)
 
 
 def read(*, types: bool = False) -> dict[str, Tensor]:
@@ -46,7 +46,7 @@ MODELS: dict[str, Model] = {
 @pytest.mark.parametrize("segments", [1, 2])
 @pytest.mark.parametrize("name", MODELS)
 def test_padding_changes_nothing(name: str, segments: int, produces: str) -> None:
-    model, asked = MODELS[name], ports(produces, segments)
+    model, asked = MODELS[name], signature(produces, segments)
     if not model.fits(asked):
         assert name == "textcnn"
         return
@@ -65,7 +65,7 @@ def test_padding_changes_nothing(name: str, segments: int, produces: str) -> Non
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_both_ways_is_what_torch_does_with_packed_rows(cell: Any) -> None:
     torch.manual_seed(0)
-    module = RNN(cell=cell, hidden_size=7, num_hidden_layers=2).build(ports("tags")).eval()
+    module = RNN(cell=cell, hidden_size=7, num_hidden_layers=2).build(signature("tags")).eval()
     assert isinstance(module, RecurrentEncoder)
     kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell]
     torchs = kind(7, 7, 2, batch_first=True, bidirectional=True)
@@ -86,22 +86,22 @@ def test_both_ways_is_what_torch_does_with_packed_rows(cell: Any) -> None:
 
 def test_a_language_model_never_looks_ahead() -> None:
     with pytest.raises(RecipeError, match="would see the token"):
-        RNN(bidirectional=True).build(Ports("tokens", 5, 5))
+        RNN(bidirectional=True).build(Signature("tokens", 5, 5))
     torch.manual_seed(0)
-    names = RNN(hidden_size=4).build(Ports("tokens", 5, 5)).state_dict().keys()
+    names = RNN(hidden_size=4).build(Signature("tokens", 5, 5)).state_dict().keys()
     layers = {name.rpartition(".")[0] for name in names}
     assert layers == {"stem", "layers", "head"}
 
 
 def test_the_second_text_reads_otherwise() -> None:
     for model in (RNN(hidden_size=7), TextCNN()):
-        module = model.build(ports(segments=2)).eval()
+        module = model.build(signature(segments=2)).eval()
         one, two = read(), read(types=True)
         assert not torch.allclose(module(**one), module(**two))
 
 
 def test_neighbouring_tags_are_scored_beside_the_head() -> None:
-    module = RNN(hidden_size=7).build(ports("tags", chain=True))
+    module = RNN(hidden_size=7).build(signature("tags", chain=True))
     assert isinstance(module, RecurrentEncoder)
     assert module.transitions.transitions.shape == (4, 4)
 
@@ -121,7 +121,7 @@ def test_pooling() -> None:
 def test_convolutions_are_kims() -> None:
     """Every window inside the text, relu, the largest: written as loops."""
     torch.manual_seed(0)
-    module = TextCNN(embedding_size=3, num_filters=4, kernel_sizes=(2, 5)).build(ports()).eval()
+    module = TextCNN(embedding_size=3, num_filters=4, kernel_sizes=(2, 5)).build(signature()).eval()
     assert isinstance(module, ConvolutionalEncoder)
     inputs = read()
     for row, length in enumerate(LENGTHS):
@@ -149,7 +149,7 @@ def test_export_keeps_length_and_batch_free(name: str) -> None:
     from luban.core.batch import Batch
     from luban.exporters._program import other_sizes, trace
 
-    module = MODELS[name].build(ports()).eval()
+    module = MODELS[name].build(signature()).eval()
     sample = Batch(read(), {})
     program = trace(module, sample)
     for inputs in other_sizes(program, sample):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Mechanism, Model, Optimizer, Ports, Schedule
+from luban.core.contracts import Mechanism, Model, Optimizer, Schedule, Signature
 from luban.core.errors import CapacityError, RecipeError
 from luban.engine.budget import Budget
 from luban.engine.checkpoint import Checkpoints
@@ -23,8 +23,8 @@ from luban.nn.pixels import ConvNorm, channel_norm, draw_filters
 from luban.testing import check_model
 
 
-def ports(side: int, outputs: int = 1000, channels: int = 3) -> Ports:
-    return Ports("pixels", channels, outputs, produces="label", size=(side, side))
+def signature(side: int, outputs: int = 1000, channels: int = 3) -> Signature:
+    return Signature("pixels", channels, outputs, produces="label", size=(side, side))
 
 
 def make(name: str, **fields: Any) -> Model:
@@ -54,9 +54,11 @@ def test_sizes_are_those_published(
 ) -> None:
     model = Model.from_dict(fields)
     with torch.device("meta"):
-        module = model.build(ports(side))
+        module = model.build(signature(side))
     assert sum(p.numel() for p in module.parameters()) == weights
-    assert model.flops_per_token(ports(side), weights) / 6e9 == pytest.approx(products, rel=0.01)
+    assert model.flops_per_token(signature(side), weights) / 6e9 == pytest.approx(
+        products, rel=0.01
+    )
 
 
 def test_filters_begin_by_what_they_put_out() -> None:
@@ -73,8 +75,8 @@ def test_filters_begin_by_what_they_put_out() -> None:
 def test_residual_layers_begin_as_their_shortcuts(layer: str) -> None:
     torch.manual_seed(0)
     shape = {"depths": [2, 1], "hidden_sizes": [8, 12], "layer_type": layer}
-    fresh: Any = make("resnet", **shape).build(ports(32, 3)).train()
-    other: Any = make("resnet", **shape, zero_init_residual=False).build(ports(32, 3)).train()
+    fresh: Any = make("resnet", **shape).build(signature(32, 3)).train()
+    other: Any = make("resnet", **shape, zero_init_residual=False).build(signature(32, 3)).train()
     x = torch.randn(2, 64, 8, 8)
     for block, another in zip(fresh.blocks, other.blocks, strict=True):
         beside = block.shortcut(x).relu()
@@ -85,7 +87,7 @@ def test_residual_layers_begin_as_their_shortcuts(layer: str) -> None:
 
 def test_the_small_network_reads_the_largest_value_of_each_map() -> None:
     torch.manual_seed(0)
-    module: Any = make("cnn", embedding_size=4, hidden_sizes=[6]).build(ports(8, 3)).eval()
+    module: Any = make("cnn", embedding_size=4, hidden_sizes=[6]).build(signature(8, 3)).eval()
     pixels = torch.randn(2, 3, 8, 8)
     largest = module.features(pixels).flatten(2).max(2).values
     torch.testing.assert_close(module(pixels), module.head(largest) / 8)
@@ -97,7 +99,7 @@ def test_groups_of_channels_divide_them(channels: int, groups: int) -> None:
 
 
 def test_inception_keeps_the_laws_of_models() -> None:
-    model, asked = make("inception", width=0.0625), ports(299, 4)
+    model, asked = make("inception", width=0.0625), signature(299, 4)
     pixels = torch.randn(2, 3, 299, 299, generator=torch.Generator().manual_seed(0))
     check_model(model, asked, Batch({"pixel_values": pixels}, {}))
     module = model.build(asked)
@@ -106,7 +108,9 @@ def test_inception_keeps_the_laws_of_models() -> None:
 
 def test_the_auxiliary_head_learns_by_its_weight() -> None:
     torch.manual_seed(0)
-    module = make("inception", width=0.05, auxiliary_weight=0.3, dropout=0.0).build(ports(299, 3))
+    module = make("inception", width=0.05, auxiliary_weight=0.3, dropout=0.0).build(
+        signature(299, 3)
+    )
     pixels, labels = torch.randn(2, 3, 299, 299), torch.tensor([0, 2])
     output = module.train()(pixels)
     assert isinstance(output, WithAuxiliary)
@@ -118,7 +122,7 @@ def test_the_auxiliary_head_learns_by_its_weight() -> None:
 
 def test_inception_writes_the_names_of_torchvision() -> None:
     model = make("inception", width=0.05)
-    names = set(model.to_hf(model.build(ports(299, 3)).state_dict()))
+    names = set(model.to_hf(model.build(signature(299, 3)).state_dict()))
     known = {
         "Conv2d_1a_3x3.conv.weight", "Conv2d_4a_3x3.bn.running_var",
         "Mixed_5b.branch5x5_2.conv.weight", "Mixed_5d.branch_pool.bn.bias",
@@ -144,9 +148,9 @@ def test_inception_writes_the_names_of_torchvision() -> None:
 )
 def test_images_that_do_not_go_in_are_refused(fields: dict[str, Any], side: int, says: str) -> None:
     model = Model.from_dict(fields)
-    assert not model.fits(ports(side))
+    assert not model.fits(signature(side))
     with pytest.raises(RecipeError, match=says):
-        model.build(ports(side))
+        model.build(signature(side))
 
 
 def test_the_smallest_images_go_in() -> None:
@@ -157,7 +161,7 @@ def test_the_smallest_images_go_in() -> None:
         ({"name": "cnn", "downsample": "max"}, 8),
     ):
         with torch.device("meta"):
-            module = Model.from_dict(fields).build(ports(side)).eval()
+            module = Model.from_dict(fields).build(signature(side)).eval()
             assert module(torch.empty(2, 3, side, side)).shape == (2, 1000)
 
 
@@ -178,7 +182,7 @@ def test_fields_that_do_not_go_together_are_refused(fields: dict[str, Any]) -> N
 
 
 def test_a_trained_vit_refuses_another_size() -> None:
-    module = make("vit", num_hidden_layers=1).build(ports(32, 3))
+    module = make("vit", num_hidden_layers=1).build(signature(32, 3))
     with pytest.raises(CapacityError, match="another size"):
         module(torch.zeros(1, 3, 48, 32))
 
@@ -200,7 +204,7 @@ def test_memory_order_changes_nothing(name: str, norm: str) -> None:
     pixels, found = torch.randn(2, 3, 16, 16).double(), []
     for last in (True, False):
         torch.manual_seed(0)
-        module = make(name, **small, channels_last=last).build(ports(16, 3)).double().train()
+        module = make(name, **small, channels_last=last).build(signature(16, 3)).double().train()
         module(pixels).square().sum().backward()
         grads = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
         found.append(torch.cat([module.eval()(pixels).flatten(), *grads]))
@@ -210,7 +214,7 @@ def test_memory_order_changes_nothing(name: str, norm: str) -> None:
 def test_group_norm_keeps_examples_apart_even_in_training() -> None:
     torch.manual_seed(0)
     module = make("resnet", depths=[1], hidden_sizes=[8], norm="group", stem="small")
-    built, pixels = module.build(ports(8, 3)).train(), torch.randn(3, 3, 8, 8)
+    built, pixels = module.build(signature(8, 3)).train(), torch.randn(3, 3, 8, 8)
     alone = torch.cat([built(one[None]) for one in pixels])
     torch.testing.assert_close(built(pixels), alone, atol=1e-5, rtol=1e-5)
 
@@ -224,7 +228,7 @@ def test_group_norm_keeps_examples_apart_even_in_training() -> None:
     ],
 )
 def test_rates_fall_towards_the_stem(name: str, small: dict[str, Any]) -> None:
-    module = make(name, **small).build(ports(16, 3))
+    module = make(name, **small).build(signature(16, 3))
     named = list(module.named_parameters())
     optimizer = Optimizer.from_dict({"name": "sgd", "learning_rate": 1.0}).build(named)
     decay_by_layer(optimizer, module, 0.5)
@@ -269,7 +273,7 @@ def _trained(folder: Path, stops: tuple[int, ...]) -> State:
     )
     for stop in (*stops, 4):
         torch.manual_seed(0)
-        module = make("cnn", hidden_sizes=[8], embedding_size=6).build(ports(8, 3))
+        module = make("cnn", hidden_sizes=[8], embedding_size=6).build(signature(8, 3))
         named = list(module.named_parameters())
         state = State(module, Optimizer.from_dict({"name": "adamw"}).build(named))
         checkpoints = Checkpoints(folder)
@@ -309,7 +313,7 @@ def test_lora_trains_the_blocks_of_a_vit() -> None:
     from luban.adapters.lora import Lora
 
     torch.manual_seed(0)
-    module = make("vit", hidden_size=12, num_hidden_layers=2, patch_size=8).build(ports(16, 3))
+    module = make("vit", hidden_size=12, num_hidden_layers=2, patch_size=8).build(signature(16, 3))
     pixels = torch.randn(2, 3, 16, 16)
     before = module.eval()(pixels)
     adapter = Lora(r=2)

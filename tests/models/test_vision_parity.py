@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.models.resnet import ResNet
 from luban.models.vit import ViT
 
 SIZE = (48, 32)
-PORTS = Ports(
+SIGNATURES = Signature(
     "pixels", 3, 3, produces="label", size=SIZE, labels=("a", "b", "c"),
     problem="single_label_classification",
 )  # fmt: skip
@@ -53,9 +53,11 @@ def randomise(module: torch.nn.Module) -> None:
                 tensor.add_(torch.randn_like(tensor) * 0.1)
 
 
-def save(model: Model, module: torch.nn.Module, folder: Path, ports: Ports = PORTS) -> None:
+def save(
+    model: Model, module: torch.nn.Module, folder: Path, signature: Signature = SIGNATURES
+) -> None:
     folder.mkdir(exist_ok=True)
-    write_json(folder / "config.json", model.hf_config(ports))
+    write_json(folder / "config.json", model.hf_config(signature))
     tensors = {k: v.contiguous() for k, v in model.to_hf(module.state_dict()).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -109,7 +111,7 @@ def test_transformers_reads_what_we_write(
 ) -> None:
     torch.manual_seed(0)
     model = Model.from_dict(OURS[case])
-    module = model.build(PORTS).eval()
+    module = model.build(SIGNATURES).eval()
     randomise(module)
     save(model, module, tmp_path)
     with caplog.at_level("WARNING"):
@@ -125,7 +127,7 @@ def test_we_read_what_transformers_writes(case: str, tmp_path: Path) -> None:
     hf.save_pretrained(tmp_path, max_shard_size="4KB")
     assert (tmp_path / "model.safetensors.index.json").is_file()
     model = pretrained(case, tmp_path)
-    module = model.build(PORTS)
+    module = model.build(SIGNATURES)
     assert model.start(module) == ()
     assert_equal(module.eval(), hf)
     assert model.resolve() == model
@@ -138,8 +140,8 @@ def test_a_bare_body_starts_a_new_head(case: str, tmp_path: Path) -> None:
     hf = fresh_hf(case)
     getattr(hf, hf.base_model_prefix).save_pretrained(tmp_path)
     model = pretrained(case, tmp_path)
-    ports = Ports("pixels", 3, 7, produces="label", size=SIZE)
-    module = model.build(ports)
+    signature = Signature("pixels", 3, 7, produces="label", size=SIZE)
+    module = model.build(signature)
     head = "classifier" if case == "vit" else "head"
     assert set(model.start(module)) == {f"{head}.weight", f"{head}.bias"}
     with torch.no_grad():
@@ -152,23 +154,23 @@ def test_a_bare_body_starts_a_new_head(case: str, tmp_path: Path) -> None:
 def test_other_classes_get_a_new_head(case: str, tmp_path: Path) -> None:
     fresh_hf(case).save_pretrained(tmp_path)
     model = pretrained(case, tmp_path)
-    fresh = model.start(model.build(Ports("pixels", 3, 7, produces="label", size=SIZE)))
+    fresh = model.start(model.build(Signature("pixels", 3, 7, produces="label", size=SIZE)))
     assert {name.rpartition(".")[2] for name in fresh} == {"weight", "bias"}
     with pytest.raises(RecipeError, match="do not fit"):  # nor do filters of other channels
-        model.start(model.build(Ports("pixels", 1, 3, produces="label", size=SIZE)))
+        model.start(model.build(Signature("pixels", 1, 3, produces="label", size=SIZE)))
 
 
 def test_positions_of_another_size_are_interpolated_as_in_transformers(tmp_path: Path) -> None:
     hf = fresh_hf("vit", image_size=32)
     hf.save_pretrained(tmp_path)
     model = pretrained("vit", tmp_path)
-    ports = Ports("pixels", 3, 3, produces="label", size=(64, 40))
-    module = model.build(ports)
+    signature = Signature("pixels", 3, 3, produces="label", size=(64, 40))
+    module = model.build(signature)
     assert model.start(module) == ()
     with torch.no_grad():
         expected = hf(pixels(64, 40), interpolate_pos_encoding=True).logits
         torch.testing.assert_close(module.eval()(pixels(64, 40)), expected, atol=1e-4, rtol=0)
-    save(model, module, tmp_path / "again", ports)
+    save(model, module, tmp_path / "again", signature)
     with torch.no_grad():
         again = load_in_transformers(tmp_path / "again", "vit")(pixels(64, 40)).logits
     torch.testing.assert_close(again, expected, atol=1e-4, rtol=0)
@@ -190,14 +192,14 @@ def test_fields_that_contradict_the_directory_are_refused(tmp_path: Path) -> Non
 def test_what_transformers_has_no_class_for_says_so_and_starts_others_here(tmp_path: Path) -> None:
     model = ResNet.from_dict({**OURS["basic"], "stem": "small", "norm": "group"})
     torch.manual_seed(0)
-    module = model.build(PORTS).eval()
+    module = model.build(SIGNATURES).eval()
     randomise(module)
     save(model, module, tmp_path)
-    config = model.hf_config(PORTS)
+    config = model.hf_config(SIGNATURES)
     assert config["model_type"] == "luban-resnet"
     assert "architectures" not in config
     again = ResNet(pretrained=str(tmp_path)).resolve()
-    twin = again.build(PORTS)
+    twin = again.build(SIGNATURES)
     assert again.start(twin) == ()
     with torch.no_grad():
         assert torch.equal(twin.eval()(pixels()), module(pixels()))
@@ -205,5 +207,5 @@ def test_what_transformers_has_no_class_for_says_so_and_starts_others_here(tmp_p
 
 def test_a_published_depth_is_recognised(tmp_path: Path) -> None:
     for depth in DEPTHS:
-        write_json(tmp_path / "config.json", ResNet(depth=depth).hf_config(PORTS))
+        write_json(tmp_path / "config.json", ResNet(depth=depth).hf_config(SIGNATURES))
         assert ResNet(pretrained=str(tmp_path)).resolve().depth == depth

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import CapacityError, RecipeError
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "dropout": 0.0}
@@ -19,8 +19,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def ports(produces: str, stride: int) -> Ports:
-    return Ports("frames", 10, 5, 64, pad=0, produces=produces, stride=stride)
+def signature(produces: str, stride: int) -> Signature:
+    return Signature("frames", 10, 5, 64, pad=0, produces=produces, stride=stride)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -28,7 +28,7 @@ def ports(produces: str, stride: int) -> Ports:
 @pytest.mark.parametrize("produces", ["alignment", "label"])
 def test_what_lies_beyond_the_end_changes_nothing(name: str, stride: int, produces: str) -> None:
     torch.manual_seed(0)
-    module = Model.from_dict(MODELS[name]).build(ports(produces, stride)).double().eval()
+    module = Model.from_dict(MODELS[name]).build(signature(produces, stride)).double().eval()
     for length in (1, 2, 3, 5, 8, 13, 16, 17):
         heard = torch.randn(1, length, 10).double()
         alone = module(input_features=heard)
@@ -44,7 +44,7 @@ def test_what_lies_beyond_the_end_changes_nothing(name: str, stride: int, produc
 @pytest.mark.parametrize("name", MODELS)
 def test_every_frame_is_heard(name: str) -> None:
     torch.manual_seed(0)
-    module = Model.from_dict(MODELS[name]).build(ports("label", 4)).double().eval()
+    module = Model.from_dict(MODELS[name]).build(signature("label", 4)).double().eval()
     heard = torch.randn(1, 23, 10).double().requires_grad_()
     module(input_features=heard).sum().backward()
     assert heard.grad is not None
@@ -55,7 +55,7 @@ def test_every_frame_is_heard(name: str) -> None:
 def test_attention_hears_when_things_were_far_away(block: str) -> None:
     torch.manual_seed(0)
     fields = {**CONFORMER, "block": block, "num_hidden_layers": 1, "conv_depthwise_kernel_size": 3}
-    module = Model.from_dict(fields).build(ports("alignment", 1)).double().eval()
+    module = Model.from_dict(fields).build(signature("alignment", 1)).double().eval()
     one, other = torch.randn(2, 5, 10).double()
     hum = torch.randn(10).double()
     heard, swapped = hum.repeat(2, 1, 61, 1)
@@ -66,7 +66,7 @@ def test_attention_hears_when_things_were_far_away(block: str) -> None:
 
 
 def test_a_recording_too_long_for_the_positions_is_told() -> None:
-    module = Model.from_dict(CONFORMER).build(ports("alignment", 4))
+    module = Model.from_dict(CONFORMER).build(signature("alignment", 4))
     with pytest.raises(CapacityError, match="longer than the model's positions"):
         module(input_features=torch.zeros(1, 80, 10))
 
@@ -77,13 +77,13 @@ def test_bad_shapes_are_told() -> None:
     with pytest.raises(RecipeError, match="multiple of 2 num_attention_heads"):
         Model.from_dict({"name": "conformer", "hidden_size": 12})
     with pytest.raises(RecipeError, match="not made for this task"):
-        Model.from_dict(MODELS["lstm"]).build(Ports("frames", 4, 4, produces="next"))
+        Model.from_dict(MODELS["lstm"]).build(Signature("frames", 4, 4, produces="next"))
 
 
 def test_a_conformer_block_is_that_of_the_paper() -> None:
     """x~ = x + F/2; x' = x~ + A; x'' = x' + C; y = norm(x'' + F/2) (2005.08100, section 2.4)."""
     torch.manual_seed(0)
-    module: Any = Model.from_dict(CONFORMER).build(ports("alignment", 1)).eval()
+    module: Any = Model.from_dict(CONFORMER).build(signature("alignment", 1)).eval()
     block = module.blocks[0]
     x, mask = torch.randn(2, 9, 8), torch.ones(2, 9)
     rotary = module.rotary(9)
@@ -102,7 +102,7 @@ def test_the_cost_of_a_frame_falls_with_the_stride(name: str) -> None:
     model = Model.from_dict(MODELS[name])
     costs = []
     for stride in (1, 2, 4):
-        asked = ports("alignment", stride)
+        asked = signature("alignment", stride)
         size = sum(p.numel() for p in model.build(asked).parameters())
         costs.append(model.flops_per_token(asked, size))
     assert costs[0] > costs[1] > costs[2] > 0

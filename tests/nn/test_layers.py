@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.models.gpt import GPT
 from luban.nn.attention import Attention, attend, causal_mask
 from luban.nn.block import Block
@@ -175,7 +175,7 @@ def test_rotary_tables_survive_the_meta_device() -> None:
     assert not rotary.state_dict()
 
 
-PORTS = Ports("tokens", 20, 20, 12)
+SIGNATURES = Signature("tokens", 20, 20, 12)
 
 
 def gpt(**fields: object) -> GPT:
@@ -185,9 +185,9 @@ def gpt(**fields: object) -> GPT:
 @pytest.mark.parametrize("layout", ["qwen3", "llama", "gpt2"])
 def test_weights_are_drawn_alike_after_the_meta_device(layout: str) -> None:
     torch.manual_seed(0)
-    here = gpt(layout=layout).build(PORTS)
+    here = gpt(layout=layout).build(SIGNATURES)
     with torch.device("meta"):
-        there = gpt(layout=layout).build(PORTS)
+        there = gpt(layout=layout).build(SIGNATURES)
     there.to_empty(device="cpu")
     torch.manual_seed(0)
     there.init_weights()
@@ -198,7 +198,7 @@ def test_weights_are_drawn_alike_after_the_meta_device(layout: str) -> None:
 
 
 def test_zero_init_output_makes_blocks_the_identity() -> None:
-    module = gpt(zero_init_output=True).build(PORTS)
+    module = gpt(zero_init_output=True).build(SIGNATURES)
     x = rand(1, 5, 32, dtype=torch.float32)
     assert module.model.rotary is not None
     for block in module.blocks:
@@ -207,13 +207,13 @@ def test_zero_init_output_makes_blocks_the_identity() -> None:
 
 def test_fresh_weights_have_the_deviation_asked_for() -> None:
     torch.manual_seed(0)
-    state = gpt(hidden_size=128, tie_word_embeddings=False).build(PORTS).state_dict()
+    state = gpt(hidden_size=128, tie_word_embeddings=False).build(SIGNATURES).state_dict()
     assert float(state["model.layers.0.mlp.up_proj.weight"].std()) == pytest.approx(0.02, rel=0.05)
     assert float(state["model.layers.0.mlp.down_proj.weight"].std()) == pytest.approx(
         0.02 / 2, rel=0.05
     )
     model = gpt(hidden_size=128, tie_word_embeddings=False, initializer="fan_in")
-    module = model.build(PORTS)
+    module = model.build(SIGNATURES)
     state = module.state_dict()
     assert float(state["model.embed_tokens.weight"].std()) == pytest.approx(1, rel=0.05)
     assert float(state["model.layers.0.mlp.up_proj.weight"].std()) == pytest.approx(
@@ -223,7 +223,7 @@ def test_fresh_weights_have_the_deviation_asked_for() -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    module = gpt(dropout=0.3).build(PORTS)
+    module = gpt(dropout=0.3).build(SIGNATURES)
     ids = torch.randint(20, (2, 12))
     assert not torch.equal(module(ids), module(ids))
     module.eval()
@@ -232,7 +232,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
 def test_every_parameter_gets_a_gradient(layout: str) -> None:
-    module = gpt(layout=layout, tie_word_embeddings=False).build(PORTS)
+    module = gpt(layout=layout, tie_word_embeddings=False).build(SIGNATURES)
     module(torch.randint(20, (2, 12))).square().sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
@@ -243,7 +243,7 @@ def test_every_parameter_gets_a_gradient(layout: str) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
 def test_compile_has_no_graph_break(layout: str) -> None:
-    module = gpt(layout=layout).build(PORTS)
+    module = gpt(layout=layout).build(SIGNATURES)
     ids = torch.randint(20, (2, 12))
     compiled = torch.compile(module, fullgraph=True)
     torch.testing.assert_close(compiled(ids), module(ids), atol=1e-5, rtol=1e-5)

@@ -129,7 +129,7 @@ def test_a_vocabulary_without_a_mask_gets_random_tokens(monkeypatch: pytest.Monk
     task, module, batch = setting("next")
     bare = ports_of("next")
     monkeypatch.setattr(
-        type(task), "ports", lambda _: type(bare)("tokens", 19, 19, 12, PAD, END, "next")
+        type(task), "signature", lambda _: type(bare)("tokens", 19, 19, 12, PAD, END, "next")
     )
     torch.manual_seed(0)
     losses = objective(rate=0.5).wrap(task.loss, task)(module, batch)
@@ -163,7 +163,7 @@ def test_bad_settings() -> None:
     with pytest.raises(RecipeError, match="no features"):
         objective().attach(Bare(), task)
     with pytest.raises(RecipeError, match="different widths"):
-        objective().attach(Toy(task.ports(), width=9), task)
+        objective().attach(Toy(task.signature(), width=9), task)
     objective(noise="delete").attach(*setting("sequence")[1::-1])
     objective().attach(module, task)
     assert module.training

@@ -35,7 +35,7 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
 def like(module: nn.Module, width: int = 6) -> nn.Module:
     torch.manual_seed(9)
     assert isinstance(module, Toy)
-    return Toy(module.ports, width=width).double().eval().requires_grad_(False)
+    return Toy(module.signature, width=width).double().eval().requires_grad_(False)
 
 
 def test_labels_are_the_formula_of_hinton(teacher: list[nn.Module]) -> None:
@@ -143,7 +143,7 @@ def saved(folder: Path, text: str = "to be or not to be", model: dict[str, Any] 
     task = Task.from_dict(fields).learn([{"text": text}])
     made = Model.from_dict(model)
     torch.manual_seed(0)
-    write_saved(folder, task, made, made.build(task.ports()))
+    write_saved(folder, task, made, made.build(task.signature()))
     return task
 
 
@@ -154,14 +154,14 @@ def windows(task: Task) -> Batch:
 @pytest.mark.parametrize("name", ["run", "run/model"])
 def test_a_run_teaches(name: str, tmp_path: Path) -> None:
     task = saved(tmp_path / "run" / "model")
-    student = Model.from_dict({**GPT, "hidden_size": 8}).build(task.ports())
+    student = Model.from_dict({**GPT, "hidden_size": 8}).build(task.signature())
     made = objective(teacher=str(tmp_path / name))
     made.attach(student, task)
     batch = windows(task)
     losses = made.wrap(task.loss, task)(student, batch)
     assert (losses.sums > task.loss(student, batch).sums).all()
     assert len(student.state_dict()) == len(
-        Model.from_dict({**GPT, "hidden_size": 8}).build(task.ports()).state_dict()
+        Model.from_dict({**GPT, "hidden_size": 8}).build(task.signature()).state_dict()
     )
 
 

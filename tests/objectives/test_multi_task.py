@@ -42,11 +42,11 @@ def objective(path: Path, context: int = 6, **fields: Any) -> Objective:
 def test_the_sum_of_both_losses(other: Path) -> None:
     task = language().learn(MAIN)
     torch.manual_seed(0)
-    module = Model.from_dict(GPT).build(task.ports())
+    module = Model.from_dict(GPT).build(task.signature())
     made = objective(other, weight=0.5)
     made.attach(module, task)
     (head,) = module.auxiliary.values()  # type: ignore[operator]
-    assert (head.in_features, head.out_features) == (16, task.ports().outputs)
+    assert (head.in_features, head.out_features) == (16, task.signature().outputs)
     seen: list[Any] = []
     head.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
     batch = task.collate(task.encode_batch([{"text": "to be or"}, {"text": "question"}]))
@@ -65,7 +65,7 @@ def test_the_sum_of_both_losses(other: Path) -> None:
 
 def test_the_second_task_reads_with_the_first_tokenizer(other: Path) -> None:
     task = language().learn(MAIN)
-    module = Model.from_dict(GPT).build(task.ports())
+    module = Model.from_dict(GPT).build(task.signature())
     made = objective(other)
     made.attach(module, task)
     read: list[torch.Tensor] = []
@@ -92,9 +92,9 @@ def test_a_second_conversation_is_written_with_the_first_tokenizer(tmp_path: Pat
 
 def test_a_label_comes_from_the_mean_over_real_positions() -> None:
     torch.manual_seed(0)
-    ports = ports_of("label")
-    body, head, batch = Toy(ports), nn.Linear(6, 3), batch_of("label")
-    together = _Branch(body, head, ports)(**batch.inputs)
+    signature = ports_of("label")
+    body, head, batch = Toy(signature), nn.Linear(6, 3), batch_of("label")
+    together = _Branch(body, head, signature)(**batch.inputs)
     for row, length in enumerate((8, 5, 7, 3)):
         one = Batch({n: t[row : row + 1, :length] for n, t in batch.inputs.items()}, {})
         expected = head(body.features(**one.inputs).mean(1))
@@ -107,7 +107,7 @@ class Bare(nn.Module):
 
 def test_bad_settings(other: Path) -> None:
     task = language().learn(MAIN)
-    module = Model.from_dict(GPT).build(task.ports())
+    module = Model.from_dict(GPT).build(task.signature())
     with pytest.raises(RecipeError, match="no features that a second head"):
         objective(other).attach(Bare(), task)
     with pytest.raises(RecipeError, match="built for shorter inputs"):

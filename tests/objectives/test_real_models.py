@@ -39,7 +39,7 @@ def prepared(name: str, model: dict[str, Any]) -> tuple[Task, Any, Any]:
     fields, records = TASKS[name]
     task = Task.from_dict({"name": name, **fields}).learn(records)
     torch.manual_seed(0)
-    module = Model.from_dict(model).build(task.ports()).train()
+    module = Model.from_dict(model).build(task.signature()).train()
     return task, module, task.collate(task.encode_batch(records))
 
 
@@ -97,7 +97,7 @@ def test_distillation(task: str, model: dict[str, Any], tmp_path: Path) -> None:
     learned, module, batch = prepared(task, model)
     teacher = Model.from_dict({**model, "hidden_size": 32} if "hidden_size" in model else model)
     torch.manual_seed(5)
-    write_saved(tmp_path, learned, teacher, teacher.build(learned.ports()))
+    write_saved(tmp_path, learned, teacher, teacher.build(learned.signature()))
     hidden = 1.0 if model is BERT else 0.0
     fields = {"name": "distillation", "teacher": str(tmp_path), "hidden_weight": hidden}
     made = Objective.from_dict(fields)

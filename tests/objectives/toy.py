@@ -10,32 +10,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Metric, Ports, Record, Supervision, Task
+from luban.core.contracts import Example, Metric, Record, Signature, TargetSummary, Task
 from luban.nn.losses import binary_cross_entropy, cross_entropy, mean_squared_error
 
 WORDS, CLASSES, WIDTH = 19, 3, 6
 PAD, END, START, MASK = 0, 1, 2, 3
 
 
-def ports_of(produces: str, problem: str = "") -> Ports:
+def ports_of(produces: str, problem: str = "") -> Signature:
     outputs = {"label": CLASSES, "tags": 4, "span": 2}.get(produces, WORDS)
-    return Ports("tokens", WORDS, outputs, 12, PAD, END, produces, START, MASK, problem=problem)
+    return Signature("tokens", WORDS, outputs, 12, PAD, END, produces, START, MASK, problem=problem)
 
 
 class Toy(nn.Module):
     """Embedding, a mix of positions that minds the mask, and a head."""
 
-    def __init__(self, ports: Ports, dropout: float = 0.0, width: int = WIDTH) -> None:
+    def __init__(self, signature: Signature, dropout: float = 0.0, width: int = WIDTH) -> None:
         super().__init__()
-        self.ports = ports
+        self.signature = signature
         self.stem = nn.Embedding(WORDS, WIDTH)
         self.mix = nn.Linear(WIDTH, width)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, ports.outputs)
+        self.head = nn.Linear(width, signature.outputs)
 
     def features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         x = self.stem(input_ids)
-        if self.ports.produces == "next":
+        if self.signature.produces == "next":
             shape = torch.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]
             context = x.cumsum(1) / shape
         else:
@@ -47,7 +47,7 @@ class Toy(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         x = self.features(input_ids, attention_mask)
-        if self.ports.produces == "label":
+        if self.signature.produces == "label":
             assert attention_mask is not None
             mask = attention_mask[..., None].to(x.dtype)
             x = (x * mask).sum(1) / mask.sum(1)
@@ -73,12 +73,12 @@ class Pair(nn.Module):
 
 
 class ToyTask(Task):
-    """A task that is its ports and its loss; the batches come ready made."""
+    """A task that is its signature and its loss; the batches come ready made."""
 
     produces: str = "label"
     problem: str = ""
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         return ports_of(self.produces, self.problem)
 
     def loss(self, model: nn.Module, batch: Batch) -> Losses:
@@ -95,7 +95,7 @@ class ToyTask(Task):
     def encode(self, record: Record) -> Example:
         raise NotImplementedError
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         raise NotImplementedError
 
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -150,7 +150,7 @@ def setting(
     """A task, a module in training mode and a batch."""
     torch.manual_seed(0)
     task = ToyTask(produces=produces, problem=problem)
-    module = Pair() if produces == "sequence" else Toy(task.ports(), dropout)
+    module = Pair() if produces == "sequence" else Toy(task.signature(), dropout)
     return task, module.double().train(), batch_of(produces, problem)
 
 

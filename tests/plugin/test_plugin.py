@@ -136,7 +136,7 @@ def test_they_keep_the_laws(folder: Path) -> None:
         "learned = task.learn(rows)\n"
         "batch = learned.collate(learned.encode_batch(rows))\n"
         "check_metric(Metric.from_dict('share-right'), ['a', 'b'], ['a', 'c'], best=1.0)\n"
-        "check_model(model, learned.ports(), batch)\n"
+        "check_model(model, learned.signature(), batch)\n"
         "check_task(task, model, rows, mechanism=Mechanism.from_dict('plain'))\n"
         "print('lawful')"
     )

@@ -13,7 +13,7 @@ import openai
 import torch
 from torch import Tensor
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.data.tokenizers.char import Char
 from luban.inference.text import TextGenerator
 from luban.models.gpt import GPT
@@ -57,8 +57,10 @@ def tiny_gpt() -> TextGenerator:
     torch.manual_seed(0)
     tokenizer = Char(unknown="error").learn([ALPHABET])
     config = GPT(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.3)
-    ports = Ports("tokens", tokenizer.size, tokenizer.size, CONTEXT, tokenizer.pad, tokenizer.end)
-    return TextGenerator(config.build(ports), tokenizer)
+    signature = Signature(
+        "tokens", tokenizer.size, tokenizer.size, CONTEXT, tokenizer.pad, tokenizer.end
+    )
+    return TextGenerator(config.build(signature), tokenizer)
 
 
 def scripted(text: str) -> TextGenerator:

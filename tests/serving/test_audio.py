@@ -12,7 +12,7 @@ import numpy as np
 import openai
 import pytest
 
-from luban.core.contracts import Ports
+from luban.core.contracts import Signature
 from luban.data.media.audio import to_wav
 from luban.inference.predictor import Predictor
 from luban.serving.route import Limits
@@ -138,8 +138,8 @@ def test_bounds_and_models(server: Server, client: openai.OpenAI) -> None:
 
 def test_whom_it_fits() -> None:
     class Sorting(Hearing):
-        def ports(self) -> Ports:
-            return Ports("frames", 1, 8, produces="label")
+        def signature(self) -> Signature:
+            return Signature("frames", 1, 8, produces="label")
 
     class Questioned(Hearing):
         def record_schema(self) -> dict[str, Any]:

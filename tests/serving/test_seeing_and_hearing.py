@@ -34,7 +34,7 @@ def serve(task: dict[str, Any], model: dict[str, Any], records: list[dict[str, A
     torch.manual_seed(0)
     learned = Task.from_dict(task).learn(records)
     made: Model = Model.from_dict(model)
-    served = servable(learned, made.build(learned.ports()))
+    served = servable(learned, made.build(learned.signature()))
     assert isinstance(served, Predictor)
     return TestClient(create_app(Service(model=served, name="tiny")))
 

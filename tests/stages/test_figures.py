@@ -14,7 +14,7 @@ from PIL import Image
 from luban.core.contracts import Example, Task
 from luban.inference.sheets import plain_text, sheet
 from luban.run import Run
-from luban.stages._figures import SHOWN, draw_things, gallery, loss_unit
+from luban.stages._figures import SHOWN, gallery, loss_unit, plot_things
 from tests.inference.toy import Counting
 from tests.life import done, luban
 from tests.plugin.shades_life import know_shades, write_shades
@@ -155,7 +155,7 @@ def test_a_run_that_is_only_read_writes_nothing(run: Path) -> None:
     only_read = Run.open(run, main=False)
     before = contents(run)
     task: Task = Drawing()
-    assert draw_things(only_read, "more", task, [({}, 1, None)]) == []
+    assert plot_things(only_read, "more", task, [({}, 1, None)]) == []
     only_read.write_text("a.txt", "a")
     only_read.write_bytes("a.png", b"a")
     only_read.write_json("a.json", {})

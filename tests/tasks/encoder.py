@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.nn.crf import CRF
 
 
@@ -17,18 +17,18 @@ class Encoder(Model):
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
     produces: ClassVar[tuple[str, ...]] = ("tags", "span")
 
-    def build(self, ports: Ports) -> Module:
-        return Module(ports)
+    def build(self, signature: Signature) -> Module:
+        return Module(signature)
 
 
 class Module(nn.Module):
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, signature: Signature) -> None:
         super().__init__()
-        self.stem = nn.Embedding(ports.inputs, 8)
-        self.types = nn.Embedding(ports.segments, 8)
-        self.head = nn.Linear(16, ports.outputs)
-        if ports.chain:
-            self.transitions = CRF(ports.outputs)
+        self.stem = nn.Embedding(signature.inputs, 8)
+        self.types = nn.Embedding(signature.segments, 8)
+        self.head = nn.Linear(16, signature.outputs)
+        if signature.chain:
+            self.transitions = CRF(signature.outputs)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None

@@ -79,7 +79,7 @@ def test_windows_hold_every_token_once(store: Store) -> None:
 def test_loss_and_guesses_by_hand(store: Store) -> None:
     learned = task()
     torch.manual_seed(0)
-    module = Model.from_dict(BERT).build(learned.ports()).double().eval()
+    module = Model.from_dict(BERT).build(learned.signature()).double().eval()
     rows = learned.view(store, None, 0)[:3]
     batch = learned.collate(rows)
     found = learned.predict(module, batch)
@@ -103,7 +103,7 @@ def test_loss_and_guesses_by_hand(store: Store) -> None:
 def test_a_text_with_masks_gets_candidates() -> None:
     learned = task(candidates=3)
     torch.manual_seed(0)
-    module = Model.from_dict(BERT).build(learned.ports()).eval()
+    module = Model.from_dict(BERT).build(learned.signature()).eval()
     asked = [{"text": "the [MASK]uick brown f[MASK]x"}, {"text": "to <mask>e"}]
     batch = learned.collate([learned.encode_input(record) for record in asked])
     with torch.no_grad():
@@ -134,8 +134,8 @@ def test_bad_records_name_their_row(record: dict[str, Any], match: str) -> None:
 
 def test_an_empty_text_teaches_nothing() -> None:
     learned = task()
-    assert learned.supervision(learned.encode({"text": ""})).count == 0
-    assert learned.supervision(learned.encode({"text": "a"})).count == 1
+    assert learned.target_summary(learned.encode({"text": ""})).count == 0
+    assert learned.target_summary(learned.encode({"text": "a"})).count == 1
 
 
 def test_shares_must_add_up() -> None:

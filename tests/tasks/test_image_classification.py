@@ -19,7 +19,7 @@ from luban.core.errors import DataError
 from luban.data.baselines.ridge import Ridge, shrunk
 from luban.data.media.images import to_png
 from luban.data.media.media_files import Media
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.loader import Loader
 from luban.mechanisms.plain import Plain
 from luban.metrics.f1 import F1
@@ -54,7 +54,7 @@ def test_the_loss_of_a_mix_is_that_of_its_parts_by_their_share(name: str) -> Non
     rows = records()
     learned = task(augmentations=[{"name": name, "probability": 1.0}]).learn(rows)
     examples = learned.encode_batch(rows)
-    view = learned.view(Held(examples), 0, 0)
+    view = learned.view(InMemoryExamples(examples), 0, 0)
     mix, model = view[3], Column().eval()
     batch = learned.collate([mix])
     share = float(mix["other_shares"][0])
@@ -64,14 +64,14 @@ def test_the_loss_of_a_mix_is_that_of_its_parts_by_their_share(name: str) -> Non
     ]
     expected = (1 - share) * parts[0] + share * parts[1]
     torch.testing.assert_close(learned.loss(model, batch).sums, expected)
-    assert learned.view(Held(examples), None, 0)[3].keys() == {"pixels", "label"}
+    assert learned.view(InMemoryExamples(examples), None, 0)[3].keys() == {"pixels", "label"}
 
 
 def test_whole_and_mixed_examples_share_a_batch() -> None:
     rows = records()
     fields = [{"name": "mixup", "probability": 0.5}, "flip"]
     learned = task(augmentations=fields, class_weights="balanced").learn(rows)
-    view = learned.view(Held(learned.encode_batch(rows)), 0, 0)
+    view = learned.view(InMemoryExamples(learned.encode_batch(rows)), 0, 0)
     examples: Sequence[Any] = [view[row] for row in range(12)]
     assert 0 < sum("other_labels" in example for example in examples) < 12
     together = learned.loss(Column(), learned.collate(examples))
@@ -84,9 +84,9 @@ def test_several_labels() -> None:
     labels = [["x"], [], ["x", "y"], ["z"]] * 3
     rows = [{**row, "label": found} for row, found in zip(records(), labels, strict=True)]
     learned = task(augmentations=["mixup"]).learn(rows)
-    assert learned.ports().problem == "multi_label_classification"
+    assert learned.signature().problem == "multi_label_classification"
     assert learned.metrics()[0].label == "macro-f1"
-    view = learned.view(Held(learned.encode_batch(rows)), 0, 0)
+    view = learned.view(InMemoryExamples(learned.encode_batch(rows)), 0, 0)
     targets = learned.collate([view[row] for row in range(12)]).targets["labels"]
     assert targets.shape == (12, 3)
     assert 0 <= targets.min() <= targets.max() <= 1
@@ -112,7 +112,7 @@ def test_workers_change_no_augmented_batch() -> None:
         "random-erasing",
     ]
     learned = task(augmentations=names).learn(rows)
-    store = Held(learned.encode_batch(rows))
+    store = InMemoryExamples(learned.encode_batch(rows))
 
     def loader(workers: int) -> Loader:
         return Loader(
@@ -156,7 +156,7 @@ def test_the_baselines_speak_like_the_task() -> None:
         row["image"] = np.full((8, 8, 3), {"a": 10, "b": 120, "c": 240}[row["label"]], np.uint8)
     learned = task().learn(rows)
     examples = learned.encode_batch(rows)
-    found = learned.baselines(Held(examples))
+    found = learned.baselines(InMemoryExamples(examples))
     assert set(found) == {"majority", "linear"}
     said = [found["linear"](example) for example in examples]
     truth = [learned.target(example)["label"] for example in examples]
@@ -171,14 +171,16 @@ def test_the_top_k_are_scikit_learn_s() -> None:
     scores, truth = rng.random((50, 8)), rng.integers(0, 8, 50)
     metric = TopKAccuracy(k=3, classes=names)
     rows = [
-        metric.row({"scores": dict(zip(names, row.tolist(), strict=True))}, {"label": names[y]})
+        metric.statistics(
+            {"scores": dict(zip(names, row.tolist(), strict=True))}, {"label": names[y]}
+        )
         for row, y in zip(scores, truth, strict=True)
     ]
     assert metric.label == "top-3-accuracy"
     expected = top_k_accuracy_score(truth, scores, k=3, labels=range(8))
-    assert metric.reduce(np.array(rows)) == pytest.approx(expected)
+    assert metric.compute(np.array(rows)) == pytest.approx(expected)
     even = {"scores": dict.fromkeys(names, 0.5)}
-    assert [metric.row(even, {"label": name}) for name in "acd"] == [(1.0,), (1.0,), (0.0,)]
+    assert [metric.statistics(even, {"label": name}) for name in "acd"] == [(1.0,), (1.0,), (0.0,)]
     labels = [metric.label for metric in task().learn(records(classes="abcdef")).metrics()]
     assert labels == ["accuracy", "top-5-accuracy", "macro-f1", "auroc", "calibration-error"]
 
@@ -187,16 +189,16 @@ def test_the_confusion_matrix_is_scikit_learn_s() -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 4, (60, 2)).astype(np.float64)
     axes = Figure().subplots()
-    assert F1(classes=("a", "b$", "c", "d")).draw(axes, rows)
+    assert F1(classes=("a", "b$", "c", "d")).plot(axes, rows)
     expected = confusion_matrix(rows[:, 1], rows[:, 0], normalize="true")
     np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), expected)
     assert sorted(text.get_text() for text in axes.texts) == sorted(
         str(n) for n in confusion_matrix(rows[:, 1], rows[:, 0]).ravel() if n
     )
     many = tuple(map(str, range(100)))
-    assert F1(classes=many).draw(Figure().subplots(), rows)
-    assert not F1(classes=many, average="micro").draw(axes, rows)
-    assert not F1(classes=("a", "b")).draw(axes, np.zeros((3, 6)))
+    assert F1(classes=many).plot(Figure().subplots(), rows)
+    assert not F1(classes=many, average="micro").plot(axes, rows)
+    assert not F1(classes=("a", "b")).plot(axes, np.zeros((3, 6)))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

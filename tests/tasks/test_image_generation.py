@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Model, Task
 from luban.core.errors import DataError, RecipeError
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.saved import write_saved
 from luban.inference.images import ImageMaker
 from luban.tasks.answers.image_judge import Judge
@@ -51,13 +51,13 @@ def small(task: Task, name: str = "unet") -> nn.Module:
     else:
         fields |= {"latent_size": 4, "channels": 8}
     torch.manual_seed(0)
-    return Model.from_dict(fields).build(task.ports()).eval()
+    return Model.from_dict(fields).build(task.signature()).eval()
 
 
 def test_images_are_from_minus_one_to_one_and_noise_is_normal() -> None:
     task = learned()
     examples = [task.encode(record) for record in bars(60)]
-    batch = task.collate(task.view(Held(examples), 0, 3)[:])
+    batch = task.collate(task.view(InMemoryExamples(examples), 0, 3)[:])
     pixels, noise = batch.inputs["pixel_values"], batch.inputs["noise"]
     assert pixels.shape == noise.shape == (60, 1, SIZE, SIZE)
     assert pixels.dtype == noise.dtype == torch.float32
@@ -73,7 +73,7 @@ def test_images_are_from_minus_one_to_one_and_noise_is_normal() -> None:
 
 def test_noise_is_a_function_of_seed_epoch_and_image() -> None:
     task = learned()
-    store = Held([task.encode(record) for record in bars(40)])
+    store = InMemoryExamples([task.encode(record) for record in bars(40)])
 
     def noise(epoch: int | None, seed: int = 0) -> Tensor:
         return task.collate(task.view(store, epoch, seed)[:]).inputs["noise"]
@@ -87,7 +87,7 @@ def test_noise_is_a_function_of_seed_epoch_and_image() -> None:
 
 def test_some_labels_are_not_told_in_training() -> None:
     task = learned(class_dropout_prob=0.25)
-    store = Held([task.encode(record) for record in bars(400)])
+    store = InMemoryExamples([task.encode(record) for record in bars(400)])
     told = task.collate(task.view(store, 0, 0)[:]).inputs["labels"]
     assert float((told == 2).float().mean()) == pytest.approx(0.25, abs=0.07)
     known = torch.arange(400) % 2
@@ -98,7 +98,7 @@ def test_some_labels_are_not_told_in_training() -> None:
 
 def test_images_without_labels_are_learned_too() -> None:
     task = learned(labels=False)
-    assert task.ports().outputs == 0
+    assert task.signature().outputs == 0
     example = task.encode(bars(1, labels=False)[0])
     assert "labels" not in task.collate([example]).inputs
     module = small(task)
@@ -188,7 +188,7 @@ def test_a_judge_says_one_label(tmp_path: Path) -> None:
     listed = [{**one, "label": [one["label"]]} for one in bars(6)]
     task = Task.from_dict({"name": "image-classification"}).learn(listed)
     model = Model.from_dict({"name": "cnn", "hidden_sizes": [8]})
-    write_saved(tmp_path, task, model, model.build(task.ports()))
+    write_saved(tmp_path, task, model, model.build(task.signature()))
     with pytest.raises(RecipeError, match="any number of labels"):
         Judge.load(str(tmp_path))
 
@@ -197,10 +197,10 @@ def test_a_judge_knows_the_labels_of_what_it_judges(tmp_path: Path) -> None:
     renamed = [{**one, "label": one["label"].upper()} for one in bars(6)]
     judging = Task.from_dict({"name": "image-classification"}).learn([*bars(6), *renamed])
     model = Model.from_dict({"name": "cnn", "hidden_sizes": [8]})
-    write_saved(tmp_path, judging, model, model.build(judging.ports()))
+    write_saved(tmp_path, judging, model, model.build(judging.signature()))
     with_judge = {"name": "image-generation", "judge": str(tmp_path)}
     task = Task.from_dict(with_judge).learn(renamed)
-    assert task.ports().labels == ("LYING", "STANDING"), "it may know more"
+    assert task.signature().labels == ("LYING", "STANDING"), "it may know more"
     others = [{**one, "label": f"a {one['label']} bar"} for one in bars(6)]
     with pytest.raises(RecipeError, match="does not know all labels") as caught:
         Task.from_dict(with_judge).learn(others)
@@ -214,7 +214,7 @@ def test_a_judge_may_see_images_of_another_form(tmp_path: Path, channels: int, s
     form = {"channels": channels, "image_size": side}
     judging = Task.from_dict({"name": "image-classification", **form}).learn(bars(6))
     model = Model.from_dict({"name": "cnn", "hidden_sizes": [8]})
-    write_saved(tmp_path, judging, model, model.build(judging.ports()))
+    write_saved(tmp_path, judging, model, model.build(judging.signature()))
     for made in (1, 3):
         task = learned(judge=str(tmp_path), channels=made, num_inference_steps=1)
         [thing] = task.samples(small(task), 1, seed=0)

@@ -22,9 +22,9 @@ from tests.tasks.toy_images import pixels, records, task
 
 def test_size_channels_and_normalisation_are_learned() -> None:
     learned = task().learn(records(height=6, width=9))
-    ports = learned.ports()
-    assert (ports.accepts, ports.inputs, ports.size) == ("pixels", 3, (6, 9))
-    assert (ports.outputs, ports.labels) == (3, ("a", "b", "c"))
+    signature = learned.signature()
+    assert (signature.accepts, signature.inputs, signature.size) == ("pixels", 3, (6, 9))
+    assert (signature.outputs, signature.labels) == (3, ("a", "b", "c"))
     batch = learned.collate(learned.encode_batch(records(height=6, width=9)))
     values = batch.inputs["pixel_values"]
     assert values.shape == (12, 3, 6, 9)
@@ -36,19 +36,19 @@ def test_size_channels_and_normalisation_are_learned() -> None:
 
 def test_grey_stays_grey_even_where_it_is_written_as_colours() -> None:
     rows = [{**row, "image": np.repeat(row["image"], 3, 2)} for row in records(channels=1)]
-    assert task().learn(rows).ports().inputs == 1
-    assert task().learn(records(channels=1)).ports().inputs == 1
-    assert task(channels=3).learn(rows).ports().inputs == 3
+    assert task().learn(rows).signature().inputs == 1
+    assert task().learn(records(channels=1)).signature().inputs == 1
+    assert task(channels=3).learn(rows).signature().inputs == 3
     rows[5]["image"] = pixels(5)
-    assert task().learn(rows).ports().inputs == 3
+    assert task().learn(rows).signature().inputs == 3
 
 
 def test_images_of_many_sizes_become_one() -> None:
     rows = [*records(height=30, width=20), *records(height=20, width=30)]
-    assert task().learn(rows).ports().size == (224, 224)
+    assert task().learn(rows).signature().size == (224, 224)
     learned = task(image_size=16).learn(rows)
     assert {e["pixels"].shape for e in learned.encode_batch(rows)} == {(16, 16, 3)}
-    assert task(image_size=[16, 8]).learn(rows).ports().size == (16, 8)
+    assert task(image_size=[16, 8]).learn(rows).signature().size == (16, 8)
 
 
 def test_what_the_recipe_gives_is_not_learned() -> None:
@@ -59,7 +59,7 @@ def test_what_the_recipe_gives_is_not_learned() -> None:
     values = learned.pixel_values([{"pixels": white}])
     assert set(values.flatten().tolist()) == {2.0}
     grey = task(image_mean=[0.5] * 3).learn(records(channels=1))
-    assert (grey.ports().inputs, len(set(grey._look.std))) == (3, 1)
+    assert (grey.signature().inputs, len(set(grey._look.std))) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_was_learned_comes_back(tmp_path: Path) -> None:
     learned = task(resize="pad").learn(records(height=6))
     learned.save(tmp_path)
     again = task(resize="pad").load(tmp_path)
-    assert again.ports() == learned.ports()
+    assert again.signature() == learned.signature()
     row = records(1, height=30, width=50)[0]
     np.testing.assert_array_equal(again.encode(row)["pixels"], learned.encode(row)["pixels"])
     saved = json.loads((tmp_path / "images.json").read_text())
@@ -186,7 +186,10 @@ def test_the_preprocessing_of_a_pretrained_model(
     look = learned._look
     assert (look.size, look.resize, look.crop_pct) == expected
     assert (look.mean, look.std) == ((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
-    assert task(preprocessor=str(tmp_path), image_size=9).learn(records()).ports().size == (9, 9)
+    assert task(preprocessor=str(tmp_path), image_size=9).learn(records()).signature().size == (
+        9,
+        9,
+    )
     path.write_text(json.dumps({**means, **config, "do_normalize": False}))
     look = task(preprocessor=str(tmp_path)).learn(records())._look
     assert (look.mean, look.std) == ((0.0,) * 3, (1.0,) * 3)

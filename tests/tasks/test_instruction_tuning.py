@@ -47,7 +47,7 @@ def gpt(learned: Task, layout: str = "qwen3") -> nn.Module:
     torch.manual_seed(0)
     fields = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = GPT.from_dict({"name": "gpt", **fields, "layout": layout, "initializer_range": 0.2})
-    return model.build(learned.ports()).double().eval()
+    return model.build(learned.signature()).double().eval()
 
 
 def nats(module: nn.Module, batch: Batch) -> torch.Tensor:
@@ -76,7 +76,7 @@ def test_answers_alone_carry_a_loss_each_with_its_end() -> None:
     whole, said = spelled(learned, learned.encode(RECORDS[0]))
     assert said == "hello you<|im_end|>nothing<|im_end|>"
     assert whole.startswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello you")
-    found = learned.supervision(learned.encode(RECORDS[0]))
+    found = learned.target_summary(learned.encode(RECORDS[0]))
     assert (found.count, found.ends, found.truncated) == (len("hello younothing"), True, False)
     assert spelled(learned, learned.encode(RECORDS[2]))[0].startswith(
         "<|im_start|>user\nadd\n\n1 1<|im_end|>"
@@ -141,10 +141,10 @@ def test_cut_answers_are_counted_and_end() -> None:
     learned = task(context=40)
     example = learned.encode({"prompt": "why", "completion": "because " * 40})
     assert len(example["input_ids"]) == 40
-    found = learned.supervision(example)
+    found = learned.target_summary(example)
     assert found.truncated
     assert found.ends
-    assert example["input_ids"][-1] == learned.ports().end
+    assert example["input_ids"][-1] == learned.signature().end
 
 
 def test_packing_is_a_function_of_the_epoch_and_holds_everything_once(store: Store) -> None:
@@ -218,7 +218,7 @@ def test_no_neighbour_reaches_a_conversation(layout: str, store: Store) -> None:
 
 def test_a_model_that_cannot_keep_them_apart_is_refused(store: Store) -> None:
     learned = task()
-    module = RNN(hidden_size=8).build(learned.ports())
+    module = RNN(hidden_size=8).build(learned.signature())
     window = learned.collate([learned.view(store, 0, 0)[0]])
     with pytest.raises(RecipeError, match="apart") as caught:
         learned.loss(module, window)
@@ -246,7 +246,7 @@ def test_bad_records_name_their_row(record: dict[str, Any], match: str) -> None:
 
 def test_an_empty_answer_teaches_nothing() -> None:
     learned = task()
-    assert learned.supervision(learned.encode({"prompt": "a", "completion": ""})).count == 0
+    assert learned.target_summary(learned.encode({"prompt": "a", "completion": ""})).count == 0
 
 
 def test_a_template_file(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_pretrained_folder_of_transformers(tmp_path: Path) -> None:
 
     learned = task(tokenizer={"name": "pretrained", "path": str(folder)})
     model = Model.from_dict({"name": "gpt", "pretrained": str(folder)}).resolve()
-    module = model.build(learned.ports())
+    module = model.build(learned.signature())
     assert model.start(module) == ()
     batch = learned.collate([learned.encode(record) for record in RECORDS])
     with torch.no_grad():

@@ -26,12 +26,12 @@ def write_recipe(folder: Path, name: str, samples: Path) -> Path:
     rows = [json.dumps(record, ensure_ascii=False) for record in records * 8]
     for split in ("train", "validation", "test"):
         (folder / f"{split}.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    ports = make(Task, name, fields, samples).learn(RECORDS[name]).ports()
+    signature = make(Task, name, fields, samples).learn(RECORDS[name]).signature()
     model, its = next(
         (model, its)
         for model in registry.names("models")
         for its in MAKE.get(f"models/{model}", [])
-        if make(Model, model, its, samples).fits(ports)
+        if make(Model, model, its, samples).fits(signature)
     )
     recipe: dict[str, Any] = {
         "name": "tiny",

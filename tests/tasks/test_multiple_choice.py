@@ -32,7 +32,9 @@ def task(**fields: Any) -> Any:
 def gpt(learned: Task) -> nn.Module:
     torch.manual_seed(0)
     fields = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return GPT.from_dict({"name": "gpt", **fields, "initializer_range": 0.2}).build(learned.ports())
+    return GPT.from_dict({"name": "gpt", **fields, "initializer_range": 0.2}).build(
+        learned.signature()
+    )
 
 
 def test_scores_are_the_sums_transformers_gives(tmp_path: Path) -> None:
@@ -109,9 +111,9 @@ def test_baselines(tmp_path: Path) -> None:
     store = build(learned, RECORDS, tmp_path / "store")
     chance, longest = (learned.baselines(store)[name] for name in ("chance", "longest"))
     metric = ChoiceAccuracy()
-    rows = [metric.row(chance(store[i]), learned.target(store[i]))[0] for i in range(3)]
+    rows = [metric.statistics(chance(store[i]), learned.target(store[i]))[0] for i in range(3)]
     assert rows == pytest.approx([1 / 3, 1 / 2, 1 / 2])
-    rows = [metric.row(longest(store[i]), learned.target(store[i]))[0] for i in range(3)]
+    rows = [metric.statistics(longest(store[i]), learned.target(store[i]))[0] for i in range(3)]
     assert rows == [0.0, 0.0, 0.5], "two equally long ones share the credit"
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from luban.core.contracts import Draw, Model, Record, Stage, Task
+from luban.core.contracts import AugmentationContext, Model, Record, Stage, Task
 from luban.core.errors import DataError, LubanError, RecipeError, UnfitError, UnreadableError
 from luban.data.augmentations.flip import Flip
 from luban.data.augmentations.random_crop import RandomCrop
@@ -22,7 +22,7 @@ from luban.data.augmentations.scale_jitter import ScaleJitter
 from luban.data.cleaners.boxes import Boxes
 from luban.data.media.images import to_png
 from luban.data.sources.coco import Coco
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.nn.detection import assign, places
 from luban.tasks.object_detection import ObjectDetection
 
@@ -79,8 +79,8 @@ class Oracle(nn.Module):
 @pytest.mark.parametrize("size", [(64, 64), (80, 160)])
 def test_boxes_return_to_the_image_they_came_from(resize: Any, size: Any) -> None:
     task = ObjectDetection(image_size=size, resize=resize).learn(SCENES)
-    assert task.ports().labels == ("b", "g", "r")
-    assert task.ports().size == size
+    assert task.signature().labels == ("b", "g", "r")
+    assert task.signature().size == size
     examples = task.encode_batch(SCENES)
     batch = task.collate(examples)
     oracle = Oracle(batch.targets["boxes"], batch.targets["labels"], 3)
@@ -102,7 +102,7 @@ def test_boxes_return_to_the_image_they_came_from(resize: Any, size: Any) -> Non
         assert task.mistake(prediction, target) <= 1 - len(found) / len(known) + 1e-9
     headline = task.metrics()[0]
     pairs = zip(predictions, map(task.target, examples), strict=True)
-    assert headline.reduce(np.asarray([headline.row(*pair) for pair in pairs])) > 0.9
+    assert headline.compute(np.asarray([headline.statistics(*pair) for pair in pairs])) > 0.9
 
 
 def test_pixels_under_a_box_are_the_object_in_every_augmented_view() -> None:
@@ -114,7 +114,7 @@ def test_pixels_under_a_box_are_the_object_in_every_augmented_view() -> None:
         RandomResizedCrop(scale=(0.4, 1)),
     )
     task = ObjectDetection(image_size=(64, 96), augmentations=chosen).learn(SCENES)
-    store = Held(task.encode_batch(SCENES))
+    store = InMemoryExamples(task.encode_batch(SCENES))
     seen = 0
     for epoch in range(6):
         for example in task.view(store, epoch, 0):
@@ -125,7 +125,7 @@ def test_pixels_under_a_box_are_the_object_in_every_augmented_view() -> None:
                 assert 0 <= y1 < y2 <= 64
                 x, y = int((x1 + x2) / 2), int((y1 + y2) / 2)
                 pixel = example["pixels"][y, x].astype(int)
-                channel = "rgb".index(task.ports().labels[label])
+                channel = "rgb".index(task.signature().labels[label])
                 hidden = pixel[channel] < 200  # by a later rectangle
                 assert hidden or pixel.argmax() == channel
                 seen += not hidden
@@ -141,7 +141,9 @@ def test_what_is_cut_away_is_no_longer_told(augmentation: Any) -> None:
     example: Any = {"pixels": np.zeros((64, 64, 3), np.uint8), "boxes": box, "labels": np.arange(2)}
     left = set()
     for seed in range(40):
-        made = augmentation.apply(example, Draw(np.random.default_rng(seed), lambda: example))
+        made = augmentation.apply(
+            example, AugmentationContext(np.random.default_rng(seed), lambda: example)
+        )
         left.add(tuple(made["labels"].tolist()))
     assert {(0, 1), (1,)} <= left
     assert {len(labels) for labels in left} > {1}
@@ -155,7 +157,7 @@ def test_a_view_and_what_a_record_lacks() -> None:
     assert set(batch.targets) == {"sizes"}
     torch.manual_seed(0)
     module = Model.from_dict({"name": "fcos", "embedding_size": 8, "pyramid_size": 8}).build(
-        task.ports()
+        task.signature()
     )
     (found,) = task.predict(module.eval(), batch)
     assert (found["height"], found["width"]) == SCENES[0]["image"].shape[:2]
@@ -250,16 +252,16 @@ def test_what_was_learned_comes_back(tmp_path: Path) -> None:
     tuned = task.calibrate(oracle, [batch])
     tuned.save(tmp_path)
     loaded = ObjectDetection().load(tmp_path)
-    assert loaded.ports() == task.ports()
+    assert loaded.signature() == task.signature()
     assert loaded._sure == tuned._sure == 0.5, "nothing is better than what is never wrong"
     examples = loaded.encode_batch(SCENES)
-    groups = loaded.groups(Held(examples))
+    groups = loaded.groups(InMemoryExamples(examples))
     counts = dict(zip("bgr", loaded._counts, strict=True))
     assert groups is not None
     for example, group in zip(examples, groups, strict=True):
-        names = [loaded.ports().labels[label] for label in example["labels"]]
-        assert counts[loaded.ports().labels[group]] == min(counts[name] for name in names)
-    assert loaded.supervision(examples[2]).count == 3
+        names = [loaded.signature().labels[label] for label in example["labels"]]
+        assert counts[loaded.signature().labels[group]] == min(counts[name] for name in names)
+    assert loaded.target_summary(examples[2]).count == 3
 
 
 def test_it_is_recognised_and_shown() -> None:
@@ -271,7 +273,7 @@ def test_it_is_recognised_and_shown() -> None:
     made = Task.from_dict({"name": "object-detection", **guess.task})
     assert isinstance(made, ObjectDetection)
     assert made.image_size == (80, 80)
-    assert Stage.from_dict({"name": "train", **guess.train}).essence()["max_steps"] == 200
+    assert Stage.from_dict({"name": "train", **guess.train}).result_fields()["max_steps"] == 200
     wide = [{"image": np.zeros((600, 1200, 3), np.uint8), "objects": []}] * 9
     assert (found := ObjectDetection.recognise(wide)) is not None
     assert found.task["image_size"] == [160, 320]
@@ -279,7 +281,7 @@ def test_it_is_recognised_and_shown() -> None:
     assert ObjectDetection.recognise([{"image": SCENES[0]["image"], "objects": 3}]) is None
     task = ObjectDetection(image_size=64).learn(SCENES)
     example = task.encode(SCENES[2])
-    (baseline,) = task.baselines(Held(task.encode_batch(SCENES))).values()
+    (baseline,) = task.baselines(InMemoryExamples(task.encode_batch(SCENES))).values()
     axes = Figure().subplots()
     target = task.target(example)
     prediction = {
@@ -314,22 +316,22 @@ def test_marked_objects_are_kept_for_measuring_and_teach_nothing(mark: str) -> N
     chosen = (Flip(probability=1.0), ScaleJitter(probability=1.0))
     plain = ObjectDetection(image_size=64).learn(SCENES)
     task = ObjectDetection(image_size=64, augmentations=chosen).learn(marked)
-    assert task.ports() == plain.ports()
+    assert task.signature() == plain.signature()
     assert task._counts == plain._counts
     examples = task.encode_batch(marked)
     for example, record in zip(examples, SCENES, strict=True):
         found = task.target(example)["objects"]
         assert [one for one in found if one.get(mark)] == [crowd]
         assert len(found) == len(record["objects"]) + 1
-        assert task.supervision(example).count == len(record["objects"])
+        assert task.target_summary(example).count == len(record["objects"])
         best = task.reachable(example)
         assert not any(mark in one for one in best["objects"])
         assert task.mistake({**best, "objects": best["objects"]}, task.target(example)) < 1
-    store = Held(examples)
+    store = InMemoryExamples(examples)
     for name in ("groups", "baselines"):
         one, same = (
             getattr(task, name)(store),
-            getattr(plain, name)(Held(plain.encode_batch(SCENES))),
+            getattr(plain, name)(InMemoryExamples(plain.encode_batch(SCENES))),
         )
         if name == "groups":
             np.testing.assert_array_equal(one, same)
@@ -351,9 +353,9 @@ def test_what_is_shown_is_what_is_sure_enough() -> None:
             {"label": "r", "score": s, "box": boxes[n]} for n, s in (("b", 0.3), ("a", 0.1))
         ]
     }
-    assert task.told(said)["objects"] == []
-    assert task.replace(display_threshold=0.2).told(said)["objects"] == said["objects"][:1]
-    assert task.replace(display_threshold=0.0).told(said) == said
+    assert task.reported(said)["objects"] == []
+    assert task.replace(display_threshold=0.2).reported(said)["objects"] == said["objects"][:1]
+    assert task.replace(display_threshold=0.0).reported(said) == said
     batch = task.collate(task.encode_batch(SCENES))
     oracle = Oracle(batch.targets["boxes"], batch.targets["labels"], 3)
 
@@ -374,5 +376,5 @@ def test_what_is_shown_is_what_is_sure_enough() -> None:
     assert 0.05 < tuned._sure < 0.3
     for prediction, record in zip(tuned.predict(shy, batch), SCENES, strict=True):
         assert len(prediction["objects"]) > len(record["objects"])
-        assert 0 < len(tuned.told(prediction)["objects"]) <= len(record["objects"])
-        assert task.told(prediction)["objects"] == []
+        assert 0 < len(tuned.reported(prediction)["objects"]) <= len(record["objects"])
+        assert task.reported(prediction)["objects"] == []

@@ -17,7 +17,7 @@ from luban.core.contracts import Guess, Mechanism, Model, Tokenizer
 from luban.core.errors import DataError, RecipeError
 from luban.data.text.padding import SPECIALS, as_text
 from luban.data.tokenizers.char import Char
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.tasks.answers.answer_spans import (
     Cutter,
     _highest_total,
@@ -99,9 +99,9 @@ def test_windows_cover_a_context(question: int, context: int, overlap: int) -> N
 def test_training_sees_windows_and_evaluation_questions() -> None:
     task = made()
     examples = task.encode_batch(RECORDS)
-    store = Held(examples)
+    store = InMemoryExamples(examples)
     view = task.view(store, 0, 0)
-    counts = [task.supervision(example).count // 2 for example in examples]
+    counts = [task.target_summary(example).count // 2 for example in examples]
     assert counts == [4, 1, 2, 4]
     assert len(view) == sum(counts) == len(task.lengths(store))
     assert [len(window["input_ids"]) for window in view] == task.lengths(store).tolist()
@@ -119,10 +119,10 @@ def test_training_sees_windows_and_evaluation_questions() -> None:
 def test_the_loss_of_a_question_is_that_of_its_windows() -> None:
     task = made()
     examples = task.encode_batch(RECORDS)
-    module = Encoder().build(task.ports())
+    module = Encoder().build(task.signature())
     whole = task.loss(module, task.collate(examples))
-    each = task.loss(module, task.collate(list(task.view(Held(examples), 0, 0))))
-    ends = np.cumsum([task.supervision(example).count // 2 for example in examples])
+    each = task.loss(module, task.collate(list(task.view(InMemoryExamples(examples), 0, 0))))
+    ends = np.cumsum([task.target_summary(example).count // 2 for example in examples])
     parts = np.split(each.sums.detach().numpy(), ends[:-1])
     np.testing.assert_allclose(whole.sums.detach().numpy(), [p.sum() for p in parts], rtol=1e-5)
     assert whole.counts.tolist() == [2 * len(p) for p in parts]
@@ -132,7 +132,7 @@ def test_labels_are_where_the_answer_stands() -> None:
     task = made()
     for record, example in zip(RECORDS, task.encode_batch(RECORDS), strict=True):
         found = []
-        for window in task.view(Held([example]), 0, 0):
+        for window in task.view(InMemoryExamples([example]), 0, 0):
             start, end = window["labels"].tolist()
             shift = int(window["offset"]) - len(example["question_ids"]) - 2
             assert (start == 0) == (end == 0)
@@ -205,8 +205,10 @@ def test_a_perfect_model_gets_everything_right() -> None:
     assert answers[2]["score"] == answers[2]["no_answer"] > 0.99
     assert all(a["score"] > 0.99 for a in answers)
     for metric in task.metrics():
-        rows = [metric.row(a, task.target(e)) for a, e in zip(answers, examples, strict=True)]
-        assert metric.reduce(np.asarray(rows)) == 1.0
+        rows = [
+            metric.statistics(a, task.target(e)) for a, e in zip(answers, examples, strict=True)
+        ]
+        assert metric.compute(np.asarray(rows)) == 1.0
     losses = task.loss(told(task, batch), batch)
     assert bool((losses.sums < 1e-3).all())
 
@@ -313,7 +315,7 @@ def test_the_language_is_that_of_the_contexts(text: str, language: str) -> None:
 def test_the_baseline_says_the_sentence_most_alike() -> None:
     task = made()
     record = {"question": "old mill by?", "context": LONG, "answers": []}
-    answer = task.baselines(Held([]))["most-alike-sentence"](task.encode(record))
+    answer = task.baselines(InMemoryExamples([]))["most-alike-sentence"](task.encode(record))
     assert answer["answer"] == "It met a dog by the old mill."
 
 
@@ -356,7 +358,7 @@ def test_what_is_recognised() -> None:
     assert found is not None
     assert found.fields == {}
     task = QuestionAnswering.from_dict({"name": "question-answering", **found.task})
-    assert Model.from_dict(found.model).fits(task.learn(placed(RECORDS)).ports())
+    assert Model.from_dict(found.model).fits(task.learn(placed(RECORDS)).signature())
     found = guess([{"query": "q", "passage": "p", "answers": {"text": [], "answer_start": []}}])
     assert found is not None
     assert found.fields == {"question": "query", "context": "passage"}

@@ -33,7 +33,7 @@ def translation(**fields: Any) -> Translation:
 def trained(task: Task, model: dict[str, Any], records: list[Record], steps: int = 120) -> Any:
     """A module that has learned the records by heart."""
     torch.manual_seed(0)
-    module = Model.from_dict(model).build(task.ports())
+    module = Model.from_dict(model).build(task.signature())
     batch = task.collate(task.encode_batch(records))
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01)
     for _ in range(steps):
@@ -51,7 +51,7 @@ def test_both_sides_are_closed_and_the_decoder_starts_with_padding() -> None:
     ids, keep = batch.inputs["input_ids"], batch.inputs["attention_mask"]
     assert [int(row[n - 1]) for row, n in zip(ids, keep.sum(1), strict=True)] == [end] * 3
     written, labels = batch.inputs["decoder_input_ids"], batch.targets["labels"]
-    assert written[:, 0].tolist() == [task.ports().start] * 3 == [pad] * 3
+    assert written[:, 0].tolist() == [task.signature().start] * 3 == [pad] * 3
     counted = labels >= 0
     assert torch.equal(written[:, 1:][counted[:, 1:]], labels[:, :-1][counted[:, 1:]])
     assert task.tokenizer.decode(labels[1][counted[1]].tolist()) == "zwei"  # the first of two
@@ -61,7 +61,7 @@ def test_both_sides_are_closed_and_the_decoder_starts_with_padding() -> None:
 def test_the_loss_is_that_of_the_answer() -> None:
     label_smoothing = 0.2
     task = translation(label_smoothing=label_smoothing)
-    module = Model.from_dict({"name": "seq2seq", **TINY}).build(task.ports()).eval()
+    module = Model.from_dict({"name": "seq2seq", **TINY}).build(task.signature()).eval()
     batch = task.collate(task.encode_batch(PAIRS))
     logits = module(**batch.inputs).flatten(0, 1)
     labels = batch.targets["labels"].flatten()
@@ -75,13 +75,13 @@ def test_what_is_cut_is_said() -> None:
     task = translation(max_source_length=4, max_target_length=5)
     long, short, _ = task.encode_batch(PAIRS)
     assert task.tokenizer.decode(long["input_ids"].tolist()) == "one"
-    assert task.supervision(long).truncated
-    assert not task.supervision(long).ends
-    assert task.supervision(short).ends
-    assert task.supervision(short).count == 5
+    assert task.target_summary(long).truncated
+    assert not task.target_summary(long).ends
+    assert task.target_summary(short).ends
+    assert task.target_summary(short).count == 5
     empty = task.encode({"source": "", "target": "x"})
-    assert task.supervision(empty).count == 0
-    assert task.supervision(task.encode({"source": "x", "target": ""})).count == 0
+    assert task.target_summary(empty).count == 0
+    assert task.target_summary(task.encode({"source": "x", "target": ""})).count == 0
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_what_was_learned_is_written(fields: dict[str, Any], model: dict[str, An
 
 def test_a_target_tokenizer_of_its_own_comes_back(tmp_path: Path) -> None:
     task = translation(target_tokenizer="char")
-    assert task.ports().inputs != task.ports().outputs
+    assert task.signature().inputs != task.signature().outputs
     task.save(tmp_path)
     back = Translation(tokenizer=task.tokenizer, target_tokenizer=task.target_tokenizer).load(
         tmp_path
     )
-    assert back.ports() == task.ports()
+    assert back.signature() == task.signature()
     with pytest.raises(RecipeError, match="one vocabulary"):
         translation(target_tokenizer="char", decoder_only=True)
 
@@ -200,7 +200,7 @@ def test_lead_is_as_long_as_summaries_are(
 
 def test_a_causal_model_gets_no_gradient_from_the_document() -> None:
     task = translation(decoder_only=True)
-    module = Model.from_dict({"name": "gpt", **TINY}).build(task.ports()).eval()
+    module = Model.from_dict({"name": "gpt", **TINY}).build(task.signature()).eval()
     (example,) = task.encode_batch(PAIRS[:1])
     batch = task.collate([example])
     prompt, answer = len(example["input_ids"]), len(example["labels"])

@@ -19,7 +19,7 @@ from luban.core.contracts import Model, Record, Task
 from luban.core.errors import DataError, RecipeError, RunError, UnfitError, UnreadableError
 from luban.data.media.audio import to_wav
 from luban.data.media.media_files import Media
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.tasks.answers.transcripts import needed, written
 from tests.life import done, luban
 
@@ -83,7 +83,7 @@ def test_the_loss_is_minus_log_of_all_alignments() -> None:
     assert set((frames % 2).tolist()) == {0, 1}
     positions = -(-frames // 2)
     torch.manual_seed(0)
-    logits = torch.randn(9, int(positions.max()), learned.ports().outputs).double()
+    logits = torch.randn(9, int(positions.max()), learned.signature().outputs).double()
     losses = learned.loss(Scripted(logits), batch).detach()
     labels, lengths = batch.targets["labels"], batch.targets["label_lengths"]
     for row in range(9):
@@ -93,7 +93,7 @@ def test_the_loss_is_minus_log_of_all_alignments() -> None:
             labels[row, :said],
             torch.tensor(size),
             torch.tensor(said),
-            blank=learned.ports().pad or 0,
+            blank=learned.signature().pad or 0,
             reduction="sum",
         )
         assert float(losses.sums[row]) == pytest.approx(float(alone))
@@ -107,24 +107,24 @@ def test_the_real_time_factor_is_seconds_of_work_for_a_second_of_sound(
     batches = [learned.collate(learned.encode_batch(records(12)[at : at + 4])) for at in (0, 4, 8)]
     clock = iter(range(100))
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))  # a batch takes a second
-    module = Scripted(torch.zeros(4, 60, learned.ports().outputs))
+    module = Scripted(torch.zeros(4, 60, learned.signature().outputs))
     with torch.no_grad():
         metric = learned.calibrate(module, batches).metrics()[-1]
     seconds = sum(len(learned.encode(record)["samples"]) for record in records(12)) / RATE
-    (found,) = metric.row({"text": "", "score": 0.0}, {})
+    (found,) = metric.statistics({"text": "", "score": 0.0}, {})
     assert found == pytest.approx(3 / seconds, rel=0.03)
     assert "12 recordings" in metric.note(np.zeros((1, 1)))
 
 
 def test_a_path_is_read_as_the_text_it_says() -> None:
     learned = task().learn(records(6))
-    ports = learned.ports()
+    signature = learned.signature()
     batch = learned.collate([learned.encode_input(records(1)[0])])
     positions = -(-int(batch.inputs["attention_mask"].sum()) // 2)
     ids = learned.encode({"audio": records(6)[0]["audio"], "text": "hi lo"})["labels"].tolist()
-    path = [id for one in ids for id in (one, one, ports.pad)][:positions]
-    path += [ports.pad] * (positions - len(path))
-    logits = torch.full((1, positions, ports.outputs), -20.0)
+    path = [id for one in ids for id in (one, one, signature.pad)][:positions]
+    path += [signature.pad] * (positions - len(path))
+    logits = torch.full((1, positions, signature.outputs), -20.0)
     logits[0, torch.arange(positions), torch.tensor(path)] = 20.0
     with torch.no_grad():
         (said,) = learned.predict(Scripted(logits), batch)
@@ -136,8 +136,8 @@ def half_heard(learned: Any, batch: Batch) -> Tensor:
     """Outputs that say "hu", which is no word here, rather than "hi"; by little."""
     positions = -(-int(batch.inputs["attention_mask"].sum()) // 2)
     word = {c: int(learned.encode({**records(1)[0], "text": c})["labels"][0]) for c in "hiu"}
-    logits = torch.full((1, positions, learned.ports().outputs), -10.0)
-    logits[:, :, learned.ports().pad] = 0.0
+    logits = torch.full((1, positions, learned.signature().outputs), -10.0)
+    logits[:, :, learned.signature().pad] = 0.0
     logits[0, 1, word["h"]] = 9.0
     logits[0, 3, word["u"]], logits[0, 3, word["i"]] = 9.0, 8.5
     return logits
@@ -246,7 +246,7 @@ def test_nonsense_is_refused(fields: dict[str, Any], said: str) -> None:
 
 def test_a_view_is_made_of_samples_then_features() -> None:
     learned = task(augmentations=["spec-augment", "speed-perturbation"]).learn(records(4))
-    store = Held(learned.encode_batch(records(4)))
+    store = InMemoryExamples(learned.encode_batch(records(4)))
     first, again = (learned.view(store, 3, 1) for _ in range(2))
     other = learned.view(store, 4, 1)
     for one, two, three in zip(first, again, other, strict=True):
@@ -265,7 +265,7 @@ def test_what_speed_made_too_short_does_not_count() -> None:
     targets = {**batch.targets, "label_positions": batch.targets["label_positions"].clone()}
     targets["label_positions"][1] = 10_000
     losses = learned.loss(
-        Model.from_dict(CONFORMER).build(learned.ports()), Batch(batch.inputs, targets)
+        Model.from_dict(CONFORMER).build(learned.signature()), Batch(batch.inputs, targets)
     )
     assert (
         (losses.sums == 0).tolist() == (losses.counts == 0).tolist() == [False, True, False, False]
@@ -277,10 +277,10 @@ def test_the_longest_recording_fits_the_model_however_slow_it_becomes(speeds: li
     speed = [{"name": "speed-perturbation", "min_speed": one, "max_speed": 1.0} for one in speeds]
     longest = [{"audio": np.ones(2 * RATE, np.int16), "text": "lo"}] * 8
     learned = task(max_seconds=2, augmentations=speed).learn(longest)
-    view = learned.view(Held(learned.encode_batch(longest)), 0, 0)
+    view = learned.view(InMemoryExamples(learned.encode_batch(longest)), 0, 0)
     batch = learned.collate([view[row] for row in range(8)])
     assert batch.inputs["attention_mask"].sum(1).max() > 230  # of 201 frames as it was
-    module = Model.from_dict(CONFORMER).build(learned.ports())
+    module = Model.from_dict(CONFORMER).build(learned.signature())
     assert learned.loss(module, batch).sums.isfinite().all()
 
 

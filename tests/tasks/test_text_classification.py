@@ -20,7 +20,7 @@ from luban.core.batch import Batch
 from luban.core.contracts import Record, Task
 from luban.core.errors import DataError, RecipeError, RunError
 from luban.data.baselines.naive_bayes import NaiveBayes
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.mechanisms.plain import Plain
 from luban.tasks.answers.calibration import (
     best_temperature,
@@ -74,17 +74,22 @@ def test_the_laws(fields: dict[str, Any], records: list[Record]) -> None:
 
 def test_labels_are_learned_in_a_stable_order() -> None:
     numbers = [{**ONE[0], "label": label} for label in (10, 9, -1, 2)]
-    assert task().learn(numbers).ports().labels == ("-1", "2", "9", "10")
-    assert task().learn(THREE[::-1]).ports().labels == ("a", "b", "c")
+    assert task().learn(numbers).signature().labels == ("-1", "2", "9", "10")
+    assert task().learn(THREE[::-1]).signature().labels == ("a", "b", "c")
     mixed = [{**ONE[0], "label": label} for label in (True, "maybe", 3.0)]
-    assert task().learn(mixed).ports().labels == ("3.0", "maybe", "true")
+    assert task().learn(mixed).signature().labels == ("3.0", "maybe", "true")
 
 
 def test_the_ports_tell_everything() -> None:
-    ports = task(max_length=10).learn(PAIRS).ports()
-    assert (ports.produces, ports.outputs, ports.segments, ports.length) == ("label", 2, 2, 10)
-    assert ports.problem == "single_label_classification"
-    several = task().learn(SEVERAL).ports()
+    signature = task(max_length=10).learn(PAIRS).signature()
+    assert (signature.produces, signature.outputs, signature.segments, signature.length) == (
+        "label",
+        2,
+        2,
+        10,
+    )
+    assert signature.problem == "single_label_classification"
+    several = task().learn(SEVERAL).signature()
     assert several.problem == "multi_label_classification"
     assert several.labels == ("x", "y", "z")
 
@@ -158,7 +163,7 @@ def test_what_most_training_records_are_is_learned() -> None:
     ]
     for usual, few, said in cases:
         learned = task().learn([few, *usual])
-        assert learned.ports() == task().learn(usual).ports()
+        assert learned.signature() == task().learn(usual).signature()
         for record in usual:
             learned.encode(record)
         with pytest.raises(DataError, match=said):
@@ -174,8 +179,8 @@ def test_the_weight_of_a_misspelt_label_is_told() -> None:
 
 def test_an_empty_text_teaches_nothing() -> None:
     learned = task().learn(ONE)
-    assert learned.supervision(learned.encode({"text": "", "label": 1})).count == 0
-    assert learned.supervision(learned.encode(ONE[0])).count == 1
+    assert learned.target_summary(learned.encode({"text": "", "label": 1})).count == 0
+    assert learned.target_summary(learned.encode(ONE[0])).count == 1
 
 
 def test_balanced_weights_are_scikit_learn_s() -> None:
@@ -190,7 +195,7 @@ def test_balanced_weights_are_scikit_learn_s() -> None:
 def test_the_loss_is_torch_s() -> None:
     learned = task(class_weights={"a": 0.5, "c": 3.0}, label_smoothing=0.2).learn(THREE)
     torch.manual_seed(0)
-    module = Bag().build(learned.ports()).train()
+    module = Bag().build(learned.signature()).train()
     batch = learned.collate(learned.encode_batch(THREE))
     logits, weight = module(**batch.inputs), torch.tensor([0.5, 1.0, 3.0])
     expected = nn.CrossEntropyLoss(weight=weight, label_smoothing=0.2)
@@ -285,8 +290,8 @@ def test_calibration_is_saved_and_used(tmp_path: Path) -> None:
     for name, made in (("before", before), ("after", after)):
         metric = learned.metrics()[-1]
         targets = [{"label": "abc"[y]} for y in labels[7:]]
-        errors[name] = metric.reduce(
-            np.asarray([metric.row(p, t) for p, t in zip(made, targets, strict=True)])
+        errors[name] = metric.compute(
+            np.asarray([metric.statistics(p, t) for p, t in zip(made, targets, strict=True)])
         )
     assert errors["after"] < 0.03 < 0.1 < errors["before"]
     assert learned.calibrate(Fixed(), []) is learned
@@ -341,13 +346,13 @@ def test_naive_bayes_is_scikit_learn_s() -> None:
 def test_baselines_predict_as_the_task_does() -> None:
     learned = task().learn(THREE)
     examples = learned.encode_batch(THREE)
-    baselines = learned.baselines(Held(examples))
+    baselines = learned.baselines(InMemoryExamples(examples))
     even = dict.fromkeys("abc", 1 / 3)
     assert baselines["majority"](examples[0])["scores"] == pytest.approx(even)
     right = [baselines["naive-bayes"](e)["label"] == learned.target(e)["label"] for e in examples]
     assert sum(right) > 2
     several = task().learn(SEVERAL)
-    found = several.baselines(Held(several.encode_batch(SEVERAL)))["majority"]
+    found = several.baselines(InMemoryExamples(several.encode_batch(SEVERAL)))["majority"]
     assert found(several.encode(SEVERAL[0])) == {
         "labels": ["x"], "scores": pytest.approx({"x": 3 / 6, "y": 2 / 6, "z": 1 / 6})
     }  # fmt: skip
@@ -355,7 +360,7 @@ def test_baselines_predict_as_the_task_does() -> None:
 
 def test_balanced_sampling_knows_the_classes() -> None:
     learned = task().learn(THREE)
-    store = Held(learned.encode_batch(THREE))
+    store = InMemoryExamples(learned.encode_batch(THREE))
     groups, lengths = learned.groups(store), learned.lengths(store)
     assert groups is not None
     assert groups.tolist() == ["abc".index(record["label"]) for record in THREE]

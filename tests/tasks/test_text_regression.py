@@ -13,7 +13,7 @@ from torch import nn
 
 from luban.core.contracts import Record, Task
 from luban.core.errors import DataError
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.mechanisms.plain import Plain
 from luban.tasks.text_regression import TextRegression
 from luban.testing import check_task
@@ -48,7 +48,7 @@ def test_values_are_standardised_by_training_data_and_given_back(tmp_path: Path)
     learned.save(tmp_path)
     again = task().load(tmp_path)
     torch.manual_seed(0)
-    module = Bag().build(learned.ports())
+    module = Bag().build(learned.signature())
     made = [item["value"] for item in again.predict(module, batch)]
     outputs = module(**batch.inputs)[:, 0].tolist()
     assert made == pytest.approx([x * seen.std() + seen.mean() for x in outputs])
@@ -61,11 +61,11 @@ def test_values_are_standardised_by_training_data_and_given_back(tmp_path: Path)
 def test_the_baseline_is_the_mean() -> None:
     learned = task().learn(RECORDS)
     examples = learned.encode_batch(RECORDS)
-    baseline = learned.baselines(Held(examples))["mean"]
+    baseline = learned.baselines(InMemoryExamples(examples))["mean"]
     assert baseline(examples[0]) == {"value": pytest.approx(np.mean(VALUES))}
     scores = {
-        metric.name: metric.reduce(
-            np.asarray([metric.row(baseline(e), learned.target(e)) for e in examples])
+        metric.name: metric.compute(
+            np.asarray([metric.statistics(baseline(e), learned.target(e)) for e in examples])
         )
         for metric in learned.metrics()
     }

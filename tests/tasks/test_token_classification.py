@@ -15,7 +15,7 @@ from luban.core.contracts import Guess, Mechanism, Model
 from luban.core.errors import DataError, RecipeError
 from luban.data.text.tagging import entities_of, fault
 from luban.data.text.words import encode_words, joined, words_of
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.nn.crf import CRF
 from luban.tasks.token_classification import TokenClassification
 from luban.testing import check_task
@@ -109,9 +109,10 @@ def test_a_perfect_model_gets_everything_right() -> None:
                         assert entity["text"] == "".join(record["tokens"][start:end])
             for metric in task.metrics():
                 rows = [
-                    metric.row(a, task.target(e)) for a, e in zip(answers, examples, strict=True)
+                    metric.statistics(a, task.target(e))
+                    for a, e in zip(answers, examples, strict=True)
                 ]
-                assert metric.reduce(np.asarray(rows)) == 1.0
+                assert metric.compute(np.asarray(rows)) == 1.0
 
 
 @pytest.mark.parametrize("fields", [{}, {"scheme": "bioes"}, {"crf": True}], ids=str)
@@ -130,7 +131,7 @@ def test_a_chain_learns_from_all_tags_together() -> None:
     """The loss is -log p of the sequence, counted once a word."""
     task = made(TOKENS, crf=True)
     batch = task.collate(task.encode_batch(TOKENS))
-    module = Encoder().build(task.ports())
+    module = Encoder().build(task.signature())
     losses = task.loss(module, batch)
     logits = module(**batch.inputs)
     for row, record in enumerate(TOKENS):
@@ -149,16 +150,16 @@ def test_a_word_counts_once_however_many_pieces_it_has() -> None:
     (example,) = task.encode_batch(TEXTS[:1])
     assert len(example["firsts"]) == len(example["labels"]) == 6
     assert len(example["input_ids"]) == len("Ada met Charles in London.") + 2
-    assert task.supervision(example).count == 6
-    assert not task.supervision(example).truncated
+    assert task.target_summary(example).count == 6
+    assert not task.target_summary(example).truncated
 
 
 def test_what_is_cut_off_is_reported_and_missed() -> None:
     task = made(TOKENS, max_length=5)
     (example,) = task.encode_batch(TOKENS[:1])
     assert len(example["input_ids"]) == 5
-    assert task.supervision(example).count == 3
-    assert task.supervision(example).truncated
+    assert task.target_summary(example).count == 3
+    assert task.target_summary(example).truncated
     assert len(task.target(example)["entities"]) == 2
     batch = task.collate([example])
     logits = torch.zeros(1, 5, len(task.labels))
@@ -173,7 +174,7 @@ def test_serving_needs_no_entities(tmp_path: Path) -> None:
     task = made(TEXTS)
     task.save(tmp_path)
     loaded = TokenClassification.from_dict(task.to_dict()).load(tmp_path)
-    module = Encoder().build(loaded.ports()).eval()
+    module = Encoder().build(loaded.signature()).eval()
     records: list[dict[str, Any]] = [{"text": "Ada, 3kg\n上海 ok"}, {"tokens": ["Ada", "Bath"]}]
     batch = loaded.collate([loaded.encode_input(record) for record in records])
     first, second = loaded.predict(module, batch)
@@ -185,7 +186,7 @@ def test_serving_needs_no_entities(tmp_path: Path) -> None:
 def test_the_baseline_looks_words_up() -> None:
     task = made(TEXTS)
     examples = task.encode_batch(TEXTS)
-    baseline = task.baselines(Held(examples))["most-frequent-tag"]
+    baseline = task.baselines(InMemoryExamples(examples))["most-frequent-tag"]
     record = {"text": "Who is Ada of London?", "entities": []}
     answer = baseline(task.encode(record))
     shown = [(e["type"], e["text"]) for e in answer["entities"]]
@@ -283,7 +284,7 @@ def test_what_is_recognised() -> None:
     assert found.confidence > 0.9
     assert found.fields == {}
     task = TokenClassification.from_dict({"name": "token-classification", **found.task})
-    assert Model.from_dict(found.model).fits(task.learn(placed(TOKENS)).ports())
+    assert Model.from_dict(found.model).fits(task.learn(placed(TOKENS)).signature())
     assert found.task["tokenizer"] == "char"
     renamed = [{"words": r["tokens"], "ner_tags": r["tags"]} for r in TOKENS]
     found = guess(renamed)
@@ -346,4 +347,4 @@ def test_words_that_share_a_token_are_encoded_one_by_one() -> None:
     assert len(set(found.firsts)) == len(spans) == 6
     task = made([{"text": text, "entities": [{"start": 3, "end": 4, "type": "x"}]}] * 3)
     example = task.encode({"text": "a (b)", "entities": []})
-    assert not any(task.supervision(example).notes.values())
+    assert not any(task.target_summary(example).notes.values())

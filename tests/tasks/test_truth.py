@@ -11,7 +11,7 @@ import pytest
 from luban.core.contracts import Example, Metric, Record, Task
 from luban.core.errors import UnfitError
 from luban.data.checks.reachable_score import reach
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.recipe import Recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -29,7 +29,7 @@ def said(target: Any) -> Any:
 
 
 def rows_of(metric: Metric, pairs: list[tuple[Any, Any]]) -> np.ndarray[Any, Any]:
-    return np.array([metric.row(*pair) for pair in pairs], np.float64)
+    return np.array([metric.statistics(*pair) for pair in pairs], np.float64)
 
 
 def spread(recipe: Recipe, split: str, count: int) -> list[Record]:
@@ -59,7 +59,7 @@ def test_the_truth_scores_best(
         pytest.skip("what is made has no truth" if "pret" not in path.read_text() else "no weights")
     task = recipe.task.learn(spread(recipe, "train", LEARNED))
     for split in recipe.data.available_splits():
-        store = Held(encoded(task, recipe, split))
+        store = InMemoryExamples(encoded(task, recipe, split))
         view = task.view(store, None, 0)
         targets = [task.target(view[index]) for index in range(min(LOOKED, len(view)))]
         pairs = [(said(target), target) for target in targets]
@@ -70,7 +70,7 @@ def test_the_truth_scores_best(
             rows = rows_of(metric, pairs)
             for group in (rows, *rows[:, np.newaxis]):
                 if not metric.undefined(group):
-                    assert metric.reduce(group) == pytest.approx(metric.best, abs=1e-9)
+                    assert metric.compute(group) == pytest.approx(metric.best, abs=1e-9)
                     measured += 1
         assert measured > len(pairs)
         if found := reach(task, store, 0):

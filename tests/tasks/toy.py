@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 
 
 class Bag(Model):
@@ -17,18 +17,18 @@ class Bag(Model):
 
     width: int = 8
 
-    def build(self, ports: Ports) -> BagModule:
-        self.check(ports)
-        return BagModule(ports, self.width)
+    def build(self, signature: Signature) -> BagModule:
+        self.check(signature)
+        return BagModule(signature, self.width)
 
 
 class BagModule(nn.Module):
-    def __init__(self, ports: Ports, width: int) -> None:
+    def __init__(self, signature: Signature, width: int) -> None:
         super().__init__()
-        self.stem = nn.Embedding(ports.inputs, width)
-        self.types = nn.Embedding(ports.segments, width)
+        self.stem = nn.Embedding(signature.inputs, width)
+        self.types = nn.Embedding(signature.segments, width)
         self.blocks = nn.ModuleList()
-        self.head = nn.Linear(width, ports.outputs)
+        self.head = nn.Linear(width, signature.outputs)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None

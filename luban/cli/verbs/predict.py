@@ -99,7 +99,7 @@ def _one(args: argparse.Namespace, predictor: Predictor, figures: Figures | None
             "there is nothing to predict.",
             fix="--input FILE, --text TEXT, --file FILE, or FIELD=VALUE.",
         )
-    [(example, prediction)] = predictor.look([record])
+    [(example, prediction)] = predictor.examine([record])
     if isinstance(prediction, DataError):
         raise prediction
     if figures is not None:

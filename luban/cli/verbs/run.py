@@ -35,7 +35,7 @@ def perform(args: argparse.Namespace) -> int:
             else:
                 run.say(f"{stage.name}: begins")
                 # Who asks for what builds on it takes work that was broken off as it is.
-                run.perform(stage, settle=args.stage is not None and not last)
+                run.perform(stage, end_early=args.stage is not None and not last)
             world.barrier()
             if run.main and (last or args.stage is None):
                 done[stage.name] = run.report(stage.name)

@@ -21,12 +21,12 @@ from luban.core.contracts import Example, Task
 from luban.core.errors import CapacityError, LubanError
 from luban.core.progress import doing
 from luban.data.checks.overlap import check_overlap, overlap
-from luban.data.views.in_memory import Held
+from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.sizes import build, free_memory
 from luban.recipe import Recipe
 from luban.stages._estimate import measure_minutes
 from luban.stages._figures import loss_unit
-from luban.stages._preview import LEARN, Preview, learned, look, preview
+from luban.stages._preview import LEARN, Preview, learned, preview, sample_split
 from luban.stages.prepare import Prepare
 
 _MEASURED = 2000  #: examples of each split that time is measured with
@@ -64,14 +64,14 @@ def check(recipe: Recipe) -> dict[str, Any]:
     train, prepare = recipe.stage("train"), recipe.stage("prepare")
     if not isinstance(prepare, Prepare):
         raise LubanError("only luban's own way to prepare can be looked into.", where="prepare")
-    looks = {split: look(recipe.data, split) for split in recipe.data.available_splits()}
+    samples = {split: sample_split(recipe.data, split) for split in recipe.data.available_splits()}
     with doing("learn from the training records"):
-        task = learned(recipe.task, recipe.data, looks["train"])
-    previews = preview(task, looks, prepare, recipe.seed)
-    if all(len(one.records) == one.count for one in looks.values()):
+        task = learned(recipe.task, recipe.data, samples["train"])
+    previews = preview(task, samples, prepare, recipe.seed)
+    if all(len(one.records) == one.count for one in samples.values()):
         check_overlap(recipe.data, overlap(recipe.data))
     rows = {split: one.examples for split, one in previews.items()}
-    module = build(recipe.model.resolve(), task.ports())
+    module = build(recipe.model.resolve(), task.signature())
     view = task.view(rows["train"], 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
     various = [view[i] for i in _various(task, rows["train"], len(view))]
@@ -88,12 +88,12 @@ def check(recipe: Recipe) -> dict[str, Any]:
     losses.sums.sum().backward()  # type: ignore[no-untyped-call]
     initial = _mean_loss(task, module, various)
     some = {s: [held[i] for i in range(min(_MEASURED, len(held)))] for s, held in rows.items()}
-    ports, time = task.ports(), measure_minutes(recipe, task, some)
+    signature, time = task.signature(), measure_minutes(recipe, task, some)
     return {
         "recipe": "reads; every field is known",
-        **{f"{split} records": str(one) for split, one in looks.items()},
+        **{f"{split} records": str(one) for split, one in samples.items()},
         **_told(previews),
-        "vocabulary or classes": f"{ports.outputs:,} (of at most {LEARN:,} records)",
+        "vocabulary or classes": f"{signature.outputs:,} (of at most {LEARN:,} records)",
         "parameters": f"{parameters:,}",
         "batch": ", ".join(f"{k} {tuple(v.shape[1:])}" for k, v in batch.inputs.items()),
         "loss before training": f"{initial:.3f} {loss_unit(task)}".strip(),
@@ -140,7 +140,7 @@ def _forward(task: Task, module: nn.Module, batch: Batch) -> tuple[Losses, int]:
     return losses, (sum(kept.values()) + 2 * max(kept.values(), default=0)) // len(losses.sums)
 
 
-def _various(task: Task, store: Held, size: int) -> list[int]:
+def _various(task: Task, store: InMemoryExamples, size: int) -> list[int]:
     """Return which examples of a view tell the loss: of all classes in turn, or from all over."""
     groups = task.groups(store)
     if groups is None:

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from luban.core.component import Component
 from luban.core.contracts.data import (
     Augmentation,
+    AugmentationContext,
     Cleaner,
-    Draw,
     Example,
     Examples,
     Guess,
     Pool,
-    Ports,
     Record,
     SetApart,
+    Signature,
     Source,
-    Supervision,
     Tally,
+    TargetSummary,
 )
-from luban.core.contracts.meaning import Baseline, Metric, Model, Product, Row, Task
+from luban.core.contracts.meaning import Baseline, Metric, Model, Product, Statistics, Task
 from luban.core.contracts.tokens import Tokenizer
-from luban.core.special_tokens import Frame
+from luban.core.special_tokens import SpecialTokenFrame
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,10 +38,34 @@ if TYPE_CHECKING:
     from luban.core.report import Report
 
 __all__ = [
-    "Adapter", "Augmentation", "Baseline", "Cleaner", "Draw", "Example", "Examples", "Exporter",
-    "Frame", "Guess", "Mechanism",
-    "Metric", "Model", "Objective", "Optimizer", "Pool", "Ports", "Product", "Record", "Row",
-    "Schedule", "SetApart", "Source", "Stage", "Supervision", "Tally", "Task", "Tokenizer",
+    "Adapter",
+    "Augmentation",
+    "AugmentationContext",
+    "Baseline",
+    "Cleaner",
+    "Example",
+    "Examples",
+    "Exporter",
+    "Guess",
+    "Mechanism",
+    "Metric",
+    "Model",
+    "Objective",
+    "Optimizer",
+    "Pool",
+    "Product",
+    "Record",
+    "Schedule",
+    "SetApart",
+    "Signature",
+    "Source",
+    "SpecialTokenFrame",
+    "Stage",
+    "Statistics",
+    "Tally",
+    "TargetSummary",
+    "Task",
+    "Tokenizer",
     "Tracker",
 ]  # fmt: skip
 
@@ -73,14 +97,16 @@ class Schedule(Component, ABC):
 class Mechanism(Component, ABC):
     """How per-example losses become THE gradient, and what that costs.
 
-    The loop asks ``draw`` for the examples of a step, calls ``accumulate`` once per
-    micro-batch, sums ``.grad`` and losses over ranks, then calls ``settle`` once.
+    The loop asks ``sample_examples`` for the examples of a step, calls ``accumulate`` once per
+    micro-batch, sums ``.grad`` and losses over ranks, then calls ``finish_gradient`` once.
     """
 
     kind: ClassVar[str] = "mechanisms"
 
     @abstractmethod
-    def draw(self, step: int, batch_size: int, pool: Pool, seed: int) -> list[tuple[int, int]]:
+    def sample_examples(
+        self, step: int, batch_size: int, pool: Pool, seed: int
+    ) -> list[tuple[int, int]]:
         """Return (epoch, index) of every example of a step: a pure function of its arguments."""
 
     @abstractmethod
@@ -88,7 +114,9 @@ class Mechanism(Component, ABC):
         """Add this micro-batch's gradient sum to every ``.grad``; return detached losses."""
 
     @abstractmethod
-    def settle(self, parameters: Sequence[nn.Parameter], loss_sum: float, count: float) -> None:
+    def finish_gradient(
+        self, parameters: Sequence[nn.Parameter], loss_sum: float, count: float
+    ) -> None:
         """Turn gradient sums into the gradient, once per step; ``count`` is over all ranks."""
 
     def cost(self, steps: int, batch_size: int, size: int) -> Mapping[str, float]:
@@ -189,7 +217,7 @@ class Stage(Component, ABC):
     #: Stages whose reports this one builds on.
     needs: ClassVar[tuple[str, ...]] = ()
     #: Fields that change nothing about the result, so that they may change at any time.
-    harmless: ClassVar[frozenset[str]] = frozenset()
+    neutral_fields: ClassVar[frozenset[str]] = frozenset()
     #: Whether ``luban run`` performs it even if the recipe has no section for it.
     always: ClassVar[bool] = False
     #: Whether it comes after all other stages and builds on all their reports.
@@ -197,9 +225,9 @@ class Stage(Component, ABC):
     #: Whether every rank of a distributed job performs it, or only the first.
     distributed: ClassVar[bool] = False
 
-    def essence(self) -> dict[str, Any]:
+    def result_fields(self) -> dict[str, Any]:
         """Return the fields that the result depends on."""
-        return {key: v for key, v in self.to_dict().items() if key not in self.harmless}
+        return {key: v for key, v in self.to_dict().items() if key not in self.neutral_fields}
 
     def rests_on(self, run: Any) -> dict[str, str]:
         """Return digests of what the result depends on outside of the recipe and its data."""
@@ -213,7 +241,7 @@ class Stage(Component, ABC):
         """Return whether what was reported is all there was to do: no part was broken off."""
         return True
 
-    def settle(self, run: Any) -> bool:
+    def end_early(self, run: Any) -> bool:
         """End work that was broken off as it is, for stages that build on it; False: it was not."""
         return False
 

@@ -35,7 +35,7 @@ POSITIONS = {"tokens": "tokens", "pixels": "images", "frames": "frames"}
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class Signature:
     """All that a model may know of its task.
 
     Attributes:
@@ -181,7 +181,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Supervision:
+class TargetSummary:
     """How much one encoded record teaches.
 
     Attributes:
@@ -260,7 +260,7 @@ class Cleaner(Component, ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class AugmentationContext:
     """The dice of one example in one epoch: a pure function of (seed, epoch, example).
 
     Attributes:
@@ -289,9 +289,9 @@ class Augmentation(Component, ABC):
         return 1.0
 
     @abstractmethod
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example changed; its arrays may be views of a file and are not written to.
 
-        All chance comes from ``draw.rng``, and what is drawn does not depend on the pixels or
+        All chance comes from ``context.rng``, and what is drawn does not depend on the pixels or
         samples. What goes with them (boxes) is changed along.
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
 
 from luban.core.component import Component
-from luban.core.contracts.data import Example, Examples, Guess, Ports, Record, Supervision
+from luban.core.contracts.data import Example, Examples, Guess, Record, Signature, TargetSummary
 from luban.core.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from luban.core.batch import Batch, Losses
 
-Row: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
+Statistics: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Task(Component, ABC):
         return self
 
     @abstractmethod
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return all that a model may know of this task."""
 
     @classmethod
@@ -103,7 +103,7 @@ class Task(Component, ABC):
         return [self.encode(record) for record in records]
 
     @abstractmethod
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Return how much an encoded record teaches."""
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
@@ -137,7 +137,7 @@ class Task(Component, ABC):
     def predict(self, model: nn.Module, batch: Batch) -> list[Any]:
         """Return one prediction per example; evaluation and serving both use it."""
 
-    def told(self, prediction: Any) -> Any:
+    def reported(self, prediction: Any) -> Any:
         """Return what of a prediction ``luban predict`` and the server show: what is sure enough.
 
         Metrics see the whole of it, since a ranking needs the unlikely too.
@@ -245,7 +245,7 @@ class Task(Component, ABC):
         return {}
 
     def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
-        """Return metrics of samples; their ``row`` gets the sample and ``None``."""
+        """Return metrics of samples; their ``statistics`` gets the sample and ``None``."""
         return ()
 
 
@@ -284,12 +284,12 @@ class Model(Component, ABC):
 
     kind: ClassVar[str] = "models"
     outside: ClassVar[tuple[str, ...]] = ("pretrained",)
-    #: What goes in and what comes out (``Ports.accepts`` and ``Ports.produces``).
+    #: What goes in and what comes out (``Signature.accepts`` and ``Signature.produces``).
     accepts: ClassVar[tuple[str, ...]] = ()
     produces: ClassVar[tuple[str, ...]] = ("next",)
 
     @abstractmethod
-    def build(self, ports: Ports) -> nn.Module:
+    def build(self, signature: Signature) -> nn.Module:
         """Return the module with fresh weights, drawn from torch's global generator.
 
         Raises:
@@ -300,23 +300,23 @@ class Model(Component, ABC):
         """Return this model with every field that a pretrained directory decides filled in."""
         return self
 
-    def fits(self, ports: Ports) -> bool:
+    def fits(self, signature: Signature) -> bool:
         """Return whether this model takes and gives what a task asks for."""
-        return ports.accepts in self.accepts and ports.produces in self.produces
+        return signature.accepts in self.accepts and signature.produces in self.produces
 
-    def check(self, ports: Ports) -> None:
+    def check(self, signature: Signature) -> None:
         """Refuse a task this model is not made for; ``build`` calls it first.
 
         Raises:
             RecipeError: saying what the model takes and gives.
         """
-        if not self.fits(ports):
+        if not self.fits(signature):
             raise RecipeError(
                 f"the {self.name} model is not made for this task.",
                 where="model",
                 expected=f"a task over {' or '.join(self.accepts)} "
                 f"that asks for {' or '.join(self.produces)}",
-                got=f"one over {ports.accepts} that asks for {ports.produces}",
+                got=f"one over {signature.accepts} that asks for {signature.produces}",
                 fix="see `luban list models`.",
             )
 
@@ -331,7 +331,7 @@ class Model(Component, ABC):
         """
         return ()
 
-    def hf_config(self, ports: Ports) -> dict[str, Any]:
+    def hf_config(self, signature: Signature) -> dict[str, Any]:
         """Return ``config.json``: a Hugging Face one where an equivalent exists."""
         return {"model_type": f"luban-{self.name}", **self.to_dict()}
 
@@ -343,7 +343,7 @@ class Model(Component, ABC):
         """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``."""
         return dict(tensors)
 
-    def flops_per_token(self, ports: Ports, parameters: int) -> float:
+    def flops_per_token(self, signature: Signature, parameters: int) -> float:
         """Return training FLOP per position: a token, or a whole example that has none.
 
         Six per parameter (Kaplan et al. 2020, 2001.08361) unless weights are used many times.
@@ -376,11 +376,11 @@ class Metric(Component, ABC):
         return self.bounds[self.higher_is_better]
 
     @abstractmethod
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return what must be kept of one example; the same length for each."""
 
     @abstractmethod
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the metric of rows (N, K), N >= 1, float64."""
 
     def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
@@ -391,7 +391,7 @@ class Metric(Component, ABC):
         """
         return False
 
-    def draw(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
+    def plot(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
         """Draw rows (N, K) on matplotlib axes for the card; False: there is nothing to see."""
         return False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from luban.core.component import Component
-from luban.core.special_tokens import Frame
+from luban.core.special_tokens import SpecialTokenFrame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,9 +80,9 @@ class Tokenizer(Component, ABC):
         (BERT's ``[CLS]``), ``separator`` (``[SEP]``), ``mask``.
         """
 
-    def frame(self, pair: bool = False) -> Frame:
+    def frame(self, pair: bool = False) -> SpecialTokenFrame:
         """Return the special tokens that ``tokenizer.json`` puts around a text, or around two."""
-        return Frame()
+        return SpecialTokenFrame()
 
     def on_words(self, characters: bool = False) -> Self:
         """Return this tokenizer, which will learn tokens that reach beyond no word.

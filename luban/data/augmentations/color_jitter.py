@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -29,9 +29,9 @@ class ColorJitter(Augmentation):
     contrast: float = Field(default=0.2, ge=0, le=1)
     saturation: float = Field(default=0.2, ge=0, le=1)
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with its colours changed."""
-        bright, strong, vivid = 1 + draw.rng.uniform(-1, 1, 3) * [
+        bright, strong, vivid = 1 + context.rng.uniform(-1, 1, 3) * [
             self.brightness,
             self.contrast,
             self.saturation,

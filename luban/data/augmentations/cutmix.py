@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.data.augmentations._parts import rectangle
 from luban.data.views.mixed_labels import mixed_labels
 
@@ -26,13 +26,13 @@ class Cutmix(Augmentation):
     alpha: float = Field(default=1.0, gt=0)
     probability: float = Field(default=0.5, ge=0, le=1)
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the mix, or the example as it is."""
-        if draw.rng.random() >= self.probability:
+        if context.rng.random() >= self.probability:
             return example
-        side = math.sqrt(draw.rng.beta(self.alpha, self.alpha))
-        place = rectangle(example["pixels"].shape, (side, side), draw.rng)
-        pixels, other = example["pixels"].copy(), draw.other()
+        side = math.sqrt(context.rng.beta(self.alpha, self.alpha))
+        place = rectangle(example["pixels"].shape, (side, side), context.rng)
+        pixels, other = example["pixels"].copy(), context.other()
         there = pixels[place]
         there[...] = other["pixels"][place]
         share = there.size / pixels.size

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 
 
 class Flip(Augmentation):
@@ -18,9 +18,9 @@ class Flip(Augmentation):
     probability: float = Field(default=0.5, ge=0, le=1)
     direction: Literal["horizontal", "vertical"] = "horizontal"
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example, mirrored or not."""
-        if draw.rng.random() >= self.probability:
+        if context.rng.random() >= self.probability:
             return example
         pixels = example["pixels"]
         across = self.direction == "horizontal"

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 
 
 class GaussianNoise(Augmentation):
@@ -27,14 +27,14 @@ class GaussianNoise(Augmentation):
             raise ValueError("min_snr_db is at most max_snr_db")
         return self
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with noise added to ``samples``: 20 log10(rms / rms of it) = snr."""
-        happens, snr = draw.rng.random() < self.probability, draw.rng.random()
+        happens, snr = context.rng.random() < self.probability, context.rng.random()
         if not happens:
             return example
         samples = np.asarray(example["samples"], np.float32)
         ratio = 10 ** ((self.min_snr_db + snr * (self.max_snr_db - self.min_snr_db)) / 20)
         loudness = float(np.sqrt(np.square(samples).mean())) / ratio
-        noise = draw.rng.standard_normal(len(samples), np.float32) * np.float32(loudness)
+        noise = context.rng.standard_normal(len(samples), np.float32) * np.float32(loudness)
         noisy = np.clip(np.rint(samples + noise), -32768, 32767).astype(np.int16)
         return {**example, "samples": noisy}

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.data.views.mixed_labels import mixed_labels
 
 
@@ -24,11 +24,11 @@ class Mixup(Augmentation):
     alpha: float = Field(default=0.2, gt=0)
     probability: float = Field(default=1.0, ge=0, le=1)
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the mix, or the example as it is."""
-        if draw.rng.random() >= self.probability:
+        if context.rng.random() >= self.probability:
             return example
-        share, other = draw.rng.beta(self.alpha, self.alpha), draw.other()
+        share, other = context.rng.beta(self.alpha, self.alpha), context.other()
         own = example["pixels"]
         mixed = own * np.float32(1 - share) + other["pixels"] * np.float32(share)
         pixels = np.rint(mixed).astype(own.dtype)

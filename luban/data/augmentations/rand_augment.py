@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.core.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class RandAugment(Augmentation):
     magnitude: float = Field(default=9.0, ge=0, le=_STRONGEST)
     probability: float = Field(default=1.0, ge=0, le=1)
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with its image distorted."""
-        if draw.rng.random() >= self.probability:
+        if context.rng.random() >= self.probability:
             return example
-        chosen = draw.rng.integers(0, len(OPERATIONS), self.num_ops).tolist()
-        signs = draw.rng.choice((-1.0, 1.0), self.num_ops).tolist()
+        chosen = context.rng.integers(0, len(OPERATIONS), self.num_ops).tolist()
+        signs = context.rng.choice((-1.0, 1.0), self.num_ops).tolist()
         pixels = example["pixels"]
         pillow = _pillow("Image")
         image = pillow.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.data.media.boxes import moved_along
 
 
@@ -25,9 +25,9 @@ class RandomCrop(Augmentation):
     padding: int = Field(default=4, ge=1, le=1_048_576, description="Pixels it may move each way.")
     padding_mode: Literal["reflect", "constant", "edge"] = "reflect"
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with its image moved."""
-        down, right = draw.rng.integers(-self.padding, self.padding + 1, 2).tolist()
+        down, right = context.rng.integers(-self.padding, self.padding + 1, 2).tolist()
         pixels = example["pixels"]
         height, width = pixels.shape[:2]
         if self.padding_mode == "constant":

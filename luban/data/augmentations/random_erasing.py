@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.data.augmentations._parts import check_bounds, rectangle, shares_of
 
 
@@ -32,15 +32,15 @@ class RandomErasing(Augmentation):
         check_bounds(self.scale, self.ratio)
         return self
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with a part hidden, or as it is."""
-        if draw.rng.random() >= self.probability:
+        if context.rng.random() >= self.probability:
             return example
-        shares = shares_of(draw.rng, self.scale, self.ratio)
+        shares = shares_of(context.rng, self.scale, self.ratio)
         pixels = example["pixels"].copy()
-        hidden = pixels[rectangle(pixels.shape, shares, draw.rng)]
+        hidden = pixels[rectangle(pixels.shape, shares, context.rng)]
         if self.value == "mean":
             hidden[...] = pixels.mean((0, 1)).round()
         else:
-            hidden[...] = draw.rng.integers(0, 256, hidden.shape)
+            hidden[...] = context.rng.integers(0, 256, hidden.shape)
         return {**example, "pixels": pixels}

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.data.augmentations._parts import check_bounds, shares_of
 from luban.data.media.boxes import moved_along
 from luban.data.media.images import fit
@@ -30,10 +30,10 @@ class RandomResizedCrop(Augmentation):
         check_bounds(self.scale, self.ratio)
         return self
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with a part of its image."""
-        shares = shares_of(draw.rng, self.scale, self.ratio)
-        down, right = draw.rng.random(2)
+        shares = shares_of(context.rng, self.scale, self.ratio)
+        down, right = context.rng.random(2)
         pixels = example["pixels"]
         size = pixels.shape[:2]
         height, width = (

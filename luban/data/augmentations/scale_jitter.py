@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 from luban.core.errors import MissingExtra
 from luban.data.media.boxes import VISIBLE, moved_along
 from luban.data.media.images import PADDING
@@ -42,12 +42,12 @@ class ScaleJitter(Augmentation):
                 raise ValueError(f"{name}: two rising numbers above 0")
         return self
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with its image scaled and moved, or as it is."""
-        if draw.rng.random() >= self.probability:
+        if context.rng.random() >= self.probability:
             return example
         factor, ratio = (
-            math.exp(draw.rng.uniform(math.log(low), math.log(high)))
+            math.exp(context.rng.uniform(math.log(low), math.log(high)))
             for low, high in (self.scale, self.ratio)
         )
         scale = (factor / math.sqrt(ratio), factor * math.sqrt(ratio))
@@ -55,7 +55,7 @@ class ScaleJitter(Augmentation):
         size = pixels.shape[:2]
         down, right = (
             float(length * (1 - by) * at)
-            for length, by, at in zip(size, scale, draw.rng.random(2).tolist(), strict=True)
+            for length, by, at in zip(size, scale, context.rng.random(2).tolist(), strict=True)
         )
         along = moved_along(example, size, scale, (down, right), visible=self.min_visible)
         return {**example, "pixels": _moved(pixels, scale, (down, right)), **along}

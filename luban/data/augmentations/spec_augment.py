@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 
 
 class SpecAugment(Augmentation):
@@ -28,7 +28,7 @@ class SpecAugment(Augmentation):
         default=0.1, ge=0, le=1, description="Largest share of the frames that a mask hides."
     )
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with masks in ``features`` (F, M)."""
         features = np.array(example["features"])
         mean = features.mean()
@@ -37,7 +37,7 @@ class SpecAugment(Augmentation):
             (0, self.time_masks, self.time_width),
         ):
             size = features.shape[axis]
-            for width, start in draw.rng.random((masks, 2)):
+            for width, start in context.rng.random((masks, 2)):
                 hidden = int(width * (share * size + 1))
                 first = int(start * (size - hidden + 1))
                 part = slice(first, min(first + hidden, size))

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from luban.core.contracts import Augmentation, Draw, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example
 
 
 class SpeedPerturbation(Augmentation):
@@ -33,9 +33,9 @@ class SpeedPerturbation(Augmentation):
         """What the slowest makes of a recording."""
         return 1 / self.min_speed
 
-    def apply(self, example: Example, draw: Draw) -> Example:
+    def apply(self, example: Example, context: AugmentationContext) -> Example:
         """Return the example with ``samples`` of another length, T / speed."""
-        happens, share = draw.rng.random() < self.probability, draw.rng.random()
+        happens, share = context.rng.random() < self.probability, context.rng.random()
         if not happens:
             return example
         speed = self.min_speed + share * (self.max_speed - self.min_speed)

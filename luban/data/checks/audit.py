@@ -95,7 +95,7 @@ def _examine(task: Task, store: Placed) -> Audit:
     notes: Counter[str] = Counter()
     rows: dict[str, list[int]] = {}
     for index in tracked(range(len(store)), "look at what examples teach"):
-        found = task.supervision(store[index])
+        found = task.target_summary(store[index])
         supervised += found.count
         if found.truncated:
             truncated.append(index)

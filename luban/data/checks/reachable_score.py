@@ -77,11 +77,11 @@ def reach(task: Task, store: Examples, seed: int) -> Reach | None:
     if any(said is None for said, _ in pairs):
         return None
     for metric in task.metrics():
-        rows = np.array([metric.row(*pair) for pair in pairs], np.float64)
+        rows = np.array([metric.statistics(*pair) for pair in pairs], np.float64)
         if np.isfinite(metric.best) and not metric.undefined(rows):
             near = [_near(metric, row[np.newaxis]) for row in rows]
             short = [index for index, it in zip(every.tolist(), near, strict=True) if not it]
-            value = metric.reduce(rows)
+            value = metric.compute(rows)
             return Reach(
                 metric.label, metric.unit, value, metric.best, len(rows), tuple(short[:_SHOWN])
             )
@@ -89,7 +89,7 @@ def reach(task: Task, store: Examples, seed: int) -> Reach | None:
 
 
 def _near(metric: Metric, rows: Array) -> bool:
-    return metric.undefined(rows) or _reached(metric.reduce(rows), metric.best)
+    return metric.undefined(rows) or _reached(metric.compute(rows), metric.best)
 
 
 def _reached(value: float, best: float) -> bool:

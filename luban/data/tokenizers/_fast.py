@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from luban.core.contracts import Frame, Tokenizer
+from luban.core.contracts import SpecialTokenFrame, Tokenizer
 from luban.core.errors import ContractError, DataError
 from luban.core.files import write_atomic, write_json
 from luban.core.unicode_text import WITHOUT_BLANKS
@@ -59,7 +59,7 @@ class FastTokenizer(Tokenizer, ABC):
     """
 
     _fast: tokenizers.Tokenizer | None = PrivateAttr(default=None)
-    _frames: dict[bool, Frame] = PrivateAttr(default_factory=dict)
+    _frames: dict[bool, SpecialTokenFrame] = PrivateAttr(default_factory=dict)
     _spelled: SpelledText | None = PrivateAttr(default=None)
     _cut: str = PrivateAttr(default="")
 
@@ -104,7 +104,7 @@ class FastTokenizer(Tokenizer, ABC):
             self._spelled = SpelledText(self.fast.to_str())
         return self._spelled.encode(parts)
 
-    def frame(self, pair: bool = False) -> Frame:
+    def frame(self, pair: bool = False) -> SpecialTokenFrame:
         """Return what the post-processor puts around a text, or around two.
 
         Raises:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import tokenizers
 from tokenizers import processors
 
-from luban.core.contracts import Frame
+from luban.core.contracts import SpecialTokenFrame
 from luban.core.errors import DataError
 
 
-def frame_of(fast: tokenizers.Tokenizer, *, pair: bool) -> Frame:
+def frame_of(fast: tokenizers.Tokenizer, *, pair: bool) -> SpecialTokenFrame:
     """Return what the post-processor of a tokenizer puts around one text, or around two.
 
     It is asked rather than read: there are several sorts of post-processors, and chains of them.
@@ -21,7 +21,7 @@ def frame_of(fast: tokenizers.Tokenizer, *, pair: bool) -> Frame:
     """
     probe = next((text for text in _probes(fast) if _size(fast, text)), None)
     if probe is None:
-        return Frame()
+        return SpecialTokenFrame()
     made, size = fast.encode(probe, probe if pair else None), _size(fast, probe)
     sides, ids, types = made.sequence_ids, made.ids, made.type_ids
     first = [place for place, side in enumerate(sides) if side == 0]
@@ -36,7 +36,7 @@ def frame_of(fast: tokenizers.Tokenizer, *, pair: bool) -> Frame:
         )
     start, end = first[0], texts[-1][-1] + 1
     between = range(first[-1] + 1, second[0]) if pair else range(0)
-    return Frame(
+    return SpecialTokenFrame(
         before=tuple(ids[:start]),
         after=tuple(ids[end:]),
         between=tuple(ids[place] for place in between),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Augmentation, Draw, Example, Examples
+from luban.core.contracts import Augmentation, AugmentationContext, Example, Examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,10 @@ class Augmented(Sequence[Any]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        draw = Draw(rng, lambda: self.first(self.store[int(rng.integers(len(self.store)))]))
+        context = AugmentationContext(
+            rng, lambda: self.first(self.store[int(rng.integers(len(self.store)))])
+        )
         example = self.first(self.store[index])
         for augmentation in self.augmentations:
-            example = augmentation.apply(example, draw)
+            example = augmentation.apply(example, context)
         return example

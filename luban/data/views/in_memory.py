@@ -10,7 +10,7 @@ import numpy as np
 from luban.core.contracts import Example
 
 
-class Held:
+class InMemoryExamples:
     """Examples in memory, as ``Examples`` wants them.
 
     Args:

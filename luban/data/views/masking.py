@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Example, Examples, Frame
+from luban.core.contracts import Example, Examples, SpecialTokenFrame
 
 Array = np.ndarray[Any, Any]
 #: The label of a position that is not asked for.
@@ -34,7 +34,7 @@ class Masking:
     masked: float
     random: float
     mask: int
-    frame: Frame
+    frame: SpecialTokenFrame
     separator: int
     choices: Array
 

@@ -45,9 +45,13 @@ class AudioTranscriptions(Route):
         """Return whether recordings go in, and text comes out."""
         if not isinstance(model, Predictor):
             return False
-        ports = model.task.ports()
+        signature = model.task.signature()
         fields = model.task.record_schema().get("required", ())
-        return ports.accepts == "frames" and ports.produces in _WORDS and list(fields) == [_FIELD]
+        return (
+            signature.accepts == "frames"
+            and signature.produces in _WORDS
+            and list(fields) == [_FIELD]
+        )
 
     def mount(self, app: FastAPI, service: Service) -> None:
         """Add ``POST /v1/audio/transcriptions``."""

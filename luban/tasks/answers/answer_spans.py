@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import regex
 
-from luban.core.contracts import Example, Examples, Frame, Record, Tokenizer
+from luban.core.contracts import Example, Examples, Record, SpecialTokenFrame, Tokenizer
 from luban.core.errors import DataError, RecipeError
 from luban.data.files.records import unusable
 from luban.data.text.padding import as_text, encoder_row
@@ -104,7 +104,7 @@ class Cutter:
     overlap: int
 
     @property
-    def _frame(self) -> Frame:
+    def _frame(self) -> SpecialTokenFrame:
         return self.tokenizer.frame(pair=True)
 
     @property

@@ -54,15 +54,15 @@ class Judge:
             raise RecipeError(
                 "the judge cannot be loaded.", where="task.judge", got=f"{path}: {error}"
             ) from None
-        ports = task.ports()
-        if (ports.accepts, ports.produces) != ("pixels", "label"):
+        signature = task.signature()
+        if (signature.accepts, signature.produces) != ("pixels", "label"):
             raise RecipeError(
                 "the judge is no classifier of images.",
                 where="task.judge",
                 expected="a run of image-classification",
                 got=f"{path}: a run of {task.name}",
             )
-        if ports.problem.startswith("multi"):
+        if signature.problem.startswith("multi"):
             raise RecipeError(
                 "the judge gives an image any number of labels.",
                 where="task.judge",
@@ -78,7 +78,7 @@ class Judge:
         Raises:
             RecipeError: naming both sets.
         """
-        known = self.task.ports().labels
+        known = self.task.signature().labels
         if not set(labels) <= set(known):
             raise RecipeError(
                 "the judge does not know all labels of these images.",
@@ -89,7 +89,7 @@ class Judge:
             )
 
     @torch.inference_mode()
-    def look(self, images: Sequence[Array]) -> tuple[Array, list[str]]:
+    def examine(self, images: Sequence[Array]) -> tuple[Array, list[str]]:
         """Return what the classifier's head sees in images, float32 (N, D), and their labels.
 
         Args:

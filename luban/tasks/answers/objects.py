@@ -165,7 +165,7 @@ def there(
     return {"objects": objects, "width": size[1], "height": size[0]}
 
 
-def draw_objects(
+def plot_objects(
     axes: Any, pixels: Array, where: Placement, names: Sequence[str], things: Sequence[Any]
 ) -> None:
     """Draw an image with boxes: those with a score with their label, those without dashed.

@@ -184,7 +184,7 @@ class SoundTask(Task, ABC):
             "attention_mask": torch.from_numpy(mask),
         }
 
-    def draw(self, axes: Any, example: Example) -> None:
+    def plot(self, axes: Any, example: Example) -> None:
         """Draw the spectrogram of an example on matplotlib axes: seconds, and kHz as mels."""
         features, mel = self.featured(example)["features"], self.mel
         frames = mel.sampling_rate / mel.hop_length  # a second

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, PrivateAttr, field_validator
 from torch import Tensor
 
-from luban.core.contracts import Augmentation, Example, Examples, Record, Supervision, Task
+from luban.core.contracts import Augmentation, Example, Examples, Record, TargetSummary, Task
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.data.files.records import unusable
@@ -102,7 +102,7 @@ class ImageTask(Task, ABC):
         check_augmentations(augmentations, ("pixels",), "images", mixes=cls.takes_mixes)
         return augmentations
 
-    def learn_look(self, images: Sequence[Found]) -> Self:
+    def learn_image_traits(self, images: Sequence[Found]) -> Self:
         """Return this task with all that training images must tell.
 
         Args:
@@ -181,9 +181,9 @@ class ImageTask(Task, ABC):
         """Encode many records, on all cores if their files are large."""
         return encode_files(self.encode, records)
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """An image teaches once."""
-        return Supervision(count=1)
+        return TargetSummary(count=1)
 
     def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
         """Return the images, augmented in training."""

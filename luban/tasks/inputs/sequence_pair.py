@@ -20,10 +20,10 @@ from luban.core.contracts import (
     Example,
     Examples,
     Metric,
-    Ports,
     Product,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
     Task,
     Tokenizer,
 )
@@ -31,7 +31,7 @@ from luban.data.checks.set_apart import made_of
 from luban.data.files.records import unusable
 from luban.data.text.padding import as_bytes, as_text, encoder_row, ids_type, kept, padded
 from luban.inference.beam import BeamParams, beam_search
-from luban.inference.engine import Answer, answers
+from luban.inference.engine import GeneratedSequence, generate_sequences
 from luban.inference.sampling import SamplingParams
 from luban.metrics.loss import Loss
 from luban.metrics.perplexity import Perplexity
@@ -133,11 +133,11 @@ class SequencePair(Task, ABC):
         own = None if target is None else target.load(folder / _TARGET)
         return self._with(self.tokenizer.load(folder), own)
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Return both vocabularies and the special tokens of the answer."""
         writer = self._writer
         source, target = self.max_source_length, max(self.max_target_length, self._longest)
-        return Ports(
+        return Signature(
             accepts="tokens",
             inputs=self.tokenizer.size,
             outputs=writer.size,
@@ -190,13 +190,13 @@ class SequencePair(Task, ABC):
             for ids, labels, (source, *all_) in zip(inputs, written, texts, strict=True)
         ]
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """Every token of the answer is supervised; an empty input or answer teaches nothing."""
         labels = example["labels"]
         ends = bool(labels[-1] == self._writer.end)
         around = 1 if self.decoder_only else self._writer.frame().size
         empty = (ends and len(labels) <= around) or not example["source"].size
-        return Supervision(0 if empty else len(labels), ends=ends, truncated=not ends)
+        return TargetSummary(0 if empty else len(labels), ends=ends, truncated=not ends)
 
     def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
         """Return the tokens of both sides of each example."""
@@ -314,7 +314,7 @@ class SequencePair(Task, ABC):
         return self.max_new_tokens or self.max_target_length
 
     @torch.inference_mode()
-    def _answers(self, model: Any, batch: Batch) -> list[Answer]:
+    def _answers(self, model: Any, batch: Batch) -> list[GeneratedSequence]:
         """Search the answers with the protocol of the model: causal, or encoder-decoder."""
         ids, longest = batch.inputs["input_ids"], self._longest
         if self.decoder_only:
@@ -332,7 +332,7 @@ class SequencePair(Task, ABC):
                 no_repeat_ngram_size=self.no_repeat_ngram_size,
             )
             each = [params] * len(prompts)
-            return answers(model, prompts, each, self._writer.end, memory)
+            return generate_sequences(model, prompts, each, self._writer.end, memory)
         if memory is None:
             memory = model.new_cache(len(prompts), max(map(len, prompts)) + longest)
         search = BeamParams(

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from luban.core.contracts import Example, Examples, Ports, Record, Supervision
+from luban.core.contracts import Example, Examples, Record, Signature, TargetSummary
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.checks.set_apart import made_of
@@ -93,10 +93,10 @@ class PairTask(TokenizedTask, ABC):
         (task._pairs,) = read_learned(folder / _FILE, "pairs")
         return task
 
-    def ports_for(self, outputs: int, labels: tuple[str, ...], problem: str) -> Ports:
-        """Return the ports of a model that reads what this task encodes."""
+    def signature_for(self, outputs: int, labels: tuple[str, ...], problem: str) -> Signature:
+        """Return the signature of a model that reads what this task encodes."""
         tokenizer = self.tokenizer
-        return Ports(
+        return Signature(
             accepts="tokens",
             inputs=tokenizer.size,
             outputs=outputs,
@@ -141,7 +141,7 @@ class PairTask(TokenizedTask, ABC):
             DataError: for a record without text.
         """
         example = self._inputs([record])[0]
-        if not self.supervision(example).count:
+        if not self.target_summary(example).count:
             raise unusable(record, "text", ", a string that is not blank")
         return example
 
@@ -164,10 +164,10 @@ class PairTask(TokenizedTask, ABC):
             for one, two in zip(first, second, strict=True)
         ]
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """One answer counts, unless there is no text at all to tell it from."""
         bare = len(example["input_ids"]) <= self.tokenizer.frame(self._pairs).size
-        return Supervision(count=0 if bare else 1)
+        return TargetSummary(count=0 if bare else 1)
 
     def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
         """Return the tokens of each example."""

@@ -212,7 +212,7 @@ def spans(longest: int, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def images(look: Preprocessor) -> dict[str, Any]:
+def images(preprocessor: Preprocessor) -> dict[str, Any]:
     """Return how an image file becomes ``pixel_values``."""
     how = {
         "crop": "resize until height and width are covered, size / crop_pct at least, then cut "
@@ -223,18 +223,18 @@ def images(look: Preprocessor) -> dict[str, Any]:
     }
     return {
         "fields": ["image"],
-        "channels": "RGB" if look.channels == 3 else "L",
+        "channels": "RGB" if preprocessor.channels == 3 else "L",
         "orientation": "apply the EXIF orientation; lay what is transparent over white",
-        "height": look.size[0],
-        "width": look.size[1],
-        "resize": look.resize,
-        "resize_rule": how[look.resize],
-        "crop_pct": look.crop_pct,
+        "height": preprocessor.size[0],
+        "width": preprocessor.size[1],
+        "resize": preprocessor.resize,
+        "resize_rule": how[preprocessor.resize],
+        "crop_pct": preprocessor.crop_pct,
         "pad_value": PADDING,
-        "resample": look.resample,
+        "resample": preprocessor.resample,
         "rescale_factor": 1 / 255,
-        "image_mean": list(look.mean),
-        "image_std": list(look.std),
+        "image_mean": list(preprocessor.mean),
+        "image_std": list(preprocessor.std),
         "layout": "batch, channels, height, width; float32",
     }
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 from luban.core.errors import RecipeError
 
 
@@ -18,19 +18,19 @@ class LetterBag(Model):
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
     hidden_size: int = Field(default=8, ge=1)
 
-    def build(self, ports: Ports) -> nn.Module:
+    def build(self, signature: Signature) -> nn.Module:
         """Return the module with fresh weights."""
-        if ports.accepts not in self.accepts:
-            raise RecipeError("a letter-bag reads tokens.", where="model", got=ports.accepts)
-        return _Bag(ports, self.hidden_size)
+        if signature.accepts not in self.accepts:
+            raise RecipeError("a letter-bag reads tokens.", where="model", got=signature.accepts)
+        return _Bag(signature, self.hidden_size)
 
 
 class _Bag(nn.Module):
-    def __init__(self, ports: Ports, width: int) -> None:
+    def __init__(self, signature: Signature, width: int) -> None:
         super().__init__()
-        self.pad = ports.pad or 0
-        self.stem = nn.Embedding(ports.inputs, width)
-        self.head = nn.Linear(width, ports.outputs)
+        self.pad = signature.pad or 0
+        self.stem = nn.Embedding(signature.inputs, width)
+        self.head = nn.Linear(width, signature.outputs)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return logits (B, C) of ids (B, T)."""

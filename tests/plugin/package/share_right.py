@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from luban.core.contracts import Metric, Row
+from luban.core.contracts import Metric, Statistics
 
 
 class ShareRight(Metric):
@@ -14,10 +14,10 @@ class ShareRight(Metric):
 
     higher_is_better: ClassVar[bool] = True
 
-    def row(self, prediction: Any, target: Any) -> Row:
+    def statistics(self, prediction: Any, target: Any) -> Statistics:
         """Return 1 for a right prediction."""
         return (float(prediction == target),)
 
-    def reduce(self, rows: np.ndarray[Any, Any]) -> float:
+    def compute(self, rows: np.ndarray[Any, Any]) -> float:
         """Return the mean."""
         return float(rows.mean())

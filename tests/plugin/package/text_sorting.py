@@ -18,9 +18,9 @@ from luban.core.contracts import (
     Example,
     Examples,
     Metric,
-    Ports,
     Record,
-    Supervision,
+    Signature,
+    TargetSummary,
     Task,
 )
 from luban.core.errors import DataError
@@ -45,9 +45,9 @@ class TextSorting(Task):
         """Read ``labels.json``."""
         return self._with(json.loads((folder / "labels.json").read_text(encoding="utf-8")))
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Letters in, labels out."""
-        return Ports("tokens", 27, len(self._labels), pad=0)
+        return Signature("tokens", 27, len(self._labels), pad=0)
 
     def encode(self, record: Record) -> Example:
         """Return letters as 1 to 26, and the number of the label."""
@@ -67,9 +67,9 @@ class TextSorting(Task):
             "required": ["text"],
         }
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """One label per text."""
-        return Supervision(count=int(len(example["letters"]) > 0))
+        return TargetSummary(count=int(len(example["letters"]) > 0))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad texts to the longest."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from luban.core.contracts import Model, Ports
+from luban.core.contracts import Model, Signature
 
 
 class MeanShade(Model):
@@ -15,17 +15,17 @@ class MeanShade(Model):
     accepts: ClassVar[tuple[str, ...]] = ("pixels",)
     produces: ClassVar[tuple[str, ...]] = ("label",)
 
-    def build(self, ports: Ports) -> nn.Module:
+    def build(self, signature: Signature) -> nn.Module:
         """Return the module with fresh weights."""
-        self.check(ports)
-        return _Mean(ports)
+        self.check(signature)
+        return _Mean(signature)
 
 
 class _Mean(nn.Module):
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, signature: Signature) -> None:
         super().__init__()
         self.stem, self.blocks = nn.Identity(), nn.ModuleList()
-        self.head = nn.Linear(ports.inputs, ports.outputs)
+        self.head = nn.Linear(signature.inputs, signature.outputs)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return logits (B, 2) of images (B, C, H, W)."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Metric, Ports, Record, Supervision, Task
+from luban.core.contracts import Example, Metric, Record, Signature, TargetSummary, Task
 from luban.core.errors import DataError
 from luban.data.media.images import decode, fit
 from luban.data.media.media_files import media_in
@@ -22,9 +22,9 @@ LABELS = ("dark", "light")
 class ShadeSorting(Task):
     """Grey images, 8 by 8, and which of two shades they are."""
 
-    def ports(self) -> Ports:
+    def signature(self) -> Signature:
         """Pixels in, labels out."""
-        return Ports("pixels", 1, 2, produces="label", labels=LABELS, size=(8, 8))
+        return Signature("pixels", 1, 2, produces="label", labels=LABELS, size=(8, 8))
 
     def record_schema(self) -> dict[str, Any]:
         """An image."""
@@ -45,9 +45,9 @@ class ShadeSorting(Task):
             raise DataError("the record has no image.", where=record.get("_where", ""))
         return {"pixels": fit(decode(image, 1), (8, 8))}
 
-    def supervision(self, example: Example) -> Supervision:
+    def target_summary(self, example: Example) -> TargetSummary:
         """One label an image."""
-        return Supervision(1)
+        return TargetSummary(1)
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Stack images."""
