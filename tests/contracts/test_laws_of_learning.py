@@ -67,7 +67,7 @@ class Renamed(RNN):
 
 
 @pytest.mark.parametrize(
-    ("model", "law"), [(Omnivore(), "refuses ports"), (Renamed(), r"from_hf\(to_hf")]
+    ("model", "law"), [(Omnivore(), "refuses signature"), (Renamed(), r"from_hf\(to_hf")]
 )
 def test_models(model: Model, law: str) -> None:
     batch = Batch({"input_ids": torch.ones(2, 3, dtype=torch.int64)}, {})
