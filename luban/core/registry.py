@@ -32,6 +32,7 @@ _FOLDERS = {
     "schedules": "engine/schedules",
     "verbs": "cli/verbs",
     "routes": "serving/routes",
+    "recognisers": "init/recognisers",
 }
 
 

@@ -9,10 +9,9 @@ from typing import Any, Self
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Example, Guess, Product, Record, Signature, TargetSummary
+from luban.core.contracts import Example, Product, Record, Signature, TargetSummary
 from luban.core.errors import DataError
 from luban.data.checks.set_apart import made_of
-from luban.tasks._guessing_sounds import guess_sounds
 from luban.tasks.answers.classes import Classifier, write_caption
 from luban.tasks.inputs.audio import SoundTask
 from luban.tasks.parts.exports import filters_of
@@ -50,11 +49,6 @@ class AudioClassification(Classifier, SoundTask):
             problem=self.problem,
             stride=self.stride,
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with a recording and a field of few distinct values."""
-        return guess_sounds(sample)
 
     def encode(self, record: Record) -> Example:
         """Return ``samples`` and ``label``.

@@ -15,7 +15,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -26,7 +25,6 @@ from luban.core.errors import ContractError, DataError
 from luban.data.baselines.ngrams import Unigram
 from luban.data.checks.set_apart import made_of
 from luban.data.files.records import unusable
-from luban.data.media.media_files import holds_media
 from luban.data.text.document_pieces import encode_pieces
 from luban.data.text.padding import SPECIALS, encoder_inputs, encoder_row, ids_type, padded
 from luban.data.views.masking import SEEN, MaskedRows, Masking
@@ -90,16 +88,6 @@ class FillMask(TokenizedTask):
             start=self._special("start"),
             mask=self._special("mask"),
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read any text; other tasks that could read it are likelier to be meant."""
-        if not all(isinstance(record.get("text"), str) for record in sample):
-            return None
-        if any(map(holds_media, sample[0].values() if sample else ())):
-            return None
-        task = {"tokenizer": {"name": "bpe", "vocab_size": 4096}}
-        return Guess(0.05, {}, task, {"name": "bert"}, why="text alone can be masked and guessed")
 
     def encode(self, record: Record) -> Example:
         """Return the ids of a text; where texts are joined, closed by the separator."""

@@ -15,7 +15,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -29,7 +28,6 @@ from luban.metrics.accuracy import Accuracy
 from luban.metrics.calibration_error import CalibrationError
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
-from luban.tasks._guessing_images import guess_classes
 from luban.tasks.answers.classes import Classifier, write_caption
 from luban.tasks.inputs.images import SAMPLE, ImageTask, image_of
 from luban.tasks.parts.exports import Mirrored, images
@@ -78,11 +76,6 @@ class ImageClassification(Classifier, ImageTask):
             problem=self.problem,
             size=self._look.size,
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with an image and a field of few distinct values."""
-        return guess_classes(sample)
 
     def encode(self, record: Record) -> Example:
         """Return ``pixels`` and ``label``.

@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Examples, Guess, Metric, Product, Record, Signature
+from luban.core.contracts import Example, Examples, Metric, Product, Record, Signature
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.core.progress import doing, report, tracked
@@ -32,7 +32,6 @@ from luban.metrics.mean_loss import MeanLoss
 from luban.metrics.nearest_distance import NearestDistance
 from luban.metrics.recognition import Recognition
 from luban.metrics.reconstruction_error import ReconstructionError
-from luban.tasks._guessing_images import guess_makers
 from luban.tasks.answers.image_judge import Judge
 from luban.tasks.answers.labels import Labels, label_of
 from luban.tasks.inputs.images import SAMPLE, ImageTask, image_of
@@ -141,11 +140,6 @@ class ImageGeneration(ImageTask):
             labels=names,
             size=self._look.size,
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with an image; where they have a label, other tasks come first."""
-        return guess_makers(sample)
 
     def encode(self, record: Record) -> Example:
         """Return ``pixels``, what their noise is drawn from, and the number of the ``label``.

@@ -17,7 +17,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -43,7 +42,6 @@ from luban.tasks.inputs.conversations import (
     at_row,
     exchange_in,
     fitted,
-    guess_conversations,
     messages_in,
     tools_of,
 )
@@ -126,11 +124,6 @@ class InstructionTuning(TokenizedTask):
             begin=tokenizer.special("begin"),
             ends=tuple(id_ for id_ in self._ends if id_ != self._end),
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with messages, or with a prompt beside its answer."""
-        return guess_conversations(sample)
 
     def encode(self, record: Record) -> Example:
         """Return the tokens of a conversation, and which of them are answers."""

@@ -15,7 +15,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -32,12 +31,6 @@ from luban.tasks.inputs.tokenized import TokenizedTask
 from luban.tasks.parts.exports import meaning, tokens
 
 Array = np.ndarray[Any, Any]
-#: What the fields are called in public sets.
-_NAMES = {
-    "query": ("question", "ctx", "context", "stem", "premise"),
-    "choices": ("endings", "options"),
-    "gold": ("label", "answer", "answer_idx"),
-}
 _FORMS = "query and choices, or context_options and continuation"
 
 
@@ -71,28 +64,10 @@ class MultipleChoice(TokenizedTask):
             "tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin
         )
 
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records that have choices and say which is right."""
-        names = own_fields(sample[0]) if sample else {}
-        fields: dict[str, str] = {}
-        for ours, theirs in _NAMES.items():
-            found = next((name for name in theirs if name in names), "")
-            fields |= {ours: found} if found and ours not in names else {}
-        try:
-            for record in sample:
-                named = {ours: record.get(name) for ours, name in fields.items()}
-                _gold({**record, **named}, len(_pairs({**record, **named})))
-        except DataError:
-            return None
-        task = {"tokenizer": {"name": "bpe", "vocab_size": 4096}}
-        why = f"{fields.get('gold', 'gold')!r} says which choice is right"
-        return Guess(0.95, fields, task, {"name": "gpt"}, why=why)
-
     def encode(self, record: Record) -> Example:
         """Return what ``encode_input`` does, and the place of the right choice."""
         example = self.encode_input(record)
-        return {**example, "gold": np.array(_gold(record, len(example["sizes"])), np.uint16)}
+        return {**example, "gold": np.array(gold_in(record, len(example["sizes"])), np.uint16)}
 
     def encode_input(self, record: Record) -> Example:
         """Return every context with its continuation, encoded as one text.
@@ -100,7 +75,7 @@ class MultipleChoice(TokenizedTask):
         ``lengths``: tokens of each; ``asked``: how many of these are context; ``sizes``: bytes
         of each choice.
         """
-        pairs = _pairs(record)
+        pairs = pairs_in(record)
         blank = len(self.delimiter.rstrip())
         before, after = self.delimiter[:blank], self.delimiter[blank:]
         asking = [first + before for first, _ in pairs]
@@ -256,7 +231,7 @@ class MultipleChoice(TokenizedTask):
         return {"chance": chance, "longest": longest}
 
     def _texts(self, records: Iterable[Record]) -> Iterator[str]:
-        for pairs in made_of(records, _pairs):
+        for pairs in made_of(records, pairs_in):
             yield from dict.fromkeys(text for pair in pairs for text in pair)
 
 
@@ -267,7 +242,7 @@ def _sequences(example: Example) -> Iterator[tuple[Array, int]]:
     yield from zip(rows, example["asked"].tolist(), strict=True)
 
 
-def _pairs(record: Record) -> list[tuple[str, str]]:
+def pairs_in(record: Record) -> list[tuple[str, str]]:
     """Return each (context, continuation) of a record.
 
     Raises:
@@ -295,7 +270,7 @@ def _is_texts(value: Any) -> TypeGuard[Sequence[str]]:
     return all(isinstance(item, str) and item.strip() for item in value)
 
 
-def _gold(record: Record, count: int) -> int:
+def gold_in(record: Record, count: int) -> int:
     """Return the place of the right choice.
 
     Raises:

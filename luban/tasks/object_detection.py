@@ -20,7 +20,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -37,7 +36,6 @@ from luban.metrics.mean_average_precision import MeanAveragePrecision
 from luban.nn.boxes import suppress
 from luban.nn.detection import decoded
 from luban.nn.detection_loss import detection_loss
-from luban.tasks._guessing_images import guess_objects
 from luban.tasks.answers.calibration import HALF, best_detection_threshold
 from luban.tasks.answers.objects import (
     check_upright,
@@ -163,11 +161,6 @@ class ObjectDetection(ImageTask):
             labels=self._names,
             size=self._look.size,
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records that have an image and a list of objects with boxes."""
-        return guess_objects(sample)
 
     def encode(self, record: Record) -> Example:
         """Return pixels, the image's own height and width, and boxes within the pixels.

@@ -17,7 +17,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -32,7 +31,6 @@ from luban.data.text.padding import SPECIALS, as_bytes, as_text, ids_type, padde
 from luban.metrics.answer_f1 import AnswerF1
 from luban.metrics.exact_match import ExactMatch
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._guessing_spans import guess_questions
 from luban.tasks.answers.answer_spans import (
     Answer,
     Cutter,
@@ -152,11 +150,6 @@ class QuestionAnswering(TokenizedTask):
             mask=tokenizer.special("mask"),
             segments=1 + max(tokenizer.frame(pair=True).types),
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Recognise questions beside contexts that hold their answers."""
-        return guess_questions(sample)
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a question with its context."""

@@ -22,7 +22,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -41,7 +40,6 @@ from luban.inference.ctc import ADJUSTABLE, Search
 from luban.metrics.character_error_rate import CharacterErrorRate
 from luban.metrics.real_time_factor import RealTimeFactor
 from luban.metrics.word_error_rate import WordErrorRate
-from luban.tasks._guessing_sounds import guess_transcripts
 from luban.tasks.answers.calibration import kept
 from luban.tasks.answers.transcripts import (
     LANGUAGE_MODEL,
@@ -163,11 +161,6 @@ class SpeechRecognition(TokenizedTask, SoundTask):
             produces="alignment",
             stride=self.stride,
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with a recording and its text."""
-        return guess_transcripts(sample)
 
     def transcript(self, record: Record) -> str:
         """Return the text of a record as it is learned.

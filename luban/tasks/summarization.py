@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -14,14 +14,11 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
-    Record,
     TargetSummary,
 )
 from luban.core.unicode_text import words
 from luban.metrics.rouge import Rouge
-from luban.tasks._guessing_texts import guess_summaries
 from luban.tasks.inputs.sequence_pair import SequencePair
 
 #: Ends of sentences in any script: Unicode's Sentence_Terminal, and a blank but after wide signs.
@@ -46,11 +43,6 @@ class Summarization(SequencePair):
         description="What ROUGE counts: words with Porter stems, or without. In scripts without "
         "blanks, such as Chinese, a character is a word.",
     )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with a long text and a short one."""
-        return guess_summaries(sample)
 
     def target_summary(self, example: Example) -> TargetSummary:
         """Every token of the summary counts; it is noted if no summary of a record has a word."""

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Examples, Guess, Product, Record, Signature
+from luban.core.contracts import Baseline, Example, Examples, Product, Signature
 from luban.data.baselines.naive_bayes import NaiveBayes
-from luban.tasks._guessing import guess_labels
 from luban.tasks.answers.classes import Classifier
 from luban.tasks.inputs.text_pairs import PairTask
 
@@ -26,11 +25,6 @@ class TextClassification(Classifier, PairTask):
         """Return vocabulary and labels."""
         names = self._labels.names
         return self.signature_for(len(names), names, self.problem)
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with a text and a field of few distinct values."""
-        return guess_labels(sample)
 
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return the model, how texts become its inputs, and how its logits become labels."""

@@ -15,7 +15,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -38,7 +37,6 @@ from luban.metrics.memorisation import Memorisation
 from luban.metrics.perplexity import Perplexity
 from luban.metrics.repetition import Repetition
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._guessing_prose import guess_prose
 from luban.tasks.inputs.tokenized import TokenizedTask
 from luban.tasks.parts.exports import continuations, meaning, tokens
 
@@ -70,11 +68,6 @@ class TextGeneration(TokenizedTask):
         return Signature(
             "tokens", size, size, self.context, tokenizer.pad, tokenizer.end, begin=begin
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read anything that has text."""
-        return guess_prose(sample)
 
     def encode(self, record: Record) -> Example:
         """Return the ids of a document, closed by the end token."""

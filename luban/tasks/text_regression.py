@@ -18,7 +18,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -31,7 +30,6 @@ from luban.metrics.rmse import Rmse
 from luban.metrics.spearman import Spearman
 from luban.nn.folding import fold
 from luban.nn.losses import mean_squared_error
-from luban.tasks._guessing import guess_values
 from luban.tasks.inputs.text_pairs import PairTask
 from luban.tasks.parts.exports import Rescaled, meaning
 from luban.tasks.parts.learned_files import read_learned
@@ -89,11 +87,6 @@ class TextRegression(PairTask):
     def signature(self) -> Signature:
         """Return the vocabulary, and one output."""
         return self.signature_for(1, (), "regression")
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with a text and a number that takes many values."""
-        return guess_values(sample)
 
     def encode_answer(self, record: Record) -> np.ndarray[Any, Any]:
         """Return the value."""

@@ -16,7 +16,6 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
-    Guess,
     Metric,
     Product,
     Record,
@@ -33,7 +32,6 @@ from luban.data.text.words import EncodedWords, encode_words
 from luban.metrics.entity_f1 import EntityF1
 from luban.nn.crf import viterbi
 from luban.nn.losses import IGNORE, cross_entropy
-from luban.tasks._guessing_spans import guess_tagged
 from luban.tasks.answers.entities import (
     FITTINGS,
     SPELLED,
@@ -183,11 +181,6 @@ class TokenClassification(TokenizedTask):
             labels=self.labels,
             chain=self.crf,
         )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Recognise lists of tokens and tags, and texts with spans."""
-        return guess_tagged(sample)
 
     def record_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a record without its entities."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from luban.core.contracts import Baseline, Example, Examples, Guess, Metric, Record
+from luban.core.contracts import Baseline, Example, Examples, Metric
 from luban.metrics.bleu import Bleu
 from luban.metrics.chrf import Chrf
 from luban.metrics.ter import Ter
-from luban.tasks._guessing_texts import guess_translation
 from luban.tasks.inputs.sequence_pair import SequencePair
 
 
@@ -24,11 +23,6 @@ class Translation(SequencePair):
     tokenize: Literal["13a", "intl", "zh", "char"] = Field(
         default="13a", description="How sacrebleu cuts translations; zh for Chinese ones."
     )
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Read records with a source and a target, or with two languages by name."""
-        return guess_translation(sample)
 
     def metrics(self) -> tuple[Metric, ...]:
         """Return BLEU, chrF and TER, as sacrebleu computes them."""

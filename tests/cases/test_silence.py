@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from luban.data.sources.text import Text
 from luban.data.tokenizers.char import Char
 from luban.engine.checkpoint import Checkpoints
 from luban.exporters.huggingface import Huggingface
+from luban.init.recognisers import text_generation
 from luban.metrics.bits_per_byte import BitsPerByte
 from luban.metrics.distinct import Distinct
 from luban.models.gpt import GPT
@@ -49,8 +51,8 @@ PARTS: list[tuple[type, str, str]] = [
     (Distinct, "statistics", "measure samples"),
 ]
 #: Commands after a run, with what is slow in them.
-COMMANDS: dict[str, tuple[list[str], type, str]] = {
-    "init": (["text.txt", "--output", "new.yaml"], TextGeneration, "recognise"),
+COMMANDS: dict[str, tuple[list[str], type | ModuleType, str]] = {
+    "init": (["text.txt", "--output", "new.yaml"], text_generation, "recognise"),
     "validate": (["tiny.yaml"], TextGeneration, "learn"),
     "export": (["runs/tiny"], Huggingface, "write"),
     "verify": (["runs/tiny"], TextGeneration, "predict"),
@@ -92,8 +94,8 @@ def watched(*arguments: str) -> tuple[float, str]:
     return gaps[longest], f"{stream.getvalue()}\nthe longest silence came after: {before}"
 
 
-def slow(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[int]:
-    """Let a method take long the first time; return a list that grows with its calls."""
+def slow(monkeypatch: pytest.MonkeyPatch, owner: type | ModuleType, name: str) -> list[int]:
+    """Let a method or function take long the first time; return a list of its calls."""
     real, calls = getattr(owner, name), list[int]()
     bound = isinstance(owner.__dict__.get(name), classmethod)
 

@@ -93,6 +93,14 @@ def test_a_recipe_that_uses_them_validates(folder: Path) -> None:
     assert facts["vocabulary or classes"].startswith("2 ")
 
 
+def test_its_task_is_recognised_in_data(folder: Path) -> None:
+    found = luban(folder, "init", "rows.jsonl", "--output", "first.yaml")
+    assert found["task"] == "text-sorting"
+    assert found["why"] == "texts of letters with a label"
+    assert "text-classification" in found["others"], "tasks that are built in are asked too"
+    assert luban(folder, "validate", "first.yaml")["vocabulary or classes"].startswith("2 ")
+
+
 def test_a_misspelt_field_of_theirs_is_named(folder: Path) -> None:
     command = ["-m", "luban", "validate", "recipe.yaml", "model.hidden_siz=3"]
     ran = run(folder, *command, code=2)

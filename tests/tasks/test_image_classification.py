@@ -21,10 +21,10 @@ from luban.data.media.images import to_png
 from luban.data.media.media_files import Media
 from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.loader import Loader
+from luban.init.recognition import recognise
 from luban.mechanisms.plain import Plain
 from luban.metrics.f1 import F1
 from luban.metrics.top_k_accuracy import TopKAccuracy
-from luban.tasks.image_classification import ImageClassification
 from tests.tasks.toy_images import pixels, records, task
 
 
@@ -222,31 +222,31 @@ def test_records_with_images_are_recognised() -> None:
         {"picture": Media(f"{row}.png", to_png(pixels(row))), "kind": "ab"[row % 2], "id": row}
         for row in range(20)
     ]
-    guess = ImageClassification.recognise(rows)
+    guess = recognise("image-classification", rows)
     assert guess is not None
     assert guess.fields == {"image": "picture", "label": "kind"}
     assert guess.model == {"name": "cnn"}
     large = [{**row, "picture": pixels(0, 100, 80)} for row in rows]
-    found = ImageClassification.recognise(large)
+    found = recognise("image-classification", large)
     assert found is not None
     assert (found.model, found.task["image_size"]) == ({"name": "resnet"}, 128)
     Model.from_dict(found.model)
     assert task(**found.task).augmentations
     assert "flip" in guess.task["augmentations"]
     grey = [{**row, "picture": pixels(0)[..., :1]} for row in rows]  # digits have no mirror image
-    assert (made := ImageClassification.recognise(grey)) is not None
+    assert (made := recognise("image-classification", grey)) is not None
     assert "flip" not in made.task["augmentations"]
     damaged = [{**row, "picture": Media("x", b"?")} for row in rows]
-    assert ImageClassification.recognise(damaged) is None
-    assert ImageClassification.recognise([{"text": "a b", "label": "c"}] * 20) is None
-    assert ImageClassification.recognise([{"image": pixels(0)}] * 20) is None
-    assert ImageClassification.recognise([]) is None
+    assert recognise("image-classification", damaged) is None
+    assert recognise("image-classification", [{"text": "a b", "label": "c"}] * 20) is None
+    assert recognise("image-classification", [{"image": pixels(0)}] * 20) is None
+    assert recognise("image-classification", []) is None
 
 
 def test_few_images_are_seen_often_and_many_seldom() -> None:
     for rows, steps in ((20, 125), (100, 625), (1000, 1500)):
         records = [{"image": pixels(0, 100, 80), "label": row % 2} for row in range(rows)]
-        guess = ImageClassification.recognise(records)
+        guess = recognise("image-classification", records)
         assert guess is not None
         Stage.from_dict({"name": "train", **guess.train})
         assert guess.train["max_steps"] == steps

@@ -17,6 +17,7 @@ from luban.core.errors import DataError, RecipeError
 from luban.data.store import Store, build
 from luban.data.text.chat_template_files import CHATML
 from luban.data.views.packing import positions_of
+from luban.init.recognition import recognise
 from luban.models.gpt import GPT
 from luban.models.rnn import RNN
 from luban.tasks.inputs.conversations import fitted
@@ -280,13 +281,14 @@ def test_the_baseline_counts_answers(store: Store) -> None:
     ],
 )
 def test_conversations_are_recognised(sample: list[Record], fields: dict[str, str]) -> None:
-    from luban.tasks.instruction_tuning import InstructionTuning
 
-    found = InstructionTuning.recognise(sample)
+    found = recognise("instruction-tuning", sample)
     assert found is not None
     assert found.fields == fields
-    assert InstructionTuning.recognise([{"text": "a"}]) is None
-    assert InstructionTuning.recognise([{"question": "a", "context": "c", "answer": "b"}]) is None
+    assert recognise("instruction-tuning", [{"text": "a"}]) is None
+    assert (
+        recognise("instruction-tuning", [{"question": "a", "context": "c", "answer": "b"}]) is None
+    )
 
 
 def test_a_pretrained_folder_of_transformers(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from torch import nn
 from luban.core.contracts import Record, Task
 from luban.core.errors import DataError
 from luban.data.store import build
+from luban.init.recognition import recognise
 from luban.metrics.choice_accuracy import ChoiceAccuracy
 from luban.models.gpt import GPT
-from luban.tasks.multiple_choice import MultipleChoice
 
 RECORDS: list[Record] = [
     {"query": "the sky is", "choices": ["blue", "a very long word", "月亮"], "gold": 0},
@@ -138,5 +138,5 @@ def test_bad_records_name_their_row(record: dict[str, Any], match: str) -> None:
 
 
 def test_they_are_recognised() -> None:
-    assert MultipleChoice.recognise(RECORDS) is not None
-    assert MultipleChoice.recognise([{"text": "a"}]) is None
+    assert recognise("multiple-choice", RECORDS) is not None
+    assert recognise("multiple-choice", [{"text": "a"}]) is None

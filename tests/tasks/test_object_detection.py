@@ -23,6 +23,7 @@ from luban.data.cleaners.boxes import Boxes
 from luban.data.media.images import to_png
 from luban.data.sources.coco import Coco
 from luban.data.views.in_memory import InMemoryExamples
+from luban.init.recognition import recognise
 from luban.nn.detection import assign, places
 from luban.tasks.object_detection import ObjectDetection
 
@@ -267,7 +268,7 @@ def test_what_was_learned_comes_back(tmp_path: Path) -> None:
 def test_it_is_recognised_and_shown() -> None:
     from matplotlib.figure import Figure
 
-    guess = ObjectDetection.recognise([{**s, "image": s["image"]} for s in SCENES])
+    guess = recognise("object-detection", [{**s, "image": s["image"]} for s in SCENES])
     assert guess is not None
     assert guess.model["name"] == "fcos"
     made = Task.from_dict({"name": "object-detection", **guess.task})
@@ -275,10 +276,10 @@ def test_it_is_recognised_and_shown() -> None:
     assert made.image_size == (80, 80)
     assert Stage.from_dict({"name": "train", **guess.train}).result_fields()["max_steps"] == 200
     wide = [{"image": np.zeros((600, 1200, 3), np.uint8), "objects": []}] * 9
-    assert (found := ObjectDetection.recognise(wide)) is not None
+    assert (found := recognise("object-detection", wide)) is not None
     assert found.task["image_size"] == [160, 320]
-    assert ObjectDetection.recognise([{"text": "a", "objects": []}]) is None
-    assert ObjectDetection.recognise([{"image": SCENES[0]["image"], "objects": 3}]) is None
+    assert recognise("object-detection", [{"text": "a", "objects": []}]) is None
+    assert recognise("object-detection", [{"image": SCENES[0]["image"], "objects": 3}]) is None
     task = ObjectDetection(image_size=64).learn(SCENES)
     example = task.encode(SCENES[2])
     (baseline,) = task.baselines(InMemoryExamples(task.encode_batch(SCENES))).values()

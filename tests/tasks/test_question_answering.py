@@ -18,6 +18,7 @@ from luban.core.errors import DataError, RecipeError
 from luban.data.text.padding import SPECIALS, as_text
 from luban.data.tokenizers.char import Char
 from luban.data.views.in_memory import InMemoryExamples
+from luban.init.recognition import recognise
 from luban.tasks.answers.answer_spans import (
     Cutter,
     _highest_total,
@@ -352,7 +353,7 @@ def test_any_span_comes_back_from_its_tokens(name: str, data: st.DataObject) -> 
 
 def test_what_is_recognised() -> None:
     def guess(sample: list[dict[str, Any]]) -> Guess | None:
-        return QuestionAnswering.recognise(placed(sample))
+        return recognise("question-answering", placed(sample))
 
     found = guess(RECORDS)
     assert found is not None

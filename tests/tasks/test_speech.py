@@ -20,6 +20,7 @@ from luban.core.errors import DataError, RecipeError, RunError, UnfitError, Unre
 from luban.data.media.audio import to_wav
 from luban.data.media.media_files import Media
 from luban.data.views.in_memory import InMemoryExamples
+from luban.init.recognition import recognise
 from luban.tasks.answers.transcripts import needed, written
 from tests.life import done, luban
 
@@ -297,18 +298,17 @@ def test_files_of_any_rate_and_the_server_agree() -> None:
 
 
 def test_recordings_are_recognised() -> None:
-    found = type(task()).recognise(records(20))
+    found = recognise("speech-recognition", records(20))
     assert found is not None
     assert found.fields == {}
     assert found.task["sampling_rate"] == RATE
     assert found.train["num_train_epochs"] == 200
-    kind = type(Task.from_dict({"name": "audio-classification"}))
     labelled = [{"clip": r["audio"], "class": r["label"]} for r in records(40)]
-    guess = kind.recognise(labelled)
+    guess = recognise("audio-classification", labelled)
     assert guess is not None
     assert guess.fields == {"audio": "clip", "label": "class"}
-    assert type(task()).recognise(labelled) is None
-    assert kind.recognise([{"text": "a", "label": "b"}] * 9) is None
+    assert recognise("speech-recognition", labelled) is None
+    assert recognise("audio-classification", [{"text": "a", "label": "b"}] * 9) is None
 
 
 @pytest.mark.parametrize("name", ["speech-recognition", "audio-classification"])

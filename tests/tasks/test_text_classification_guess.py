@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from luban.core.contracts import Record
-from luban.tasks.text_classification import TextClassification
+from luban.init.recognition import recognise
 
 
 def rows(size: int = 60, **columns: Any) -> list[Record]:
@@ -19,23 +19,25 @@ def text(i: int) -> str:
 
 
 def test_a_text_beside_few_values_is_recognised() -> None:
-    found = TextClassification.recognise(rows(review=text, stars=lambda i: str(i % 2)))
+    found = recognise("text-classification", rows(review=text, stars=lambda i: str(i % 2)))
     assert found is not None
     assert found.fields == {"text": "review", "label": "stars"}
-    named = TextClassification.recognise(
-        rows(text=text, source=lambda i: i % 3, label=lambda i: "ab"[i % 2])
+    named = recognise(
+        "text-classification", rows(text=text, source=lambda i: i % 3, label=lambda i: "ab"[i % 2])
     )
     assert named is not None
     assert named.fields == {}
-    unnamed = TextClassification.recognise(rows(words=text, mark=lambda i: str(i % 2)))
+    unnamed = recognise("text-classification", rows(words=text, mark=lambda i: str(i % 2)))
     assert unnamed is not None
     assert named.confidence >= found.confidence > unnamed.confidence
     assert named.task["tokenizer"] == "bpe"
-    pairs = TextClassification.recognise(rows(premise=text, hypothesis=text, label=lambda i: i % 3))
+    pairs = recognise(
+        "text-classification", rows(premise=text, hypothesis=text, label=lambda i: i % 3)
+    )
     assert pairs is not None
     assert pairs.fields["text_pair"] == "hypothesis"
-    chinese = TextClassification.recognise(
-        rows(text=lambda i: f"第{i}条新闻标题", label=lambda i: i % 3)
+    chinese = recognise(
+        "text-classification", rows(text=lambda i: f"第{i}条新闻标题", label=lambda i: i % 3)
     )
     assert chinese is not None
     assert chinese.task == {"tokenizer": "char", "max_length": 64}
@@ -52,5 +54,5 @@ def test_a_text_beside_few_values_is_recognised() -> None:
     ],
 )
 def test_other_records_are_not(columns: dict[str, Any]) -> None:
-    assert TextClassification.recognise(rows(**columns)) is None
-    assert TextClassification.recognise([]) is None
+    assert recognise("text-classification", rows(**columns)) is None
+    assert recognise("text-classification", []) is None

@@ -14,6 +14,7 @@ from torch import nn
 from luban.core.contracts import Record, Task
 from luban.core.errors import DataError
 from luban.data.views.in_memory import InMemoryExamples
+from luban.init.recognition import recognise
 from luban.mechanisms.plain import Plain
 from luban.tasks.text_regression import TextRegression
 from luban.testing import check_task
@@ -93,7 +94,7 @@ def test_a_text_beside_a_measure_is_recognised() -> None:
     rows: list[Record] = [
         {"sentence": f"the text {i}", "id": i, "score": (i * 7 % 11) / 2} for i in range(40)
     ]
-    found = TextRegression.recognise(rows)
+    found = recognise("text-regression", rows)
     assert found is not None
     assert found.fields == {"text": "sentence", "value": "score"}
-    assert TextRegression.recognise([{"text": f"t{i}", "id": i} for i in range(40)]) is None
+    assert recognise("text-regression", [{"text": f"t{i}", "id": i} for i in range(40)]) is None

@@ -16,6 +16,7 @@ from luban.core.errors import DataError, RecipeError
 from luban.data.text.tagging import entities_of, fault
 from luban.data.text.words import encode_words, joined, words_of
 from luban.data.views.in_memory import InMemoryExamples
+from luban.init.recognition import recognise
 from luban.nn.crf import CRF
 from luban.tasks.token_classification import TokenClassification
 from luban.testing import check_task
@@ -277,7 +278,7 @@ def test_a_chain_has_no_weights() -> None:
 
 def test_what_is_recognised() -> None:
     def guess(sample: list[dict[str, Any]]) -> Guess | None:
-        return TokenClassification.recognise(placed(sample))
+        return recognise("token-classification", placed(sample))
 
     found = guess(TOKENS)
     assert found is not None

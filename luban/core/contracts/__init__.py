@@ -26,7 +26,15 @@ from luban.core.contracts.data import (
     Tally,
     TargetSummary,
 )
-from luban.core.contracts.meaning import Baseline, Metric, Model, Product, Statistics, Task
+from luban.core.contracts.meaning import (
+    Baseline,
+    Metric,
+    Model,
+    Product,
+    Recognises,
+    Statistics,
+    Task,
+)
 from luban.core.contracts.tokens import Tokenizer
 from luban.core.special_tokens import SpecialTokenFrame
 
@@ -54,6 +62,7 @@ __all__ = [
     "Optimizer",
     "Pool",
     "Product",
+    "Recognises",
     "Record",
     "Schedule",
     "SetApart",

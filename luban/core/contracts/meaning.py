@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 from luban.core.component import Component
 from luban.core.contracts.data import Example, Examples, Guess, Record, Signature, TargetSummary
@@ -70,11 +70,6 @@ class Task(Component, ABC):
     @abstractmethod
     def signature(self) -> Signature:
         """Return all that a model may know of this task."""
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Return how this task would read records it has never seen; None: not at all."""
-        return None
 
     @abstractmethod
     def encode(self, record: Record) -> Example:
@@ -247,6 +242,19 @@ class Task(Component, ABC):
     def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
         """Return metrics of samples; their ``statistics`` gets the sample and ``None``."""
         return ()
+
+
+@runtime_checkable
+class Recognises(Protocol):
+    """A task of a plug-in that ``luban init`` can find in data, by this class method.
+
+    What Luban's own tasks recognise is in ``luban/init/recognisers/``, a file for each.
+    """
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Return how this task would read records it has never seen; None: not at all."""
+        ...
 
 
 class Baseline(Protocol):

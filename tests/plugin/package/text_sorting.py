@@ -17,6 +17,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Guess,
     Metric,
     Record,
     Signature,
@@ -48,6 +49,15 @@ class TextSorting(Task):
     def signature(self) -> Signature:
         """Letters in, labels out."""
         return Signature("tokens", 27, len(self._labels), pad=0)
+
+    @classmethod
+    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
+        """Read texts of nothing but small letters with a label (the contract ``Recognises``)."""
+        texts = [str(record.get("text", "")) for record in sample]
+        plain = all(text.isascii() and text.isalpha() and text.islower() for text in texts)
+        if not plain or not all("label" in record for record in sample):
+            return None
+        return Guess(0.97, model={"name": "letter-bag"}, why="texts of letters with a label")
 
     def encode(self, record: Record) -> Example:
         """Return letters as 1 to 26, and the number of the label."""

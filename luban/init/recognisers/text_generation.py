@@ -9,16 +9,22 @@ from luban.core.contracts import Guess, Record
 from luban.core.unicode_text import without_blanks
 from luban.data.files.records import own_fields
 from luban.data.media.media_files import holds_media
-from luban.tasks._guessing import classes_in, columns_of, last_of
+from luban.init.recognisers._fields import classes_in, columns_of, last_of
 
 _TEXTS = ("text", "content", "body", "sentence", "article", "document")
+
+
 #: From so many characters on a text is large.
 _LARGE = 2_000_000
+
+
 _KINDS = 20  #: values up to which a field may be the label, which a text is read for
+
+
 _SHORT = 40  #: characters, on average, of what only tells of a text
 
 
-def guess_prose(sample: Sequence[Record]) -> Guess | None:
+def recognise(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a language model: any text will do, and other tasks are likelier."""
     if any(map(holds_media, sample[0].values() if sample else ())):
         return None

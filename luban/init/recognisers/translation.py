@@ -1,30 +1,28 @@
-"""Which fields of unknown records hold a text and what it is turned into."""
+"""Which fields of unknown records hold a text in two languages."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from luban.core.contracts import Guess, Record
 from luban.core.unicode_text import european_share, unspaced_share, without_blanks
 from luban.data.files.language import script_shares
-from luban.data.files.records import own_fields
-from luban.tasks._guessing import UNNAMED, classes_in, columns_of, is_texts, last_of
+from luban.init.recognisers._fields import (
+    UNNAMED,
+    classes_in,
+    columns_of,
+    is_texts,
+    last_of,
+    renamed,
+)
+from luban.init.recognisers._texts import field_named, joined, mean_lengths, tokenize_option
 
 _SOURCES = ("source", "src", "source_text")
+
+
 _TARGETS = ("target", "tgt", "translation", "target_text", "reference")
-_DOCUMENTS = ("document", "article", "dialogue", "text", "content", "source", "body", "abstract")
-_SUMMARIES = (
-    "summary",
-    "highlights",
-    "summaries",
-    "abstract",
-    "headline",
-    "tldr",
-    "target",
-    "title",
-)
+
+
 #: Languages by the names that parallel data have for them.
 _LANGUAGES = {
     "ar": "arabic", "bg": "bulgarian", "cs": "czech", "da": "danish", "de": "german",
@@ -36,22 +34,21 @@ _LANGUAGES = {
     "th": "thai", "tr": "turkish", "uk": "ukrainian", "ur": "urdu", "vi": "vietnamese",
     "zh": "chinese",
 }  # fmt: skip
+
+
 #: Share of the letters without blanks from which on they are Chinese (Japanese has kana too),
 #: and of all letters from which on a text is European.
 _CHINESE, _EUROPEAN = 0.8, 0.5
-#: A summary is at most so long, as a share of its document.
-_SHORT = 0.5
-_MOST = 0.95  #: share of the records that must have a field
 
 
-def guess_translation(sample: Sequence[Record]) -> Guess | None:
+def recognise(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of a translation: a source beside a target, or two languages.
 
     Languages are told by the names of the fields; where columns have no names, by their scripts.
     """
-    sizes = _sizes(sample)
+    sizes = mean_lengths(sample)
     languages = [name for name in sizes if _language(name)]
-    source, target = _named(sizes, _SOURCES), _named(sizes, _TARGETS)
+    source, target = field_named(sizes, _SOURCES), field_named(sizes, _TARGETS)
     if source and target and source != target:
         near = 1 / 3 < sizes[target] / max(1.0, sizes[source]) < 3
         confidence, why = 0.9 if near else 0.35, f"{source!r} is beside {target!r}"
@@ -60,7 +57,7 @@ def guess_translation(sample: Sequence[Record]) -> Guess | None:
         confidence, why = 0.95, f"{source!r} and {target!r} are languages"
     elif len(pair := _unnamed_pair(sample, sizes)) == 2:
         source, target = pair
-        apart = without_blanks(_all(sample, source)) != without_blanks(_all(sample, target))
+        apart = without_blanks(joined(sample, source)) != without_blanks(joined(sample, target))
         confidence = 0.9 if apart else 0.35
         said = "of two scripts" if apart else "of about one length"
         why = f"{source!r} and {target!r} are texts {said}"
@@ -70,9 +67,9 @@ def guess_translation(sample: Sequence[Record]) -> Guess | None:
         return None
     return Guess(
         confidence=confidence,
-        fields=_renamed({"source": source, "target": target}),
+        fields=renamed({"source": source, "target": target}),
         task={"tokenizer": {"name": "bpe", "vocab_size": 6000}}
-        | _tokenize(sacrebleu_tokenizer(_all(sample, target)), "13a"),
+        | tokenize_option(sacrebleu_tokenizer(joined(sample, target)), "13a"),
         model={"name": "seq2seq", "dropout": 0.2},
         why=why,
     )
@@ -89,51 +86,8 @@ def _unnamed_pair(sample: Sequence[Record], sizes: Mapping[str, float]) -> tuple
     if len(texts) != 2 or any(classes_in(columns[name]) for name in rest):
         return ()
     lengths = [sizes[name] for name in texts]
-    scripts = without_blanks(_all(sample, texts[0])) != without_blanks(_all(sample, texts[1]))
+    scripts = without_blanks(joined(sample, texts[0])) != without_blanks(joined(sample, texts[1]))
     return tuple(texts) if scripts or max(lengths) < 2 * min(lengths) else ()
-
-
-def guess_summaries(sample: Sequence[Record]) -> Guess | None:
-    """Return the guess of a summarisation: a text beside a much shorter one that is named so."""
-    sizes = _sizes(sample)
-    document = _named(sizes, _DOCUMENTS)
-    summary = _named({n: s for n, s in sizes.items() if n != document}, _SUMMARIES)
-    if document is None or summary is None:
-        return None
-    plain = summary.lower() in ("summary", "highlights", "summaries", "tldr")
-    lines = any(isinstance(record.get(document), list) for record in sample)
-    if not lines and not plain and sizes[summary] > _SHORT * sizes[document]:
-        return None
-    by_character = without_blanks(_all(sample, summary))
-    return Guess(
-        confidence=0.9 if plain else 0.5,
-        fields=_renamed({"document": f"{{{document}}}" if lines else document, "summary": summary}),
-        task={"tokenizer": {"name": "bpe", "vocab_size": 6000}, "max_source_length": 512}
-        | _tokenize("characters" if by_character else "words", "words"),
-        model={"name": "seq2seq", "dropout": 0.2},
-        why=f"{summary!r} is beside {document!r}, and shorter"
-        if sizes[summary] < sizes[document]
-        else f"{summary!r} is beside {document!r}",
-    )
-
-
-def _sizes(sample: Sequence[Record]) -> dict[str, float]:
-    """Return the mean length of each field that is a text or a list of texts, nearly everywhere."""
-    rows = [own_fields(record) for record in sample]
-    times = Counter(name for row in rows for name, value in row.items() if _plain(value))
-    names = [name for name, count in times.items() if count >= _MOST * len(rows)]
-    return {name: sum(len(_plain(row.get(name))) for row in rows) / len(rows) for name in names}
-
-
-def _plain(value: Any) -> str:
-    """Return a text, or the first of a list of them; empty if it is neither."""
-    first = value[0] if isinstance(value, list) and value else value
-    return first if isinstance(first, str) else ""
-
-
-def _named(sizes: Mapping[str, float], names: Sequence[str]) -> str | None:
-    known = {last_of(name): name for name in sizes}
-    return next((known[name] for name in names if name in known), None)
 
 
 def _language(name: str) -> bool:
@@ -150,15 +104,3 @@ def sacrebleu_tokenizer(text: str) -> str:
     if without_blanks(text):
         return "zh" if script_shares(text)["cjk"] > _CHINESE * unspaced_share(text) else "char"
     return "13a" if european_share(text) > _EUROPEAN else "intl"
-
-
-def _tokenize(chosen: str, default: str) -> dict[str, str]:
-    return {} if chosen == default else {"tokenize": chosen}
-
-
-def _all(sample: Sequence[Record], field: str) -> str:
-    return "".join(_plain(record.get(field)) for record in sample)
-
-
-def _renamed(fields: Mapping[str, str]) -> dict[str, str]:
-    return {ours: theirs for ours, theirs in fields.items() if ours != theirs}

@@ -1,8 +1,8 @@
-"""Which fields of unknown records hold tagged tokens, marked texts, or questions."""
+"""Which fields of unknown records hold tagged tokens, or texts with marked places."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from luban.core.contracts import Guess, Record
@@ -10,26 +10,27 @@ from luban.core.unicode_text import without_blanks
 from luban.data.files.records import own_fields
 from luban.data.text.entity_spans import entities_in
 from luban.data.text.tagging import parsed
+from luban.init.recognisers._fields import renamed
+from luban.init.recognisers._spans import field_fitting
 
 _TOKENS = ("tokens", "words", "characters", "chars")
+
+
 _TAGS = ("tags", "ner_tags", "ner", "labels", "bio", "entities")
-_QUESTIONS = ("question", "query", "q")
-_CONTEXTS = ("context", "passage", "paragraph", "document", "text")
-_ANSWERS = ("answers", "answer")
 
 
-def guess_tagged(sample: Sequence[Record]) -> Guess | None:
+def recognise(sample: Sequence[Record]) -> Guess | None:
     """Return the guess of named entities: tokens with tags, or a text with places in it."""
     rows = [own_fields(record) for record in sample]
     if not rows:
         return None
-    tokens = _named(rows, _TOKENS, _is_words)
-    tags = _named(rows, _TAGS, _is_tags)
+    tokens = field_fitting(rows, _TOKENS, _is_words)
+    tags = field_fitting(rows, _TAGS, _is_tags)
     if tokens and tags and all(len(row[tokens]) == len(row[tags]) for row in rows):
         texts = ["".join(row[tokens]) for row in rows]
         return Guess(
             confidence=0.95,
-            fields=_renamed({"tokens": tokens, "tags": tags}),
+            fields=renamed({"tokens": tokens, "tags": tags}),
             task=_task(texts, [row[tokens] for row in rows]),
             model=_MODEL,
             why=f"{tags!r} has one tag for each of {tokens!r}",
@@ -46,7 +47,7 @@ def guess_tagged(sample: Sequence[Record]) -> Guess | None:
             ):
                 return Guess(
                     confidence=0.95,
-                    fields=_renamed({"text": text, "entities": spans}),
+                    fields=renamed({"text": text, "entities": spans}),
                     task=_task([row[text] for row in rows], [row[text].split() for row in rows]),
                     model=_MODEL,
                     why=f"{spans!r} marks places in {text!r}",
@@ -59,26 +60,6 @@ def _stand(entities: list[dict[str, Any]] | None, text: str) -> bool:
     return entities is not None and all(0 <= e["start"] < e["end"] <= len(text) for e in entities)
 
 
-def guess_questions(sample: Sequence[Record]) -> Guess | None:
-    """Return the guess of extractive answers: a question beside a text that holds its answer."""
-    rows = [own_fields(record) for record in sample]
-    if not rows:
-        return None
-    question = _named(rows, _QUESTIONS, lambda value: isinstance(value, str))
-    context = _named(rows, _CONTEXTS, lambda value: isinstance(value, str))
-    answers = _named(rows, _ANSWERS, lambda value: isinstance(value, list | tuple | dict))
-    if question is None or context is None or answers is None:
-        return None
-    chinese = without_blanks("".join(row[context] for row in rows))
-    return Guess(
-        confidence=0.95,
-        fields=_renamed({"question": question, "context": context, "answers": answers}),
-        task={"tokenizer": "char" if chinese else {"name": "wordpiece", "vocab_size": 8000}},
-        model={"name": "bert", "hidden_size": 128, "num_hidden_layers": 4},
-        why=f"{answers!r} stand in {context!r}",
-    )
-
-
 _MODEL = {"name": "rnn", "hidden_size": 128, "num_hidden_layers": 1, "dropout": 0.3}
 
 
@@ -87,16 +68,6 @@ def _task(texts: Sequence[str], words: Sequence[Sequence[str]]) -> dict[str, Any
     longest = max(map(len, texts)) if chinese else 2 * max(map(len, words))
     length = next((size for size in (64, 128, 256) if longest <= size), 512)
     return {"tokenizer": "char" if chinese else "bpe", "max_length": length, "crf": True}
-
-
-def _named(rows: Sequence[Mapping[str, Any]], names: Sequence[str], fits: Any) -> str | None:
-    """Return the field of a usual name whose value fits in every row."""
-    known = {name.lower(): name for name in rows[0]}
-    for name in names:
-        field = known.get(name)
-        if field is not None and all(field in row and fits(row[field]) for row in rows):
-            return field
-    return None
 
 
 def _is_words(value: Any) -> bool:
@@ -110,7 +81,3 @@ def _is_tags(value: Any) -> bool:
         return bool([parsed(item) for item in value])
     except ValueError:
         return False
-
-
-def _renamed(fields: Mapping[str, str]) -> dict[str, str]:
-    return {ours: theirs for ours, theirs in fields.items() if ours != theirs}
