@@ -1,50 +1,24 @@
-"""The kinds that say what numbers mean: task, model, metric; ``contracts`` has the others."""
+"""What the numbers mean: records in, predictions out, and the loss between."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from luban.core.component import Component
-from luban.core.contracts.data import Example, Examples, Guess, Record, Signature, TargetSummary
-from luban.core.errors import RecipeError
+from luban.core.contracts.examples import Example, Examples, TargetSummary
+from luban.core.contracts.exporter import Product
+from luban.core.contracts.metric import Metric
+from luban.core.contracts.records import Record
+from luban.core.contracts.signature import Signature
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import nn
 
     from luban.core.batch import Batch, Losses
-
-Statistics: TypeAlias = tuple[float, ...]  #: what a metric keeps of one example
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """What exporters write of a trained model.
-
-    Attributes:
-        module: Its ``forward(**sample.inputs)`` gives a tensor, or a tuple of them.
-        sample: A small batch, for tracing and for the check.
-        outputs: The names of what ``forward`` gives, in order.
-        meaning: What ``inference.json`` tells a program that has no Luban: how a record becomes
-            inputs (``preprocessing``) and what outputs say (``postprocessing``); plain data.
-        arrays: Numbers too many for JSON, by file name without ``.npy``.
-        beyond: Why ``model/`` alone, without the program in ``module``, does not give the answers
-            of ``predict``; empty if it does.
-        note: A sentence for the card, if what is written is not the model itself.
-    """
-
-    module: nn.Module
-    sample: Batch
-    outputs: tuple[str, ...] = ("logits",)
-    meaning: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    beyond: str = ""
-    note: str = ""
 
 
 class Task(Component, ABC):
@@ -244,19 +218,6 @@ class Task(Component, ABC):
         return ()
 
 
-@runtime_checkable
-class Recognises(Protocol):
-    """A task of a plug-in that ``luban init`` can find in data, by this class method.
-
-    What Luban's own tasks recognise is in ``luban/init/recognisers/``, a file for each.
-    """
-
-    @classmethod
-    def recognise(cls, sample: Sequence[Record]) -> Guess | None:
-        """Return how this task would read records it has never seen; None: not at all."""
-        ...
-
-
 class Baseline(Protocol):
     """A trivial predictor: an example in, a prediction like the task's own out."""
 
@@ -278,131 +239,3 @@ class _Stored(Sequence[Any]):
         if isinstance(index, slice):
             return [self._store[i] for i in range(*index.indices(len(self)))]
         return self._store[index]
-
-
-class Model(Component, ABC):
-    """The configuration of an architecture; ``build`` returns a plain ``nn.Module``.
-
-    The module returns logits (B, ..., outputs) from ``forward(**batch.inputs)`` and names its
-    parts: ``stem`` (the layer whose output explanations and adversaries touch), ``blocks`` (a
-    ``ModuleList``, first to last; it may be empty), ``head`` (what a pretrained start leaves
-    fresh; None if it has none of its own). Where it makes sense it has ``features(**inputs)``:
-    what the head sees, (B, T, D).
-    """
-
-    kind: ClassVar[str] = "models"
-    outside: ClassVar[tuple[str, ...]] = ("pretrained",)
-    #: What goes in and what comes out (``Signature.accepts`` and ``Signature.produces``).
-    accepts: ClassVar[tuple[str, ...]] = ()
-    produces: ClassVar[tuple[str, ...]] = ("next",)
-
-    @abstractmethod
-    def build(self, signature: Signature) -> nn.Module:
-        """Return the module with fresh weights, drawn from torch's global generator.
-
-        Raises:
-            RecipeError: if the model cannot take what the task gives.
-        """
-
-    def resolve(self) -> Self:
-        """Return this model with every field that a pretrained directory decides filled in."""
-        return self
-
-    def fits(self, signature: Signature) -> bool:
-        """Return whether this model takes and gives what a task asks for."""
-        return signature.accepts in self.accepts and signature.produces in self.produces
-
-    def check(self, signature: Signature) -> None:
-        """Refuse a task this model is not made for; ``build`` calls it first.
-
-        Raises:
-            RecipeError: saying what the model takes and gives.
-        """
-        if not self.fits(signature):
-            raise RecipeError(
-                f"the {self.name} model is not made for this task.",
-                where="model",
-                expected=f"a task over {' or '.join(self.accepts)} "
-                f"that asks for {' or '.join(self.produces)}",
-                got=f"one over {signature.accepts} that asks for {signature.produces}",
-                fix="see `luban list models`.",
-            )
-
-    def start(self, module: nn.Module) -> tuple[str, ...]:
-        """Load the weights that training starts from, if there are any, into a fresh module.
-
-        Returns:
-            The names of parameters that stayed fresh although others were loaded.
-
-        Raises:
-            RecipeError: if the weights do not fit.
-        """
-        return ()
-
-    def hf_config(self, signature: Signature) -> dict[str, Any]:
-        """Return ``config.json``: a Hugging Face one where an equivalent exists."""
-        return {"model_type": f"luban-{self.name}", **self.to_dict()}
-
-    def to_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the module's tensors under their Hugging Face names and layouts."""
-        return dict(tensors)
-
-    def from_hf(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the module's tensors from Hugging Face's: the inverse of ``to_hf``."""
-        return dict(tensors)
-
-    def flops_per_token(self, signature: Signature, parameters: int) -> float:
-        """Return training FLOP per position: a token, or a whole example that has none.
-
-        Six per parameter (Kaplan et al. 2020, 2001.08361) unless weights are used many times.
-        """
-        return 6.0 * parameters
-
-
-class Metric(Component, ABC):
-    """A row per example and a way to reduce rows, so intervals and ranks come for free."""
-
-    kind: ClassVar[str] = "metrics"
-    higher_is_better: ClassVar[bool] = True
-    unit: ClassVar[str] = ""
-    #: The lowest and the highest value it can have; intervals stay between them.
-    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    #: Whether its value depends on the number of rows even if their distribution is the same, so
-    #: that its interval must come from leaving rows out, not from drawing rows twice.
-    biased: ClassVar[bool] = False
-    #: Whether the rows tell how precise its value is; else it has no interval.
-    sampled: ClassVar[bool] = True
-
-    @property
-    def label(self) -> str:
-        """The name in reports; different for each setting a task may use side by side."""
-        return self.name
-
-    @property
-    def best(self) -> float:
-        """The best value there is; infinite where there is none."""
-        return self.bounds[self.higher_is_better]
-
-    @abstractmethod
-    def statistics(self, prediction: Any, target: Any) -> Statistics:
-        """Return what must be kept of one example; the same length for each."""
-
-    @abstractmethod
-    def compute(self, rows: np.ndarray[Any, Any]) -> float:
-        """Return the metric of rows (N, K), N >= 1, float64."""
-
-    def undefined(self, rows: np.ndarray[Any, Any]) -> bool:
-        """Return whether rows hold nothing to find, so that even perfect ones do not get the best.
-
-        Args:
-            rows: Rows (N, K), N >= 1.
-        """
-        return False
-
-    def plot(self, axes: Any, rows: np.ndarray[Any, Any]) -> bool:
-        """Draw rows (N, K) on matplotlib axes for the card; False: there is nothing to see."""
-        return False
-
-    def note(self, rows: np.ndarray[Any, Any]) -> str:
-        """Return how the value of these rows was got, where that is not plain."""
-        return ""
