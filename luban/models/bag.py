@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from luban.core.contracts import Model, Signature
+from luban.core.sizes import MAX_PARTS, Span
 
 #: Hashes are polynomials modulo a prime: below 2^62 at each step, so that int64 never overflows.
 PRIME, BASE = 2**31 - 1, 1_000_003
@@ -27,8 +28,10 @@ class Bag(Model):
     produces: ClassVar[tuple[str, ...]] = ("label",)
 
     embedding_size: int = Field(default=32, ge=1, le=1_048_576)
-    ngrams: tuple[int, ...] = Field(
-        default=(2,), description="Tokens in a row that have a vector, beside those of each token."
+    ngrams: tuple[Span, ...] = Field(
+        default=(2,),
+        max_length=MAX_PARTS,
+        description="Tokens in a row that have a vector, beside those of each token.",
     )
     buckets: int = Field(default=65536, ge=1, le=PRIME, description="Vectors n-grams share.")
     pooling: Literal["mean", "sqrt"] = Field(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
+from luban.core.sizes import MAX_PARTS, Depth, Width
 from luban.models._images import ImageModel, too_small
 from luban.nn.activations import Activation
 from luban.nn.pixels import (
@@ -32,10 +33,12 @@ class CNN(ImageModel):
     embedding_size: int = Field(
         default=32, ge=1, le=1_048_576, description="Channels of the first layer."
     )
-    hidden_sizes: tuple[int, ...] = Field(
-        default=(64, 128, 256), description="Channels after each halving of height and width."
+    hidden_sizes: tuple[Width, ...] = Field(
+        default=(64, 128, 256),
+        max_length=MAX_PARTS,
+        description="Channels after each halving of height and width.",
     )
-    depths: tuple[int, ...] | None = Field(
+    depths: tuple[Depth, ...] | None = Field(
         default=None, description="Convolutions in the residual of each size (None: one)."
     )
     downsample: Literal["stride", "max"] = Field(
@@ -62,13 +65,10 @@ class CNN(ImageModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ValueError("hidden_sizes needs at least one size, each at least 1")
-        if self.depths is not None:
-            if len(self.depths) != len(self.hidden_sizes):
-                raise ValueError("depths needs as many numbers as hidden_sizes")
-            if min(self.depths) < 0:
-                raise ValueError("a depth is at least 0")
+        if not self.hidden_sizes:
+            raise ValueError("hidden_sizes needs at least one size")
+        if self.depths is not None and len(self.depths) != len(self.hidden_sizes):
+            raise ValueError("depths needs as many numbers as hidden_sizes")
         return self
 
     def build(self, signature: Signature) -> SmallNetwork:

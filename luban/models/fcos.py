@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
+from luban.core.sizes import MAX_PARTS, Depth, Width
 from luban.models._images import ImageModel, too_small
 from luban.models._pretrained import (
     label_names,
@@ -26,7 +27,6 @@ from luban.nn.pixels import ConvNorm, draw_filters, in_order, ordered
 from luban.nn.resnet import Kind, Layer, Plan, residual_layers, stage_maps
 
 _FRESH = ("pyramid.", "head.")
-_Positive = Annotated[int, Field(ge=1)]
 
 
 class FCOS(ImageModel):
@@ -41,10 +41,12 @@ class FCOS(ImageModel):
     produces: ClassVar[tuple[str, ...]] = ("boxes",)
 
     embedding_size: int = Field(default=24, ge=1, le=1_048_576, description="Channels of the stem.")
-    hidden_sizes: tuple[_Positive, ...] = Field(
-        default=(24, 48, 96, 192), description="Channels of each stage of the trunk."
+    hidden_sizes: tuple[Width, ...] = Field(
+        default=(24, 48, 96, 192),
+        max_length=MAX_PARTS,
+        description="Channels of each stage of the trunk.",
     )
-    depths: tuple[_Positive, ...] = Field(
+    depths: tuple[Annotated[Depth, Field(ge=1)], ...] = Field(
         default=(1, 1, 2, 1), description="Residual blocks of each stage."
     )
     layer_type: Layer = Field(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
+from luban.core.sizes import MAX_PARTS, Depth, Width
 from luban.models._images import ImageModel, too_small
 from luban.models._pretrained import (
     label_names,
@@ -61,9 +62,9 @@ class ResNet(ImageModel):
     depth: Literal[18, 34, 50, 101, 152] | None = Field(
         default=18, description="Decides the next three fields where they are left out."
     )
-    depths: tuple[int, ...] | None = Field(default=None, description="Layers of each stage.")
-    hidden_sizes: tuple[int, ...] | None = Field(
-        default=None, description="Channels of each stage."
+    depths: tuple[Depth, ...] | None = Field(default=None, description="Layers of each stage.")
+    hidden_sizes: tuple[Width, ...] | None = Field(
+        default=None, max_length=MAX_PARTS, description="Channels of each stage."
     )
     layer_type: Layer | None = Field(
         default=None, description="Two convolutions of 3 x 3, or 1 x 1, 3 x 3 and 1 x 1."

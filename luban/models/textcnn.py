@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from luban.core.contracts import Model, Signature
+from luban.core.sizes import MAX_PARTS, Span
 from luban.nn.convolution import ConvolutionalEncoder
 from luban.nn.embedding import TokenEmbedding
 
@@ -21,16 +22,18 @@ class TextCNN(Model):
     produces: ClassVar[tuple[str, ...]] = ("label",)
 
     embedding_size: int = Field(default=128, ge=1, le=1_048_576)
-    kernel_sizes: tuple[int, ...] = Field(default=(3, 4, 5), description="Tokens a filter sees.")
+    kernel_sizes: tuple[Span, ...] = Field(
+        default=(3, 4, 5), max_length=MAX_PARTS, description="Tokens a filter sees."
+    )
     num_filters: int = Field(default=100, ge=1, le=1_048_576, description="Filters of each width.")
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Before the head.")
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @field_validator("kernel_sizes")
     @classmethod
-    def _positive(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if not sizes or min(sizes) < 1:
-            raise ValueError("at least one width, each at least 1")
+    def _several(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes:
+            raise ValueError("at least one width")
         return sizes
 
     def build(self, signature: Signature) -> ConvolutionalEncoder:

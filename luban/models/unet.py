@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from luban.core.contracts import Signature
+from luban.core.sizes import MAX_PARTS, Width
 from luban.models._diffusion import DiffusionModel
 from luban.nn.attention import Attention
 from luban.nn.diffusion import Condition
@@ -26,8 +27,11 @@ class Unet(DiffusionModel):
     (2301.11093): four times fewer places for p = 2, and not a pixel less.
     """
 
-    block_out_channels: tuple[int, ...] = Field(
-        default=(64, 128), min_length=1, description="Channels of each level, fine to coarse."
+    block_out_channels: tuple[Width, ...] = Field(
+        default=(64, 128),
+        min_length=1,
+        max_length=MAX_PARTS,
+        description="Channels of each level, fine to coarse.",
     )
     layers_per_block: int = Field(
         default=2, ge=1, le=1_024, description="Residual blocks of each level."

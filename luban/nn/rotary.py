@@ -9,6 +9,7 @@ import math
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from luban.core.component import Settings
@@ -21,7 +22,7 @@ class Llama3Scaling(Settings):
     factor: float
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
-    original_max_position_embeddings: int = 8192
+    original_max_position_embeddings: int = Field(default=8192, ge=1, le=16_777_216)
 
     def stretch(self, frequencies: Tensor) -> Tensor:
         """Return the frequencies (D/2,) with long wavelengths divided by ``factor``."""

@@ -48,6 +48,22 @@ class Outcome:
         return ""
 
 
+@dataclass(slots=True)
+class Worst:
+    """The most processor time and memory of a number of pieces of work, and whose they are."""
+
+    seconds: tuple[float, str] = (0.0, "")
+    memory: tuple[int, str] = (0, "")
+
+    def note(self, outcome: Outcome, what: str) -> None:
+        self.seconds = max(self.seconds, (outcome.seconds, what))
+        self.memory = max(self.memory, (outcome.memory, what))
+
+    def __str__(self) -> str:
+        (seconds, slow), (memory, large) = self.seconds, self.memory
+        return f"at most {seconds:.1f} s ({slow}) and {memory / 2**20:.0f} MiB ({large})"
+
+
 def bounded(work: Callable[[], str]) -> Outcome:
     """Do some work in a fork of this process.
 

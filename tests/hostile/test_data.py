@@ -19,7 +19,7 @@ from luban.core.errors import UnfitError
 from luban.data.media import audio, images
 from luban.data.media.media_files import media_in
 from luban.recipe import json_schema
-from tests.hostile.bounded import bounded
+from tests.hostile.bounded import Worst, bounded
 from tests.hostile.data_files import Case, cases, put
 from tests.hostile.mutations import damaged_bytes
 from tests.life import RECIPE, changed, luban
@@ -60,7 +60,7 @@ def test_every_case_reads_while_it_is_whole(here: Path) -> None:
 
 def law(count: int, seed: int, folder: Path, *, init: bool = False) -> Counter[str]:
     """Let ``count`` damaged files be read; fail with those that break the law."""
-    every, outcomes, broken = cases(folder), Counter[str](), list[str]()
+    every, outcomes, broken, worst = cases(folder), Counter[str](), list[str](), Worst()
     json_schema()  # imports every component, once for all children
     for number in range(count):
         draw = random.Random(f"{seed}/{number}")
@@ -76,6 +76,7 @@ def law(count: int, seed: int, folder: Path, *, init: bool = False) -> Counter[s
             ways["init"] = lambda place=place: _said("init", place, "--out", "r.yaml")
         for way, does in ways.items():
             outcome = bounded(does)
+            worst.note(outcome, f"{case.name} {seed}/{number}, {way}")
             outcomes[f"{way}: {'refused' if outcome.said else 'accepted'}"] += 1
             if problem := outcome.problem():
                 broken.append(f"{case.name} {seed}/{number}, {way}: {problem}")
@@ -83,7 +84,7 @@ def law(count: int, seed: int, folder: Path, *, init: bool = False) -> Counter[s
         os.chdir(folder)
         shutil.rmtree(work)
     assert not broken, f"{len(broken)} of {count}:\n" + "\n".join(broken[:10])
-    print(f"{count} files of {len(every)} formats: {dict(outcomes)}")
+    print(f"{count} files of {len(every)} formats: {dict(outcomes)}, {worst}")
     return outcomes
 
 

@@ -150,13 +150,15 @@ def tried(name: str, folder: Path) -> str:
 
 def held(names: list[str], folder: Path) -> tuple[int, int]:
     """Return how many of some templates were refused, and how many by the process's bounds."""
-    refused = stopped = 0
+    refused = stopped = most = 0
+    slowest = (0.0, "")
     for name in names:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.monotonic()
         ended = tried(name, folder)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        slowest, most = max(slowest, (used, name)), max(most, after.ru_maxrss)
         assert used < 10 or time.monotonic() - start < 10, f"{name}: {used:.0f} s"
         assert after.ru_maxrss * 1024 < MEMORY, f"{name}: {after.ru_maxrss / 2**20:.1f} GiB"
         if name.startswith("escape"):
@@ -164,6 +166,7 @@ def held(names: list[str], folder: Path) -> tuple[int, int]:
             assert ended == "rendered" or "does not take these messages" in ended
         refused += ended != "rendered"
         stopped += "more memory or time" in ended
+    print(f"at most {slowest[0]:.1f} s ({slowest[1]}) and {most / 2**10:.0f} MiB")
     return refused, stopped
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
@@ -38,6 +38,31 @@ class FormRoute(APIRoute):
         return Match.NONE, {}
 
 
+class _WholeForm(MultiPartParser):
+    """Refuses a form without its last boundary.
+
+    What comes before an error is closed by ``parse``; the file of a part that never ends, without
+    an error, would be in no form, and be left open.
+    """
+
+    def __init__(self, request: Request, most: int, part_bytes: int) -> None:
+        stream, self._ended = self._to_the_end(request.stream()), False
+        super().__init__(
+            request.headers, stream, max_files=most, max_fields=most, max_part_size=part_bytes
+        )
+
+    def on_end(self) -> None:
+        """Note that the last boundary was read."""
+        self._ended = True
+
+    async def _to_the_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(stream):
+            async for part in stream:
+                yield part
+        if not self._ended:
+            raise MultiPartException("Its last boundary is missing.")
+
+
 @asynccontextmanager
 async def form_of(request: Request, limits: Limits, fields: int = 1) -> AsyncIterator[FormData]:
     """Read a form whole, and drop its files at the end.
@@ -53,17 +78,17 @@ async def form_of(request: Request, limits: Limits, fields: int = 1) -> AsyncIte
     _check_kind(request.headers.get("content-type", ""))
     most = fields * limits.records + 16  # the caller says better how many records are too many
     try:
-        form = await request.form(max_files=most, max_fields=most, max_part_size=limits.body_bytes)
-    except ApiError:
-        raise
-    except HTTPException as error:
-        raise ApiError(400, f"The form cannot be read: {error.detail}") from None
+        form = await _WholeForm(request, most, limits.body_bytes).parse()
+    except MultiPartException as error:
+        raise ApiError(400, f"The form cannot be read: {error.message}") from None
     except ClientDisconnect:
         raise ApiError(499, "The client closed the connection.") from None
     try:
         yield form
-    finally:
-        await form.close()
+    finally:  # not ``form.close()``, which a request that is cancelled cuts short
+        for _, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                value.file.close()
 
 
 def _check_kind(kind: str) -> None:

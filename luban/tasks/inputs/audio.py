@@ -63,7 +63,7 @@ class SoundTask(Task, ABC):
         ),
     )
     stride: int = Field(
-        default=4, description="Frames for each position of the model: 1, 2, 4 or 8."
+        default=4, ge=1, le=8, description="Frames for each position of the model: 1, 2, 4 or 8."
     )
     max_seconds: float = Field(
         default=30.0, gt=0, le=3600, description="Longest recording that is accepted."

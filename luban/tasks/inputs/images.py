@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,9 +17,10 @@ from torch import Tensor
 from luban.core.contracts import Augmentation, Example, Examples, Record, TargetSummary, Task
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
+from luban.core.sizes import Side
 from luban.data.files.records import unusable
 from luban.data.media.image_processors import FILE, read_processor
-from luban.data.media.images import Channels, How
+from luban.data.media.images import PIXELS_LIMIT, Channels, How
 from luban.data.media.media_files import Media, media_in
 from luban.data.media.parallel_encoding import encode_files
 from luban.data.media.preprocessor import DEFAULT_SIZE, Found, Preprocessor, Traits
@@ -43,7 +45,7 @@ class ImageTask(Task, ABC):
     #: Whether the loss knows labels by shares, as mixed images have them.
     takes_mixes: ClassVar[bool] = False
 
-    image_size: int | tuple[int, int] | None = Field(
+    image_size: Side | tuple[Side, Side] | None = Field(
         default=None,
         description=(
             "Side, or height and width, of what the model sees; by default that of the training "
@@ -91,9 +93,9 @@ class ImageTask(Task, ABC):
 
     @field_validator("image_size")
     @classmethod
-    def _positive(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
-        if size is not None and min(_pair(size)) < 1:
-            raise ValueError("an image has at least one pixel")
+    def _readable(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        if size is not None and math.prod(_pair(size)) > PIXELS_LIMIT:
+            raise ValueError(f"an image has at most {PIXELS_LIMIT:,} pixels")
         return size
 
     @field_validator("augmentations")
