@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -90,10 +92,23 @@ def verbs() -> list[list[str]]:
         ["card", str(RUN)],
         ["init", "text.txt", "--model", str(RUN / "model"), "--out", "made.yaml"],
         ["run", recipe],
+        *strangers_model(),
         ["runs", "runs"],
         ["doctor"],
         ["list", "tasks"],
     ]
+
+
+def strangers_model() -> list[list[str]]:
+    """Commands that begin with a stranger's directory: weights, and a tokenizer."""
+    where = str(RUN / "model")
+    tokenizer = f"task.tokenizer={{name: pretrained, path: {where}}}"
+    found = []
+    for name in ("gpt", "huggingface"):
+        model = f"model={{name: {name}, pretrained: {where}}}"
+        changes = [f"name={name}", model, tokenizer, "train.max_steps=1"]
+        found += [[verb, "tiny.yaml", *changes] for verb in ("validate", "run")]
+    return found
 
 
 def every_verb() -> list[Said]:
@@ -178,6 +193,46 @@ def done_in(script: Path, commands: list[list[str]]) -> None:
     arguments = [sys.executable, str(script), json.dumps(commands)]
     ended = subprocess.run(arguments, env=as_a_user(), capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+def test_serving_runs_nothing_of_a_run_or_the_working_directory(
+    my_life: Path, marker: Path
+) -> None:
+    plant_modules(my_life, marker, TOP_LEVEL)
+    for folder in [RUN, *(path for path in RUN.rglob("*") if path.is_dir())]:
+        plant_modules(folder, marker, HOOKS)
+    plant_in_configurations(RUN / "model", marker)
+    without_digests()
+    (RUN / "model" / "chat_template.jinja").write_text(
+        "{{ cycler.__init__.__globals__.os.system('touch executed') }}"
+    )
+    script = ROOT / "tests" / "hostile" / "console_script.py"
+    command = json.dumps([["serve", str(RUN), "--port", "0"]])
+    arguments = [sys.executable, str(script), command]
+    with subprocess.Popen(arguments, env=as_a_user(), stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        url = ""
+        for line in server.stderr:
+            if found := re.search(r"served at (http://\S+)/v1", line):
+                url = found[1]
+                break
+        assert url, "it does not serve"
+        posts = {
+            "completions": {"prompt": "the", "max_tokens": 2},
+            "chat/completions": {"messages": [{"role": "user", "content": "the"}]},
+        }
+        statuses = [
+            httpx.post(
+                f"{url}/v1/{path}", json={"model": "tiny", **body}, trust_env=False
+            ).status_code
+            for path, body in posts.items()
+        ]
+        server.terminate()
+        server.stderr.read()
+    assert statuses[0] == 200
+    assert statuses[1] in (400, 404)
+    assert not marker.exists(), marker.read_text()
 
 
 def test_an_export_follows_no_link_out_of_the_run(my_life: Path) -> None:
