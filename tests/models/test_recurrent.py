@@ -139,8 +139,12 @@ def test_convolutions_are_kims() -> None:
 
 
 def test_kernel_sizes_are_checked() -> None:
-    for sizes in ((), (0, 3)):
-        with pytest.raises(ValueError, match="at least one width"):
+    for sizes, problem in (
+        ((), "at least one width"),
+        ((0, 3), "greater than or equal to 1"),
+        ((3, 10**9), "less than or equal to"),
+    ):
+        with pytest.raises(ValueError, match=problem):
             TextCNN(kernel_sizes=sizes)
 
 
