@@ -92,23 +92,10 @@ def verbs() -> list[list[str]]:
         ["card", str(RUN)],
         ["init", "text.txt", "--model", str(RUN / "model"), "--out", "made.yaml"],
         ["run", recipe],
-        *strangers_model(),
         ["runs", "runs"],
         ["doctor"],
         ["list", "tasks"],
     ]
-
-
-def strangers_model() -> list[list[str]]:
-    """Commands that begin with a stranger's directory: weights, and a tokenizer."""
-    where = str(RUN / "model")
-    tokenizer = f"task.tokenizer={{name: pretrained, path: {where}}}"
-    found = []
-    for name in ("gpt", "huggingface"):
-        model = f"model={{name: {name}, pretrained: {where}}}"
-        changes = [f"name={name}", model, tokenizer, "train.max_steps=1"]
-        found += [[verb, "tiny.yaml", *changes] for verb in ("validate", "run")]
-    return found
 
 
 def every_verb() -> list[Said]:
@@ -126,6 +113,26 @@ def test_no_program_of_a_run_is_executed(my_life: Path, marker: Path) -> None:
     without_digests()
     said = every_verb()
     assert sum("brings code along" in answer.err for answer in said) >= 2
+    assert not marker.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gpt", "huggingface"])
+def test_no_program_beside_pretrained_weights_is_executed(
+    name: str, my_life: Path, marker: Path
+) -> None:
+    """A recipe begins with a stranger's directory: its weights, and its tokenizer."""
+    where = RUN / "model"
+    plant_modules(where, marker, [*HOOKS, "tokenization_evil", "configuration_evil"])
+    plant_in_configurations(where, marker)
+    model = f"model={{name: {name}, pretrained: {where}}}"
+    tokenizer = f"task.tokenizer={{name: pretrained, path: {where}}}"
+    changes = [f"name={name}", model, tokenizer, "train.max_steps=1"]
+    for verb in ("validate", "run"):
+        answer = luban(verb, "tiny.yaml", *changes)
+        assert answer.code in (0, 2), answer.err
+        assert "Traceback" not in answer.err
+        assert answer.code == 0 or str(where) in answer.err, answer.err
     assert not marker.exists()
 
 
@@ -218,7 +225,7 @@ def test_serving_runs_nothing_of_a_run_or_the_working_directory(
                 url = found[1]
                 break
         assert url, "it does not serve"
-        posts = {
+        posts: dict[str, dict[str, object]] = {
             "completions": {"prompt": "the", "max_tokens": 2},
             "chat/completions": {"messages": [{"role": "user", "content": "the"}]},
         }
