@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from luban.adapters._parts import names_elsewhere, new_parts, train_only
 from luban.core.contracts import Model
-from luban.core.errors import MissingExtra, RecipeError
+from luban.core.errors import RecipeError
+from luban.core.extras import require
 from luban.engine.checkpoint import untied
 
 #: peft's name for the one adapter there is.
@@ -25,11 +26,7 @@ def library() -> Any:
     Raises:
         MissingExtra: if it is not installed.
     """
-    try:
-        import peft
-    except ImportError:
-        raise MissingExtra("peft", "peft") from None
-    return peft
+    return require("peft", "peft")
 
 
 def targets_in(

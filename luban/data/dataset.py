@@ -18,8 +18,9 @@ from luban.core.registry import nearest
 from luban.data.checks.set_apart import Apart, around, usable
 from luban.data.files.reading import missing
 from luban.data.files.records import size_of, text_of
+from luban.data.files.split_names import SPLITS
 from luban.data.grouping import shared_field
-from luban.data.split import SPLITS, By, Split
+from luban.data.split import By, Split
 
 
 class Data(Settings):

@@ -18,12 +18,12 @@ from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
 from luban.data.checks.set_apart import around
 from luban.data.files.records import own_fields, value_at
+from luban.data.files.split_names import SPLITS
 from luban.data.media.media_files import content_of
 
 By: TypeAlias = Literal["position", "record", "file", "group", "order", "stride", "given"]
 Share: TypeAlias = float | tuple[str, ...]
 
-SPLITS = ("train", "validation", "test")
 _MANY = 100  #: documents of running text from which on whole documents are dealt out
 
 #: How records are dealt out.

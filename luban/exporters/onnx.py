@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from luban.core.contracts import Exporter, Product
-from luban.core.errors import MissingExtra, RecipeError
+from luban.core.errors import RecipeError
+from luban.core.extras import require
 from luban.core.files import folder_atomic
 from luban.core.report import Report
 from luban.exporters._check import axes_claim, largest_difference, outputs_of, report
@@ -33,11 +34,7 @@ class Onnx(Exporter):
             RecipeError: if the model cannot be written as ONNX.
             VerifyError: if onnxruntime does not give the module's outputs.
         """
-        try:
-            import onnxruntime
-            import onnxscript  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra(error.name or "onnx", "onnx") from None
+        _, onnxruntime = require("onnxscript", "onnx"), require("onnxruntime", "onnx")
         start = time.perf_counter()
         program = trace(product.module, product.sample)
         with folder_atomic(path) as folder:

@@ -13,14 +13,14 @@ from luban.core.errors import DataError
 from luban.core.yaml_json import parse_json
 from luban.data.files.archives import SOUNDS, Member, field_of, is_archive, members
 from luban.data.files.reading import open_text
-from luban.data.files.split_names import by_split
+from luban.data.files.split_names import SPLIT_NAMES, SPLITS, by_split
 from luban.init.unread_media import refuse_strays, refuse_two_readings, refuse_unread
 from luban.init.unsupported_formats import refuse_foreign
 
 Layout = tuple[dict[str, Any], tuple[Path, ...]]
 
 _IDX = re.compile(r"(?P<stem>.+)[-._]idx(?P<sides>[13])[-._]ubyte(\.gz)?")
-_SPLITS = {"train": ("train",), "validation": ("val", "valid", "dev"), "test": ("test", "t10k")}
+_IDX_TEST = "t10k"  #: what the test files of MNIST and its kin begin with
 _LOOKED = 5_000  #: names in an archive or folder by which its form is told
 _NAMED = 500  #: names by which a pattern is found
 _CLASSES = 4  #: records a class must have on average, to be told as one
@@ -93,7 +93,7 @@ def _idx(path: Path) -> Layout | None:
             field = "image" if match["sides"] == "3" else "label"
             table = found.setdefault(_split(match["stem"]), {})
             table.setdefault(field, []).append(file)
-    found = {split: found[split] for split in _SPLITS if "image" in found.get(split, {})}
+    found = {split: found[split] for split in SPLITS if "image" in found.get(split, {})}
     several = [p for table in found.values() for p in table["image"] if len(table["image"]) > 1]
     if several:
         names = [file.name for file in several]
@@ -134,7 +134,7 @@ def _coco(path: Path) -> Layout | None:
         by_split = {"": next(iter(images))}
     elif "train" not in by_split or len(by_split) < len(images):
         return None
-    places = {split: str(images[by_split[split]]) for split in ("", *_SPLITS) if split in by_split}
+    places = {split: str(images[by_split[split]]) for split in ("", *SPLITS) if split in by_split}
     paths = {split: str(by_split[split]) for split in places}
     one = len({*places.values()}) == 1
     source = {
@@ -291,7 +291,6 @@ def _refuse_foreign(path: Path, names: Sequence[str]) -> None:
 
 def _split(stem: str) -> str:
     words = re.findall(r"[a-z]+\d*[a-z]*", stem.lower())
-    for split, names in _SPLITS.items():
-        if any(re.sub(r"\d+$", "", word) in names or word in names for word in words):
-            return split
-    return "train"
+    found = {SPLIT_NAMES.get(re.sub(r"\d+$", "", word), "") for word in words}
+    found |= {"test"} if _IDX_TEST in words else set()
+    return next((split for split in SPLITS if split in found), "train")

@@ -14,8 +14,7 @@ from luban.data.files import formats
 from luban.data.files.archives import IMAGES, SOUNDS, field_of
 from luban.data.files.reading import bare_suffix
 from luban.data.files.records import own_fields
-from luban.data.files.split_names import split_of
-from luban.data.split import SPLITS
+from luban.data.files.split_names import SPLITS, split_of
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _LONGEST = 255  #: characters of a name that a file can have

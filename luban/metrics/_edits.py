@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from luban.core.contracts import Statistics
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 from luban.metrics._units import units
 
 
@@ -57,8 +57,4 @@ def _row(found: Any) -> Statistics:
 
 
 def _jiwer() -> Any:
-    try:
-        import jiwer
-    except ImportError:
-        raise MissingExtra("jiwer", "audio") from None
-    return jiwer
+    return require("jiwer", "audio")

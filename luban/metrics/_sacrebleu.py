@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from luban.core.contracts import Statistics
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 
 
 def scorer(name: str, **options: Any) -> Any:
@@ -19,11 +19,7 @@ def scorer(name: str, **options: Any) -> Any:
     Raises:
         MissingExtra: without sacrebleu.
     """
-    try:
-        from sacrebleu import metrics
-    except ImportError:
-        raise MissingExtra("sacrebleu", "text") from None
-    return getattr(metrics, name)(**options)
+    return getattr(require("sacrebleu.metrics", "text"), name)(**options)
 
 
 def statistics(scorer: Any, prediction: Any, target: Any) -> Statistics:

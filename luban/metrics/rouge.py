@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from luban.core.contracts import Metric, Statistics
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 from luban.metrics._units import lexical_units
 
 
@@ -67,10 +67,9 @@ class _Words:
 
 @lru_cache
 def _scorer(kind: str, tokenize: str) -> Any:
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-        from rouge_score.tokenizers import DefaultTokenizer
-    except ImportError:
-        raise MissingExtra("rouge-score", "text") from None
-    own = _Words(DefaultTokenizer(use_stemmer=True) if tokenize == "words" else None)
-    return RougeScorer([kind], tokenizer=own)
+    scorers, tokenizers = (
+        require(f"rouge_score.{part}", "text", "rouge-score")
+        for part in ("rouge_scorer", "tokenizers")
+    )
+    stems = tokenizers.DefaultTokenizer(use_stemmer=True) if tokenize == "words" else None
+    return scorers.RougeScorer([kind], tokenizer=_Words(stems))

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from luban.core.contracts import Model, Signature
-from luban.core.errors import MissingExtra, RecipeError
+from luban.core.errors import RecipeError
+from luban.core.extras import require
 from luban.core.yaml_json import json_of
 
 M = TypeVar("M", bound=Model)
@@ -31,12 +32,9 @@ def locate(name: str) -> Path:
         return folder
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise RecipeError("there is no such folder.", where="model.pretrained", got=name)
+    hub = require("huggingface_hub", "hf", "huggingface-hub")
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise MissingExtra("huggingface_hub", "hf") from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except (OSError, ValueError) as error:
         raise RecipeError(
             "neither a folder nor a model that the hub gives.",

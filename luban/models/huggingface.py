@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from luban.core.contracts import Model, Signature
-from luban.core.errors import MissingExtra, RecipeError
+from luban.core.errors import RecipeError
+from luban.core.extras import require
 from luban.models._pretrained import label_names, locate, read_config, weight_files
 from luban.models._wrapped import Wrapped, WrappedAnswerer, WrappedDecoder
 
@@ -239,11 +240,7 @@ def _needed(signature: Signature) -> int:
 
 
 def _library() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtra("transformers", "hf") from None
-    return transformers
+    return require("transformers", "hf")
 
 
 def _auto(signature: Signature) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import Field, PrivateAttr
 
 from luban.core.contracts import Tracker
-from luban.core.errors import MissingExtra, RunError
+from luban.core.errors import RunError
+from luban.core.extras import require
 from luban.trackers._config import flat
 
 _LONGEST_PARAMETER = 6000  #: MLflow's own bound
@@ -42,10 +43,7 @@ class Mlflow(Tracker):
         # Read at import: nothing is sent home, and a plain folder may be a store.
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        try:
-            import mlflow
-        except ImportError:
-            raise MissingExtra("mlflow", "mlflow") from None
+        mlflow = require("mlflow", "mlflow")
         folder = folder.resolve()
         uri = self.tracking_uri or (folder.parent / "mlflow").as_uri()
         try:

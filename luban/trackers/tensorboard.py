@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from luban.core.contracts import Tracker
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 from luban.trackers._config import flat
 
 
@@ -27,10 +27,7 @@ class Tensorboard(Tracker):
         Raises:
             MissingExtra: without tensorboard.
         """
-        try:
-            import tensorboard  # noqa: F401
-        except ImportError:
-            raise MissingExtra("tensorboard", "tensorboard") from None
+        require("tensorboard", "tensorboard")
         self._folder = folder / "tensorboard"
         self._config = flat(config)
 

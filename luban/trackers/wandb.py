@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import PrivateAttr
 
 from luban.core.contracts import Tracker
-from luban.core.errors import MissingExtra, RunError
+from luban.core.errors import RunError
+from luban.core.extras import require
 
 
 class Wandb(Tracker):
@@ -31,10 +32,7 @@ class Wandb(Tracker):
             RunError: if wandb cannot open the run (not logged in, no network).
         """
         os.environ["WANDB_ERROR_REPORTING"] = "false"  # read at import
-        try:
-            import wandb
-        except ImportError:
-            raise MissingExtra("wandb", "wandb") from None
+        wandb = require("wandb", "wandb")
         settings = wandb.Settings(
             silent=True,
             console="off",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from luban.core.errors import DataError, RecipeError
 from luban.data.dataset import Data, content_of
+from luban.data.files.split_names import SPLITS
 from luban.data.sources import text as text_source
-from luban.data.split import SPLITS, Split, slice_records
+from luban.data.split import Split, slice_records
 
 Rows = Callable[..., dict[str, Any]]
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from luban.core.contracts import Augmentation, AugmentationContext, Example
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,13 +50,7 @@ class RandAugment(Augmentation):
 
 
 def _pillow(module: str) -> Any:
-    try:
-        import PIL.Image
-        import PIL.ImageEnhance
-        import PIL.ImageOps
-    except ImportError:
-        raise MissingExtra("pillow", "vision") from None
-    return getattr(PIL, module)
+    return require(f"PIL.{module}", "vision", "pillow")
 
 
 def _affine(matrix: Callable[[float, int, int], tuple[float, ...]]) -> Operation:

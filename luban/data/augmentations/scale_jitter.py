@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from luban.core.contracts import Augmentation, AugmentationContext, Example
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 from luban.data.media.boxes import VISIBLE, moved_along
 from luban.data.media.images import PADDING
 
@@ -64,10 +64,7 @@ class ScaleJitter(Augmentation):
 def _moved(
     pixels: np.ndarray[Any, Any], scale: tuple[float, float], offset: tuple[float, float]
 ) -> np.ndarray[Any, Any]:
-    try:
-        from PIL import Image as pillow
-    except ImportError:
-        raise MissingExtra("pillow", "vision") from None
+    pillow = require("PIL.Image", "vision", "pillow")
     grey = pixels.shape[2] == 1
     image: Image = pillow.fromarray(pixels[:, :, 0] if grey else pixels)
     (down, across), (top, left) = scale, offset

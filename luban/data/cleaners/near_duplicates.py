@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from luban.core.contracts import Cleaner, Record, Tally
-from luban.core.errors import MissingExtra
+from luban.core.extras import require
 from luban.core.unicode_text import words
 from luban.data.files.records import text_of
 
@@ -44,11 +44,9 @@ class NearDuplicates(Cleaner):
         Raises:
             MissingExtra: if ``datasketch`` is not installed.
         """
-        try:
-            from datasketch import MinHashLSH
-        except ImportError:
-            raise MissingExtra("datasketch", "data") from None
-        index = MinHashLSH(threshold=self.threshold, num_perm=self.num_perm)
+        index = require("datasketch", "data").MinHashLSH(
+            threshold=self.threshold, num_perm=self.num_perm
+        )
         kept: dict[str, Any] = {}
         for number, record in enumerate(records):
             text = text_of(record)
@@ -72,14 +70,12 @@ class NearDuplicates(Cleaner):
 
     def _sketch(self, text: str) -> Any:
         """Return the signature of a text; None if it has no words."""
-        from datasketch import MinHash
-
         parts = words(text.casefold())
         if not parts:
             return None
         count = max(1, len(parts) - self.shingle + 1)
         shingles = {" ".join(parts[i : i + self.shingle]) for i in range(count)}
-        sketch = MinHash(num_perm=self.num_perm, hashfunc=_hash)
+        sketch = require("datasketch", "data").MinHash(num_perm=self.num_perm, hashfunc=_hash)
         sketch.update_batch([shingle.encode() for shingle in sorted(shingles)])
         return sketch
 

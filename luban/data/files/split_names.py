@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from glob import escape, glob
 from os.path import commonprefix
 from pathlib import Path
 
+from luban.core.errors import RecipeError
+from luban.core.registry import nearest
 from luban.core.unicode_text import without_signs
 from luban.data.files.reading import is_about
 
-SPLITS = {
+SPLITS = ("train", "validation", "test")
+#: What folders, arrays and whole words in the names of files are called that tell a split.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_VALIDATION = "|".join(name for name, split in SPLIT_NAMES.items() if split == "validation")
+#: What of the name of a file tells its split; CoNLL's ``testa`` is for validation.
+_IN_NAMES = {
     "train": re.compile("train"),
-    "validation": re.compile(r"(?<![a-z])(dev|val|valid|validation|testa)(?![a-z])"),
+    "validation": re.compile(rf"(?<![a-z])({_VALIDATION}|testa)(?![a-z])"),
     "test": re.compile(r"(?<![a-z])test(?!a(?![a-z]))"),
 }
 _SPLIT_WORDS = re.compile(r"train(ing)?|validation|valid|val|dev|test(ing|[ab])?|eval|\d+")
@@ -30,9 +41,25 @@ def by_split(folder: Path, files: Sequence[Path]) -> dict[str, str | list[str]] 
     return {split: all_of(folder, splits[split]) for split in SPLITS if split in splits}
 
 
+def check_splits(names: Iterable[str]) -> None:
+    """Refuse what a recipe calls a split and is none.
+
+    Raises:
+        RecipeError: naming it, and the nearest that there is.
+    """
+    for name in names:
+        if name not in SPLITS:
+            raise RecipeError(
+                f"there is no split named {name!r}.",
+                where="data.source.path",
+                expected=", ".join(SPLITS),
+                fix=nearest(str(name), list(SPLITS)),
+            )
+
+
 def split_of(name: str) -> str:
     """Return the split that a lower-case name tells; empty: none, or several."""
-    found = [split for split, pattern in SPLITS.items() if pattern.search(name)]
+    found = [split for split, pattern in _IN_NAMES.items() if pattern.search(name)]
     return found[0] if len(found) == 1 else ""
 
 

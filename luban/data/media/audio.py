@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
+from luban.core.errors import DataError, UnfitError, UnreadableError
+from luban.core.extras import require
 from luban.data.files.archives import SOUNDS
 from luban.data.media.audio_containers import cut_off, streams
 from luban.data.media.media_files import Media
@@ -326,11 +327,7 @@ def _real(samples: Array) -> Array:
 
 
 def _resampled(mono: Array, rate: int, sampling_rate: int) -> Array:
-    try:
-        import soxr
-    except ImportError:
-        raise MissingExtra("soxr", "audio") from None
-    found: Array = soxr.resample(mono, rate, sampling_rate, quality="HQ")
+    found: Array = require("soxr", "audio").resample(mono, rate, sampling_rate, quality="HQ")
     return found if len(found) else mono[:1]
 
 
@@ -353,8 +350,4 @@ def _unreadable(name: str, error: Exception) -> UnreadableError:
 
 
 def _soundfile() -> Any:
-    try:
-        import soundfile
-    except ImportError:
-        raise MissingExtra("soundfile", "audio") from None
-    return soundfile
+    return require("soundfile", "audio")

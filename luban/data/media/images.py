@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from luban.core.errors import DataError, MissingExtra, UnfitError, UnreadableError
+from luban.core.errors import DataError, UnfitError, UnreadableError
+from luban.core.extras import require
 from luban.data.media.media_files import Array, Media
 from luban.data.media.pixel_depth import (
     as_bytes,
@@ -146,11 +147,7 @@ def to_png(pixels: Array) -> bytes:
 
 
 def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingExtra("pillow", "vision") from None
-    return Image
+    return require("PIL.Image", "vision", "pillow")
 
 
 def _decoded(media: Media, channels: Channels) -> Array:

@@ -17,7 +17,7 @@ from luban.core.contracts import Record, SetApart, Source
 from luban.core.errors import DataError
 from luban.data.checks.set_apart import tried
 from luban.data.files.archives import Tree, field_of
-from luban.data.split import SPLITS
+from luban.data.files.split_names import SPLITS
 
 Box = tuple[float, float, float, float]
 

@@ -14,16 +14,10 @@ from pydantic import BeforeValidator, Field
 
 from luban.core.contracts import Record, Source
 from luban.core.errors import DataError
-from luban.core.registry import nearest
 from luban.data.files.reading import bare_suffix, expand, files_in
+from luban.data.files.split_names import SPLITS, check_splits
 
 Patterns: TypeAlias = str | tuple[str, ...]
-#: What folders and arrays are called that are splits.
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 
 
 def _numbers_too(values: Any) -> Any:
@@ -75,16 +69,8 @@ class FileSource(Source, ABC):
         """Return the splits that ``path`` names; a plain path is all ``train``."""
         if not isinstance(self.path, dict):
             return ("train",)
-        known = ["train", "validation", "test"]
-        for split in self.path:
-            if split not in known:
-                raise DataError(
-                    f"there is no split named {split!r}.",
-                    where="path",
-                    expected=", ".join(known),
-                    fix=nearest(split, known),
-                )
-        return tuple(split for split in known if split in self.path)
+        check_splits(self.path)
+        return tuple(split for split in SPLITS if split in self.path)
 
     def read(self, split: str) -> Iterator[Record]:
         """Yield the records of a split, file by file."""

@@ -15,9 +15,9 @@ from luban.core.errors import DataError
 from luban.core.yaml_json import parse_json
 from luban.data.files.archives import Member, field_of, is_archive, members, refuse_twice
 from luban.data.files.reading import expand, is_about
+from luban.data.files.split_names import SPLIT_NAMES
 from luban.data.media.media_files import Media
 from luban.data.sources import _boxes
-from luban.data.sources._files import SPLIT_NAMES
 from luban.data.sources._metadata import table_rows
 from luban.data.sources._transcripts import Told, listed_splits, stem, transcripts
 

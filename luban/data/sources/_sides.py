@@ -12,9 +12,8 @@ import numpy as np
 
 from luban.core.contracts import Record
 from luban.core.errors import DataError, RecipeError
-from luban.core.registry import nearest
+from luban.data.files.split_names import SPLITS, check_splits
 from luban.data.media.media_files import Array
-from luban.data.split import SPLITS
 
 _ABSENT = object()
 _LIMIT = 1 << 30  #: bytes of one item
@@ -28,13 +27,14 @@ def by_split(path: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """
     if not any(isinstance(value, Mapping) for value in path.values()):
         return {"train": dict(path)}
+    check_splits(path)
     for split, sides in path.items():
-        if split not in SPLITS or not isinstance(sides, Mapping):
+        if not isinstance(sides, Mapping):
             raise RecipeError(
-                f"there is no split named {split!r}.",
-                where="data.source.path",
-                expected=", ".join(SPLITS),
-                fix=nearest(split, list(SPLITS)),
+                f"the split {split!r} has no table of files.",
+                where=f"data.source.path.{split}",
+                expected="a table from field to file",
+                got=sides,
             )
     return {split: dict(path[split]) for split in SPLITS if split in path}
 

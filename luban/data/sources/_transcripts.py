@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from luban.core.errors import DataError
 from luban.data.files.archives import field_of
-from luban.data.sources._files import SPLIT_NAMES
+from luban.data.files.split_names import SPLIT_NAMES
 
 _LIST = re.compile(r"(train|training|valid|validation|test|testing)_list")
 

@@ -14,11 +14,12 @@ from luban.core.contracts import SetApart
 from luban.core.errors import DataError
 from luban.core.yaml_json import parse_yaml
 from luban.data.files.archives import Tree
+from luban.data.files.split_names import SPLIT_NAMES
 from luban.data.sources._boxes import lone, refuse_twice
 
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _LISTS = ("classes.txt", "obj.names")
-_KEYS = {"train": "train", "val": "validation", "test": "test"}
+_KEYS = {key: SPLIT_NAMES[key] for key in ("train", "val", "test")}
 
 
 @dataclass(slots=True)

@@ -18,10 +18,10 @@ from luban.core.errors import DataError, RecipeError
 from luban.core.registry import nearest
 from luban.data.files.reading import missing, open_bytes
 from luban.data.files.records import shape
+from luban.data.files.split_names import SPLIT_NAMES, SPLITS
 from luban.data.sources._boxes import left_out, refuse_twice
-from luban.data.sources._files import SPLIT_NAMES, Meanings
+from luban.data.sources._files import Meanings
 from luban.data.sources._sides import beside, by_split, plain, rows_of
-from luban.data.split import SPLITS
 
 #: What arrays of a ``.npz`` are called, without what says which split they are of.
 _NAMES = {

@@ -13,7 +13,7 @@ from luban.core.contracts import Record, Source
 from luban.core.errors import ContractError
 from luban.data.checks.set_apart import usable
 from luban.data.files.download import Entry, catalogue_entry, local_files
-from luban.data.split import SPLITS
+from luban.data.files.split_names import SPLITS
 
 
 class Catalogue(Source):

@@ -16,13 +16,13 @@ from luban.core.errors import DataError
 from luban.data.checks.set_apart import tried
 from luban.data.files.archives import IMAGES, SOUNDS, Member, field_of
 from luban.data.files.records import shape
+from luban.data.files.split_names import SPLITS
 from luban.data.media.audio_segments import SEGMENTS, segment_of
 from luban.data.media.media_files import Media
 from luban.data.sources._files import FileSource, Meanings
 from luban.data.sources._patterns import checked, told_by
 from luban.data.sources._roots import Root, roots_of
 from luban.data.sources._transcripts import stem
-from luban.data.split import SPLITS
 
 
 class Files(FileSource):

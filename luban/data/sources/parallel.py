@@ -10,11 +10,10 @@ from typing import TypeAlias
 from pydantic import Field
 
 from luban.core.contracts import Record, Source
-from luban.core.errors import DataError, RecipeError
-from luban.core.registry import nearest
+from luban.core.errors import DataError
 from luban.data.files.reading import expand, open_text, text_lines
+from luban.data.files.split_names import SPLITS, check_splits
 from luban.data.sources._files import Patterns
-from luban.data.split import SPLITS
 
 Sides: TypeAlias = dict[str, Patterns]
 
@@ -37,14 +36,7 @@ class Parallel(Source):
     def splits(self) -> tuple[str, ...]:
         """Return the splits that ``path`` names; one table of files is all ``train``."""
         tables = self._tables()
-        for split in tables:
-            if split not in SPLITS:
-                raise RecipeError(
-                    f"there is no split named {split!r}.",
-                    where="data.source.path",
-                    expected=", ".join(SPLITS),
-                    fix=nearest(split, list(SPLITS)),
-                )
+        check_splits(tables)
         return tuple(split for split in SPLITS if split in tables)
 
     def read(self, split: str) -> Iterator[Record]:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from luban.core.errors import DataError, MissingExtra
+from luban.core.errors import DataError
+from luban.core.extras import require
 from luban.data.files.reading import open_bytes
 from luban.data.sources._rows import RowSource
 
@@ -29,11 +30,7 @@ class Parquet(RowSource):
         Raises:
             MissingExtra: if ``pyarrow`` is not installed.
         """
-        try:
-            import pyarrow as pa
-            from pyarrow import parquet
-        except ImportError:
-            raise MissingExtra("pyarrow", "data") from None
+        pa, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
         number = 0
         with open_bytes(path) as file:
             try:
@@ -78,11 +75,7 @@ def row_groups(path: Path, part: Path, share: float, most: int) -> None:
         MissingExtra: if ``pyarrow`` is not installed.
         DataError: if the file cannot be read.
     """
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "data") from None
+    pa, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     try:
         table = parquet.ParquetFile(path)
         count = table.num_row_groups

@@ -15,6 +15,7 @@ from luban.core.yaml_json import parse_json
 from luban.data.checks.set_apart import tried
 from luban.data.files.reading import open_text
 from luban.data.sources._files import FileSource
+from luban.data.text.occurrences import nearest_occurrence
 
 
 class Squad(FileSource):
@@ -152,20 +153,8 @@ def _answer(found: Any, context: str, where: str) -> dict[str, Any]:
     if not isinstance(start, int):
         raise DataError("an answer's place is a number.", where=where, got=start)
     if start < 0 or context[start : start + len(text)] != text:
-        start = _nearest(context, text, start)
+        start = nearest_occurrence(context, text, start)
     return {"text": text, "start": start}
-
-
-def _nearest(context: str, text: str, stated: int) -> int:
-    """Return where ``text`` stands nearest to the stated place, -1 where it does not stand."""
-    if not text:
-        return -1
-    places = []
-    at = context.find(text)
-    while at >= 0:
-        places.append(at)
-        at = context.find(text, at + 1)
-    return min(places, key=lambda place: abs(place - stated), default=-1)
 
 
 def _string(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
 from luban.data.files.archives import IMAGES
+from luban.data.files.split_names import SPLIT_NAMES
 from luban.data.sources._boxes import (
     Annotated,
     Dropped,
@@ -26,7 +27,6 @@ from luban.data.sources._boxes import (
     refuse_twice,
     told_size,
 )
-from luban.data.sources._files import SPLIT_NAMES
 from luban.data.sources._xml import only, parse_xml
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

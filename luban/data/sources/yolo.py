@@ -12,6 +12,7 @@ from pydantic import Field
 
 from luban.core.contracts import Record, SetApart
 from luban.core.errors import DataError
+from luban.data.files.split_names import SPLIT_NAMES
 from luban.data.media.images import size_of
 from luban.data.sources._boxes import (
     Annotated,
@@ -22,7 +23,6 @@ from luban.data.sources._boxes import (
     in_order,
     numbers,
 )
-from luban.data.sources._files import SPLIT_NAMES
 from luban.data.sources._yolo_tables import Listed, Tables
 
 _SLACK = 0.01  #: share of the image by which numbers may jut out, by rounding

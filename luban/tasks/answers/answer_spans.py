@@ -14,6 +14,7 @@ import regex
 from luban.core.contracts import Example, Examples, Record, SpecialTokenFrame, Tokenizer
 from luban.core.errors import DataError, RecipeError
 from luban.data.files.records import unusable
+from luban.data.text.occurrences import nearest_occurrence
 from luban.data.text.padding import as_text, encoder_row
 from luban.tasks.answers.calibration import HALF, kept
 
@@ -70,7 +71,7 @@ def places_of(record: Record, answers: Sequence[Answer], context: str, spans: Ar
     """
     counts: Counter[tuple[int, int]] = Counter()
     for text, stated in answers:
-        start = _nearest(context, text, stated)
+        start = nearest_occurrence(context, text, stated)
         if start < 0:
             continue
         first = int(np.searchsorted(spans[:, 1], start, "right"))
@@ -284,17 +285,6 @@ def _answer(item: Any) -> Answer | None:
         return None
     start = item.get("start", item.get("answer_start", -1))
     return (item["text"], start) if type(start) is int else None
-
-
-def _nearest(context: str, text: str, stated: int) -> int:
-    """Return where a text stands nearest to the stated place, -1 where it does not stand."""
-    if stated >= 0 and context.startswith(text, stated):
-        return stated
-    places, at = [], context.find(text)
-    while at >= 0:
-        places.append(at)
-        at = context.find(text, at + 1)
-    return min(places, key=lambda place: abs(place - stated), default=-1)
 
 
 def best_no_answer_threshold(rows: Array) -> float:
