@@ -152,7 +152,7 @@ def test_given_splits(tmp_path: Path) -> None:
     assert source.splits() == ("train", "validation")
     assert [r["text"] for r in source.read("validation")] == ["b"]
     assert [p.name for p in source.files()] == ["a.txt", "b.txt"]
-    with pytest.raises(DataError, match="did you mean 'validation'"):
+    with pytest.raises(RecipeError, match="did you mean 'validation'"):
         Source.from_dict({"name": "text", "path": {"validaton": "x"}}).splits()
     with pytest.raises(RecipeError):
         Source.from_dict({"name": "text", "path": 3})
