@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from luban.core.contracts import Record, Source, Task
-from luban.core.errors import UnfitError
+from luban.core.errors import LubanError, UnfitError
 from luban.data.media import audio, images
 from luban.data.media.media_files import media_in
 from luban.recipe import json_schema
@@ -103,6 +103,24 @@ def test_damaged_files_end_with_one_error(here: Path) -> None:
 @pytest.mark.timeout(7200)
 def test_1000_damaged_files_end_with_one_error(here: Path) -> None:
     law(1000, 1, here, init=True)
+
+
+def test_each_byte_of_a_directory_of_a_zip(here: Path) -> None:
+    """Encrypted, packed in an unknown way, before the beginning: one error, whatever it says."""
+    np.savez("whole.npz", x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4))
+    whole = Path("whole.npz").read_bytes()
+    outcomes = Counter[bool]()
+    source = Source.from_dict({"name": "arrays", "path": "cut.npz"})
+    for at in range(whole.index(b"PK\1\2"), len(whole)):
+        for byte in {0, 1, 99, 255} - {whole[at]}:
+            Path("cut.npz").write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+            try:
+                list(source.read("train"))
+            except LubanError:
+                outcomes[False] += 1
+            else:
+                outcomes[True] += 1
+    assert min(outcomes[True], outcomes[False]) > 50
 
 
 DEEP = "[" * 100_000 + "]" * 100_000

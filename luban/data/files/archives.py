@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from tarfile import HeaderError, ReadError
 from typing import IO, Any, Self
 
-from luban.core.errors import DataError
+from luban.core.errors import DataError, LubanError
 from luban.core.registry import nearest
 from luban.data.files.reading import missing
 from luban.data.files.unpacked import unpacked
@@ -34,6 +34,9 @@ IMAGES = (
 SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 
 _LIMIT = 1 << 30  #: bytes of one packed file: a "zip bomb" must not fill the memory
+#: What reading a damaged zip raises: also for places before its beginning, and for what it seems to
+#: say of encryption, versions, ways of packing and names.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 _LOCAL = 30  #: bytes of a zip's local header before its two fields of any length
 
 
@@ -255,7 +258,9 @@ def _unzipped(path: Path, info: zipfile.ZipInfo, where: str) -> Media:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+    except LubanError:
+        raise
+    except (tarfile.TarError, *DAMAGED) as error:
         raise DataError(f"this archive is damaged ({error}).", where=path) from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import numpy as np
 from pydantic import Field
 
 from luban.core.contracts import Record, Source
-from luban.core.errors import DataError, RecipeError
+from luban.core.errors import DataError, LubanError, RecipeError
 from luban.core.registry import nearest
+from luban.data.files.archives import DAMAGED
 from luban.data.files.reading import missing, open_bytes
 from luban.data.files.records import shape
 from luban.data.files.split_names import SPLIT_NAMES, SPLITS
@@ -135,7 +135,7 @@ def _names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
-    except zipfile.BadZipFile as error:
+    except DAMAGED as error:
         raise DataError(f"this file is damaged ({error}).", where=path) from None
     seen = dict[Any, str]()
     for number, name in enumerate(names, 1):
@@ -169,7 +169,9 @@ def _items(path: Path, name: str) -> Iterator[Any]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as inner:
             yield from _array(inner, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except LubanError:
+        raise
+    except DAMAGED as error:
         raise DataError(f"this file is damaged ({error}).", where=path) from None
 
 
