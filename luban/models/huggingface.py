@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -114,11 +115,13 @@ class Huggingface(Model):
         """Load the pretrained weights, if there are any, and return what stayed fresh.
 
         Raises:
-            RecipeError: if there are no safetensors, or they lack a layer of the model.
+            RecipeError: if there are no safetensors, they lack a layer of the model, or its answers
+                begin with another token than the task's.
         """
         if self.pretrained is None or not isinstance(module, Wrapped):
             return ()
         folder = locate(self.pretrained)
+        _check_decoder_start(module.model.config, folder)
         weight_files(folder)
         try:
             with _quiet():
@@ -230,6 +233,21 @@ def _refuse_small(config: Any, signature: Signature) -> None:
             expected=f"at least {needed:,}",
             got=config.vocab_size,
             fix="use the pretrained model's own tokenizer.",
+        )
+
+
+def _check_decoder_start(config: Any, folder: Path) -> None:
+    """Refuse to begin answers with another token than the pretrained decoder is used to."""
+    key = "decoder_start_token_id"
+    told, used = read_config(folder).get(key), getattr(config, key, None)
+    if config.is_encoder_decoder and None not in (told, used) and told != used:
+        raise RecipeError(
+            "the pretrained decoder begins its answers with another token than the task.",
+            where=folder / "config.json",
+            expected=f"{key}: {used}, that of the task's tokenizer",
+            got=told,
+            fix="take the tokenizer from the model's own folder: "
+            f"task.tokenizer: {{name: pretrained, path: {folder}}}.",
         )
 
 

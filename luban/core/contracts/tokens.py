@@ -77,7 +77,8 @@ class Tokenizer(Component, ABC):
         """Return the id of a special token by its role, None where there is none.
 
         Roles: ``end``, ``pad``, ``begin`` (what a text begins with: ``bos_token``), ``start``
-        (BERT's ``[CLS]``), ``separator`` (``[SEP]``), ``mask``.
+        (BERT's ``[CLS]``), ``separator`` (``[SEP]``), ``mask``, ``decoder_start`` (what the
+        answers of an encoder-decoder begin with, where the directory tells it).
         """
 
     def frame(self, pair: bool = False) -> SpecialTokenFrame:

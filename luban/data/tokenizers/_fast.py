@@ -146,6 +146,8 @@ class FastTokenizer(Tokenizer, ABC):
         """Return the id of a special token by its role, None where there is none."""
         if role == "begin":
             return next(iter(self.frame().before), None)
+        if role == "decoder_start":
+            return None
         return self.end if role == "end" else self.fast.token_to_id(ROLES[role][0])
 
     def token_bytes(self) -> np.ndarray[Any, Any]:

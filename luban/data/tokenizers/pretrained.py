@@ -19,6 +19,11 @@ _ENDS = (END, "</s>", "<|end_of_text|>", "<|im_end|>", "<eos>", "[SEP]")
 #: What is in ``tokenizer.json`` once a tokenizer was read.
 _SETTLED = ("add_bos_token", "add_eos_token", "added_tokens_decoder", "auto_map")
 
+#: What the answers of an encoder-decoder begin with, and the files that tell it: as in
+#: transformers' ``generate``, the first one that does.
+_DECODER_START = "decoder_start_token_id"
+_MODEL_FILES = ("generation_config.json", "config.json")
+
 
 class Pretrained(FastTokenizer):
     """A tokenizer that was learned elsewhere. Nothing is learned here.
@@ -56,7 +61,7 @@ class Pretrained(FastTokenizer):
         loaded = self.holding(read_fast(file))
         beside = file.with_name("tokenizer_config.json")
         loaded._template = read_template(file.parent)
-        loaded._config = read_object(beside)
+        loaded._config = _decoder_start(file.parent, loaded.size) | read_object(beside)
         loaded._settle()
         loaded.end  # noqa: B018 - fails now, by name, where there is no end token
         return loaded
@@ -118,6 +123,9 @@ class Pretrained(FastTokenizer):
         if role == "begin":
             named = _text(self._config.get("bos_token"))
             return self.fast.token_to_id(named) if named else super().special(role)
+        if role == "decoder_start":
+            index: int | None = self._config.get(_DECODER_START)
+            return index
         usual, key = ROLES[role]
         return self.fast.token_to_id(_text(self._config.get(key)) or usual)
 
@@ -143,6 +151,27 @@ class Pretrained(FastTokenizer):
             return len(token.removeprefix("##").encode())
         blank = "▁" if "▁" in repr(self.fast.decoder) else " "
         return len(token.replace(blank, " ").encode())
+
+
+def _decoder_start(folder: Path, size: int) -> dict[str, int]:
+    """Return the id that the model beside a tokenizer begins its answers with, if it tells one.
+
+    Raises:
+        DataError: if that is no id of the vocabulary.
+    """
+    for name in _MODEL_FILES:
+        index = read_object(folder / name).get(_DECODER_START)
+        if index is None:
+            continue
+        if type(index) is not int or not 0 <= index < size:
+            raise DataError(
+                f"{_DECODER_START} is not the id of a token.",
+                where=folder / name,
+                expected=f"0 to {size - 1:,}",
+                got=index,
+            )
+        return {_DECODER_START: index}
+    return {}
 
 
 def _text(token: Any) -> str:

@@ -145,7 +145,7 @@ class SequencePair(Task, ABC):
             pad=writer.pad,
             end=writer.end,
             produces="next" if self.decoder_only else "sequence",
-            start=None if self.decoder_only else writer.pad,
+            start=None if self.decoder_only else self._decoder_start,
             begin=writer.special("begin"),
         )
 
@@ -220,7 +220,7 @@ class SequencePair(Task, ABC):
             # Only predicting needs to know where a prompt ends.
             targets = {"labels": padded(told, IGNORE), "prompt": torch.tensor(prompts)}
             return Batch(inputs, targets)
-        start = np.array([self._writer.pad])
+        start = np.array([self._decoder_start])
         before = [np.concatenate([start, row[:-1]]) for row in labels]
         inputs = self._inputs(rows) | {"decoder_input_ids": padded(before, self._writer.pad)}
         return Batch(inputs, {"labels": padded(labels, IGNORE)})
@@ -263,7 +263,7 @@ class SequencePair(Task, ABC):
         said = {
             **self.generation_config(),
             "decoder_only": self.decoder_only,
-            "decoder_start_token_id": None if self.decoder_only else self._writer.pad,
+            "decoder_start_token_id": None if self.decoder_only else self._decoder_start,
             "target_tokenizer": own,
             "target_eos_token_id": self._writer.end,
             "rule": "beam search as transformers' generate does it, settings in "
@@ -310,6 +310,12 @@ class SequencePair(Task, ABC):
         return self.target_tokenizer or self.tokenizer
 
     @property
+    def _decoder_start(self) -> int:
+        """What the decoder reads first: the tokenizer's directory may tell, else the padding."""
+        told = self._writer.special("decoder_start")
+        return self._writer.pad if told is None else told
+
+    @property
     def _longest(self) -> int:
         return self.max_new_tokens or self.max_target_length
 
@@ -323,7 +329,7 @@ class SequencePair(Task, ABC):
             prompts = [row[:n].tolist() for row, n in zip(ids, counts, strict=True)]
             memory = None
         else:
-            prompts = [[self._writer.pad]] * len(ids)
+            prompts = [[self._decoder_start]] * len(ids)
             memory = model.read(batch.inputs, longest + 1)
         if self.num_beams == 1:
             params = SamplingParams(
