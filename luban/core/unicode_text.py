@@ -32,6 +32,8 @@ _BLANK = r"\s\x1c-\x1f"
 _SIGN = rf"\p{{RI}}\p{{RI}}|[^{_BLANK}]{_MARKS}(?:\u200D\p{{ExtPict}}{_MARKS})*"
 #: The pattern of ``parts``.
 PARTS = f"(?V1){_JOINED}|{_CHARACTER}|{_SIGN}"
+#: Likewise, each character a part of its own, with its marks.
+CHARACTERS = f"(?V1){_SIGN}"
 
 
 def _compiled(pattern: str) -> regex.Pattern[str]:
@@ -46,7 +48,7 @@ _word = _compiled(f"{_JOINED}|{_CHARACTER}")
 _part = regex.compile(PARTS)
 _token = _compiled(f"{_JOINED}(?:[.,']{_JOINED})*|{_CHARACTER}|{_SIGN}")
 _piece = _compiled(rf"{_CHARACTER}|(?:(?!{_ALONE})[^{_BLANK}])+")
-_character = _compiled(_SIGN)
+_character = regex.compile(CHARACTERS)
 _only_letters = regex.compile(r"[\p{L}\p{M}]+")
 _signs = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 _unfit = regex.compile(r"[^\p{L}\p{M}\p{N}_.-]+")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch
 from luban.core.contracts import Product
-from luban.core.unicode_text import PARTS, UNSPACED
+from luban.core.unicode_text import CHARACTERS, PARTS, UNSPACED
 from luban.data.media.images import PADDING
 from luban.data.media.mel import FLOOR, LogMel, filters
 from luban.data.text.document_pieces import begins_as_it_goes_on
@@ -118,12 +118,13 @@ def tagger(task: Any, model: nn.Module, batch: Batch, chain: Any) -> Product:
     """Return what exporters write of a task that tags words.
 
     Args:
-        task: It has a tokenizer, ``max_length``, ``labels`` and a ``scheme``.
+        task: It has a tokenizer, ``units``, ``max_length``, ``labels`` and a ``scheme``.
         model: The trained module.
         batch: Some examples.
         chain: The learned scores of neighbours (a ``CRF``), if there are any.
     """
-    read = {**words(task.tokenizer), **tokens(task.tokenizer, task.max_length)}
+    parted = words(task.tokenizer, characters=task.units == "characters")
+    read = {**parted, **tokens(task.tokenizer, task.max_length)}
     said = meaning(task.name, read, tags(task.labels, task.scheme, chain))
     beyond = "" if chain is None else "transformers does not know the transition scores of a CRF"
     return Product(model, Batch(dict(batch.inputs), {}), meaning=said, beyond=beyond)
@@ -145,11 +146,11 @@ def asker(task: Any, model: nn.Module, batch: Batch, threshold: float | None) ->
     return Product(Spans(model), Batch(inputs, {}), ("start_logits", "end_logits"), said)
 
 
-def words(tokenizer: Tokenizer) -> dict[str, Any]:
+def words(tokenizer: Tokenizer, *, characters: bool) -> dict[str, Any]:
     """Return how a text becomes words, and words become tokens."""
     return {
         "fields": ["tokens", "text"],
-        "words": PARTS,
+        "words": CHARACTERS if characters else PARTS,
         "words_rule": "the matches of the pattern in a text; tokens are words as they are, joined "
         "by blanks but where one side is a character of unspaced",
         "unspaced": UNSPACED,
