@@ -44,9 +44,10 @@ def matches(
     """Return which detections are right, and which do not count, at each threshold; bool (T, D).
 
     The best first, each takes the free box of its label with the largest overlap, if that
-    reaches the threshold; a box is taken once. One that takes none does not count if enough of
-    its own area lies in a crowd of its label, or if its IoU with a difficult object of its label
-    reaches the threshold, as in the VOC devkit (``VOCevaldet.m``): any number may.
+    reaches the threshold; a box is taken once. As in the VOC devkit (``VOCevaldet.m``), one whose
+    largest overlap with any box of its label is that with a ``difficult`` object, and reaches the
+    threshold, takes none and does not count; any number may. Nor does one that takes none, if
+    enough of its own area lies in a crowd of its label.
 
     Args:
         found: Detections, best first: ``label`` and ``box``.
@@ -54,30 +55,55 @@ def matches(
             ``difficult`` where nobody need find it.
         thresholds: Smallest IoU, shape (T,).
     """
-    right = _hits(found, [one for one in there if counted(one)], thresholds)
-    ignored = np.zeros_like(right)
-    for kind, of_first in (("crowd", True), ("difficult", False)):
-        if some := [one for one in there if one.get(kind)]:
-            overlaps = box_overlaps(*_boxes(found, some), of_first=of_first)
-            most = _of_one_label(found, some, overlaps).max(1, initial=-1.0)
-            ignored |= most >= np.minimum(thresholds, 1 - 1e-10)[:, None]
+    enough = np.minimum(thresholds, 1 - 1e-10)
+    wanted = [one for one in there if counted(one)]
+    difficult = [one for one in there if one.get("difficult") and not one.get("crowd")]
+    ignored = _on_difficult(found, wanted, difficult, enough)
+    right = _hits(found, wanted, enough, ignored)
+    if crowds := [one for one in there if one.get("crowd")]:
+        shares = box_overlaps(*_boxes(found, crowds), of_first=True)
+        most = _of_one_label(found, crowds, shares).max(1, initial=-1.0)
+        ignored |= most >= enough[:, None]
     return right, ignored & ~right
 
 
-def _hits(
-    found: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]], thresholds: Array
+def _on_difficult(
+    found: Sequence[Mapping[str, Any]],
+    wanted: Sequence[Mapping[str, Any]],
+    difficult: Sequence[Mapping[str, Any]],
+    enough: Array,
 ) -> Array:
-    right = np.zeros((len(thresholds), len(found)), bool)
+    """Return which detections overlap most with a difficult object, and enough; bool (T, D).
+
+    As much as with another one is not most: what is found exactly is always right.
+    """
+    if not found or not difficult:
+        return np.zeros((len(enough), len(found)), bool)
+    most, other = (
+        _of_one_label(found, some, box_overlaps(*_boxes(found, some))).max(1, initial=-1.0)
+        for some in (difficult, wanted)
+    )
+    reached: Array = (most >= enough[:, None]) & (most > other)
+    return reached
+
+
+def _hits(
+    found: Sequence[Mapping[str, Any]],
+    there: Sequence[Mapping[str, Any]],
+    enough: Array,
+    apart: Array,
+) -> Array:
+    """Return which detections take a box; those that are ``apart``, (T, D), take none."""
+    right = np.zeros((len(enough), len(found)), bool)
     if not found or not there:
         return right
     iou = _of_one_label(found, there, box_overlaps(*_boxes(found, there)))
-    enough = np.minimum(thresholds, 1 - 1e-10)
-    free = np.ones((len(thresholds), len(there)), bool)
-    every = np.arange(len(thresholds))
+    free = np.ones((len(enough), len(there)), bool)
+    every = np.arange(len(enough))
     for number in np.flatnonzero(iou.max(1) >= enough.min()):  # most reach no box at all
         open_ = np.where(free, iou[number], -1.0)
         best = len(there) - 1 - open_[:, ::-1].argmax(1)  # of equal ones the last, as there
-        right[:, number] = open_[every, best] >= enough
+        right[:, number] = (open_[every, best] >= enough) & ~apart[:, number]
         free[every, best] &= ~right[:, number]
     return right
 

@@ -226,6 +226,35 @@ def test_difficult_objects_are_ignored_as_by_the_voc_devkit(seed: int) -> None:
     assert value(one_image(*truth), {"objects": there}) == 1
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_of_a_difficult_and_an_ordinary_object_the_larger_overlap_decides(seed: int) -> None:
+    rng = np.random.default_rng([seed, 1])
+    there, found = list[Any](), list[Any]()
+    for place in range(40):
+        box = np.array([100.0 * place, 0, 100 * place + 50, 50])
+        there.append({"label": "cat", "box": box.tolist()})
+        for _ in range(int(rng.integers(0, 3))):
+            near = (box + rng.normal(0, 5, 4)).tolist()
+            there.append({"label": "cat", "box": near, "difficult": True})
+        for _ in range(int(rng.integers(0, 4))):
+            moved = (box + rng.normal(0, 5, 4)).tolist()
+            found.append({"label": "cat", "box": moved, "score": float(rng.random())})
+    rng.shuffle(there)
+    found.sort(key=lambda one: -one["score"])
+    right, wrong = by_the_voc_devkit(found, there)
+    alone = _detections.matches(found, [one for one in there if "difficult" not in one])[0][0]
+    assert alone.sum() > sum(right) > 0, "some are nearer to a difficult object"
+    hits, ignored = _detections.matches(found, there, np.array([0.5]))
+    assert hits[0].tolist() == right
+    assert (~hits[0] & ~ignored[0]).tolist() == wrong
+
+
+def test_what_is_found_exactly_is_right_beside_a_difficult_twin() -> None:
+    twin = {"label": "cat", "box": BOX, "difficult": True}
+    for objects in ([twin, *TARGET["objects"]], [*TARGET["objects"], twin]):
+        assert value(one_image(("cat", 0.5, BOX)), {"objects": objects}) == 1
+
+
 def test_overlaps_of_boxes_that_touch_or_are_empty() -> None:
     found = box_overlaps([[0, 0, 2, 2], [5, 5, 5, 9]], [[0, 0, 2, 2], [2, 0, 4, 2], [1, 0, 3, 2]])
     np.testing.assert_allclose(found, np.array([[1, 0, 1 / 3], [0, 0, 0]]))
