@@ -53,6 +53,36 @@ def measured(metric: Metric, rows: Rows, *, rounds: int = 1000, seed: int = 0) -
     return Claim(value, metric.unit, min(low, value), max(high, value), len(table), note)
 
 
+def without_width(rows: Rows, claim: Claim) -> str:
+    """Return what a reader must know of an interval without width; empty where it has one.
+
+    Rows that are all right, or all wrong, cannot be drawn otherwise: resampling knows of no
+    chance. Of a share of rows, the interval of Wilson (1927, Probable Inference, the Law of
+    Succession, and Statistical Inference) tells what so few can.
+
+    Args:
+        rows: One row per example.
+        claim: What ``measured`` said of them.
+    """
+    if claim.low is None or claim.low != claim.high:
+        return ""
+    table: Array = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+    size, share = len(table), float(claim.value)
+    told = f"no resample of the {size:,} changes it, so that its interval has no width"
+    if table.shape[1] > 1 or not np.isin(table, (0, 1)).all() or table.mean() != share:
+        return told
+    low, high = _wilson(share, size)
+    return f"{told}; as a share of {size:,} its 95 % interval is [{low:.4g}, {high:.4g}] (Wilson)"
+
+
+def _wilson(share: float, size: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share."""
+    middle = (share + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
+    spread = share * (1 - share) / size + (_Z / (2 * size)) ** 2
+    width = _Z * math.sqrt(spread) / (1 + _Z**2 / size)
+    return max(0.0, middle - width), min(1.0, middle + width)
+
+
 def _bootstrap(
     metric: Metric, table: Array, value: float, generator: np.random.Generator, rounds: int
 ) -> tuple[float, float]:

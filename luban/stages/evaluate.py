@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 
 from luban.core.contracts import Metric, Stage, Statistics, Task
-from luban.core.intervals import Rows, measured
+from luban.core.contracts.left_out import LeavesOut
+from luban.core.intervals import Rows, measured, without_width
 from luban.core.progress import doing, tracked
 from luban.core.report import Claim, Report
 from luban.data.store import Store
@@ -53,6 +54,7 @@ class Evaluate(Stage):
         examples = task.view(held_out, None, run.recipe.seed)
 
         claims: dict[str, Claim] = {}
+        told = list(task.left_out()) if isinstance(task, LeavesOut) else []
         figures: list[str] = []
         seen = gallery(task.mistake, len(examples), run.recipe.seed)
         looks = run.main and (draws(task) or type(task).describe is not Task.describe)
@@ -70,6 +72,7 @@ class Evaluate(Stage):
                 see=seen.see if looks and metrics == task.metrics() else None,
             )
             claims |= self._claims(metrics, rows, f"{split}/")
+            told += _without_width(metrics, rows, claims, f"{split}/")
             figures += [f for m in metrics for f in plot_rows(run, m, rows[m.label])]
         some = [thing for _, thing in sorted(seen.some.items())]
         for name, things in (("examples", some), ("worst", seen.worst)):
@@ -83,6 +86,7 @@ class Evaluate(Stage):
         described = [dict(task.describe(*thing)) for thing in some[:_QUOTED]]
         details["examples"] = [texts for texts in described if texts]
         details["warnings"] = falls_short
+        details["text"] = [*told, *details.pop("text", [])]
         details["figures"] = list(dict.fromkeys([*figures, *details.get("figures", [])]))
         return Report("evaluate", claims | more, details=details, tolerance=1e-4)
 
@@ -105,6 +109,7 @@ class Evaluate(Stage):
             real = task.references(held_out, self.num_samples, run.recipe.seed)
             others = task.sample_baselines(held_out, self.num_samples, run.recipe.seed)
         claims: dict[str, Claim] = {}
+        told: list[str] = []
         for name, things in {"samples": made, "unseen": real, **others}.items():
             rows: dict[str, list[Statistics]] = {
                 metric.label: [
@@ -113,9 +118,22 @@ class Evaluate(Stage):
                 for metric in metrics
             }
             claims |= self._claims(metrics, rows, f"{name}/")
+            if things is made:
+                told = _without_width(metrics, rows, claims, f"{name}/")
         shown = [thing for thing in made[:3] if isinstance(thing, str)]
         figures = plot_things(run, "samples", task, [({}, thing, None) for thing in made[:64]])
-        return claims, {"samples": shown, "figures": figures}
+        return claims, {"samples": shown, "figures": figures, "text": told}
+
+
+def _without_width(
+    metrics: tuple[Metric, ...], rows: Mapping[str, Rows], claims: dict[str, Claim], prefix: str
+) -> list[str]:
+    """Return a sentence for each interval without width: it looks surer than it is."""
+    found = {
+        prefix + metric.label: without_width(rows[metric.label], claims[prefix + metric.label])
+        for metric in metrics
+    }
+    return [f"`{name}`: {text}." for name, text in found.items() if text]
 
 
 def _no_better(

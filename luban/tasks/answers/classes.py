@@ -203,6 +203,15 @@ class Classifier(Task, ABC):
         names = self._labels.names
         return (Auroc(classes=names),) if len(names) <= MOST_AREAS else ()
 
+    def left_out(self) -> tuple[str, ...]:
+        """Return why there is no area under the curve, if there is none."""
+        if self.areas():
+            return ()
+        return (
+            f"No `{Auroc.name}` for {len(self._labels.names):,} classes: it is measured up to "
+            f"{MOST_AREAS:,}, since it needs every score of every example.",
+        )
+
     def calibrate(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
         """Return this task with the temperature or the thresholds, where they help (`kept`)."""
         found: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
