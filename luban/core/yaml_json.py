@@ -170,6 +170,8 @@ def parse_json(text: str, where: object, *, line: bool = False, fix: str = "") -
             fix=fix,
         ) from None
     first, second = _places(text, key)
+    if line:  # which one, ``where`` tells
+        first, second = (place.removeprefix("line 1, ") for place in (first, second))
     raise DataError(
         f"the key {key!r} stands twice in one object.",
         where=where,

@@ -10,6 +10,7 @@ from luban.core.errors import DataError
 from luban.data.files.archives import Member
 
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
+_SHOWN = 80  #: characters of an element that an error shows
 _PROLOG = re.compile(r"\s*<\?xml.*?\?>", re.DOTALL)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -49,7 +50,13 @@ def only(parent: ElementTree.Element, path: str, where: str) -> ElementTree.Elem
     """
     found = parent.findall(path)
     if len(found) > 1:
-        raise DataError(f"<{path}> stands {len(found)} times in <{parent.tag}>.", where=where)
+        shown = (ElementTree.tostring(one, "unicode").strip()[:_SHOWN] for one in found[:2])
+        raise DataError(
+            f"<{path}> stands {len(found)} times in <{parent.tag}>.",
+            where=where,
+            expected="one",
+            got=" and ".join(shown),
+        )
     return found[0] if found else None
 
 
