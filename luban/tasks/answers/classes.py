@@ -208,7 +208,7 @@ class Classifier(Task, ABC):
         if self.areas():
             return ()
         return (
-            f"No `{Auroc.name}` for {len(self._labels.names):,} classes: it is measured up to "
+            f"No `{Auroc(classes=self._labels.names).name}` for {len(self._labels.names):,} classes: it is measured up to "
             f"{MOST_AREAS:,}, since it needs every score of every example.",
         )
 
