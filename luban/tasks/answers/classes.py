@@ -207,8 +207,9 @@ class Classifier(Task, ABC):
         """Return why there is no area under the curve, if there is none."""
         if self.areas():
             return ()
+        names = self._labels.names
         return (
-            f"No `{Auroc(classes=self._labels.names).name}` for {len(self._labels.names):,} classes: it is measured up to "
+            f"No `{Auroc(classes=names).label}` for {len(names):,} classes: it is measured up to "
             f"{MOST_AREAS:,}, since it needs every score of every example.",
         )
 
