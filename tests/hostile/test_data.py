@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import shutil
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -105,17 +107,25 @@ def test_1000_damaged_files_end_with_one_error(here: Path) -> None:
     law(1000, 1, here, init=True)
 
 
-def test_each_byte_of_a_directory_of_a_zip(here: Path) -> None:
+@pytest.mark.parametrize(("name", "source"), [("x.npz", "arrays"), ("x.zip", "files")])
+def test_each_byte_of_a_directory_of_a_zip(name: str, source: str, here: Path) -> None:
     """Encrypted, packed in an unknown way, before the beginning: one error, whatever it says."""
-    np.savez("whole.npz", x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4))
-    whole = Path("whole.npz").read_bytes()
+    if source == "arrays":
+        np.savez(name, x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4))
+    else:
+        with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(4):
+                picture = io.BytesIO()
+                Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(picture, "PNG")
+                archive.writestr(f"{'ab'[number % 2]}/{number}.png", picture.getvalue())
+    whole = Path(name).read_bytes()
+    case = Case(name, {name: whole}, name, {"name": source, "path": name})
     outcomes = Counter[bool]()
-    source = Source.from_dict({"name": "arrays", "path": "cut.npz"})
     for at in range(whole.index(b"PK\1\2"), len(whole)):
         for byte in {0, 1, 99, 255} - {whole[at]}:
-            Path("cut.npz").write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+            Path(name).write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
             try:
-                list(source.read("train"))
+                read(case)
             except LubanError:
                 outcomes[False] += 1
             else:
@@ -195,7 +205,7 @@ def test_a_picture_of_49_megapixels_takes_less_than_a_gigabyte(here: Path) -> No
         Image.fromarray(np.ascontiguousarray(pixels)).save(
             here / "set" / label / "x.png", compress_level=1
         )
-    source = Source.from_dict({"name": "folders", "path": "set"})
+    source = Source.from_dict({"name": "files", "path": "set"})
 
     def learn() -> str:
         task = Task.from_dict("image-classification").learn(source.read("train"))
@@ -203,6 +213,7 @@ def test_a_picture_of_49_megapixels_takes_less_than_a_gigabyte(here: Path) -> No
 
     outcome = bounded(learn)
     assert not outcome.problem(), outcome.problem()
+    assert outcome.said == ""
     Image.new("1", (9000, 9000)).save(here / "set" / "a" / "larger.png")
     assert "too many pixels" in " ".join(_apart(source))
 

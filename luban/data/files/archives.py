@@ -6,6 +6,7 @@ archives are not followed.
 
 from __future__ import annotations
 
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -36,7 +37,10 @@ SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".a
 _LIMIT = 1 << 30  #: bytes of one packed file: a "zip bomb" must not fill the memory
 #: What reading a damaged zip raises: also for places before its beginning, and for what it seems to
 #: say of encryption, versions, ways of packing and names.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(EOFError, IndexError, OSError, RuntimeError, ValueError),
+)
 _LOCAL = 30  #: bytes of a zip's local header before its two fields of any length
 
 
@@ -221,12 +225,11 @@ def _streamed(path: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, where: st
 
 def _in_zip(path: Path) -> Iterator[Member]:
     with _reading(path), zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
+        infos = [info for info in archive.infolist() if not info.is_dir()]
     for info in infos:
-        if not info.is_dir():
-            where = f"{path}/{info.filename}"
-            make = partial(_unzipped, path, info, where)
-            yield Member(str(PurePosixPath(info.filename)), where, make)
+        where = f"{path}/{info.filename}"
+        make = partial(_unzipped, path, info, where)
+        yield Member(str(PurePosixPath(info.filename)), where, make)
 
 
 def _unzipped(path: Path, info: zipfile.ZipInfo, where: str) -> Media:
@@ -238,7 +241,7 @@ def _unzipped(path: Path, info: zipfile.ZipInfo, where: str) -> Media:
         )
     if info.file_size > _LIMIT:
         raise _too_large(where, info.file_size)
-    with path.open("rb") as file:
+    with _reading(path), path.open("rb") as file:  # whoever asks for it is not in ``_in_zip``
         file.seek(info.header_offset)
         header = file.read(_LOCAL)
         names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
