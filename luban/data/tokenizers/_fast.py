@@ -18,10 +18,13 @@ from luban.core.unicode_text import WITHOUT_BLANKS
 from luban.data.tokenizers._frames import frame_of, set_closing_frame, set_encoder_frame
 from luban.data.tokenizers._spelled import SpelledText
 
-# Said outright, or the library warns and goes single-threaded after any fork.
+# Said outright, or the library warns and goes single-threaded after any fork, in the parent too.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import tokenizers
 from tokenizers import decoders, pre_tokenizers, processors
+
+# The library's threads do not outlive a fork: the child would wait for them for ever.
+os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
 
 END = "<|endoftext|>"
 #: The special tokens of each role: BERT's names, and the keys of ``tokenizer_config.json``.
