@@ -243,7 +243,7 @@ class _Answer:
         self._tokenizer = tokenizer
         self._stops = StopTexts(stop)
         # The end of the prompt is decoded along: some tokenizers drop a leading space.
-        self._ids = prompt[-4:]
+        self._ids = _whole_end(tokenizer, prompt)
         self._window, self._read = 0, len(self._ids)
         self._text = ""
         self._sent = self._searched = 0
@@ -292,6 +292,16 @@ class _Answer:
         ready = [token for at, token in self._waiting if at < end or all_tokens]
         self._waiting = self._waiting[len(ready) :]
         return text, tuple(ready)
+
+
+def _whole_end(tokenizer: Tokenizer, prompt: list[int]) -> list[int]:
+    """Return some of the last tokens of a prompt, not beginning within a character."""
+    count = min(4, len(prompt))
+    while count < min(16, len(prompt)):
+        if not tokenizer.decode(prompt[-count:]).startswith("\ufffd"):
+            break
+        count += 1
+    return prompt[len(prompt) - count :]
 
 
 def _join(chunks: list[Chunk]) -> Completion:

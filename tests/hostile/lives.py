@@ -31,7 +31,7 @@ RUN = Path("runs/tiny")
 _CLOCK = ("training time", "speed", "utilisation", "energy", "log (sha256)", "sha256 of README.md")
 #: Files that hold a measured speed, or when something was compared.
 _OWN_CLOCK = ("checked.json", "speed.json")
-_CLOCKED = ("real-time factor", "seconds")
+_CLOCKED = ("real-time-factor", "seconds")
 
 
 @dataclass(slots=True)

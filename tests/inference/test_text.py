@@ -112,6 +112,17 @@ def test_prompts_may_be_tokens() -> None:
     assert caught.value.got == 257
 
 
+@given(st.text("aé漢🐍", max_size=6), st.lists(st.sampled_from([256, 10]), max_size=4))
+def test_answers_begin_with_nothing_of_the_prompt(text: str, after: list[int]) -> None:
+    """Wherever its last characters are cut into tokens, and whatever follows them."""
+    prompt = [*text.encode(), *after] or [97]
+    assert only(says("é2").generate(prompt, GREEDY)).text == "é2"
+
+
+def test_a_character_may_begin_in_the_prompt_and_end_in_the_answer() -> None:
+    assert only(says("🐍".encode()[2:]).generate([97, *"🐍".encode()[:2]], GREEDY)).text == "🐍"
+
+
 def test_logprobs_come_with_their_alternatives() -> None:
     done = only(says("ab").generate("p", greedy(logprobs=2)))
     assert [token.text for token in done.tokens] == ["a", "b"]
