@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticUndefined
-from source_tree import source_tree
 
 from luban import run, testing
 from luban.cli import main as cli
@@ -31,6 +30,9 @@ from luban.data.dataset import Data
 from luban.data.split import Split
 from luban.engine import checkpoint
 from luban.recipe import Recipe
+
+sys.path.insert(0, str(Path(__file__).parent))  # also where PYTHONSAFEPATH is set
+from source_tree import source_tree
 
 FOLDER = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by docs/generate.py from the code: do not edit; run `make docs`. -->"

@@ -27,8 +27,8 @@ from luban.core.component import Settings, digest_of
 from luban.core.console import Console, Silent
 from luban.core.contracts import Stage, Task
 from luban.core.digests import Digests, refuse_links
-from luban.core.errors import CapacityError, RunError
-from luban.core.files import disk_error, sweep, sweep_temporary, write_atomic, write_json
+from luban.core.errors import CapacityError, RunError, disk_error
+from luban.core.files import sweep, sweep_temporary, write_atomic, write_json
 from luban.core.progress import doing
 from luban.core.report import Report
 from luban.core.yaml_json import json_of

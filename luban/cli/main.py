@@ -20,8 +20,7 @@ from typing import Any
 from luban import __version__
 from luban.cli.terminal import beating
 from luban.core import registry
-from luban.core.errors import LubanError, MissingExtra
-from luban.core.files import disk_error, is_full
+from luban.core.errors import LubanError, MissingExtra, disk_error, is_full
 
 #: Set before any library reads them: no telemetry; no process that a library starts imports from
 #: the working directory; what torch needs to restart workers; and threads that sleep while they

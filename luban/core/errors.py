@@ -19,8 +19,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -193,3 +195,29 @@ class VerifyError(LubanError, AssertionError):
 
 class RequestError(LubanError, ValueError):
     """A request to the server cannot be served."""
+
+
+#: How libraries in Rust and C, and ``shutil``, tell of a full disk: as text.
+_FULL_TEXT = re.compile(r"No space left on device|[Qq]uota exceeded|\d+ requested and \d+ written")
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error, or one that led to it, says that the disk is full."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if not isinstance(error, LubanError) and _FULL_TEXT.search(str(error)):
+        return True
+    return error.__cause__ is not None and is_full(error.__cause__)
+
+
+def disk_error(error: Exception, path: Path | str) -> CapacityError | RunError:
+    """Turn an error of a write into one that says what to do."""
+    if is_full(error):
+        return CapacityError(
+            "the disk is full.", where=path, fix="free some space, then run the same command again."
+        )
+    return RunError(
+        f"cannot write here ({getattr(error, 'strerror', None) or error}).",
+        where=path,
+        fix="choose another folder with runs=FOLDER, or change its permissions.",
+    )

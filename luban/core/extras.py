@@ -20,9 +20,10 @@ def require(module: str, extra: str, library: str = "") -> Any:
     Raises:
         MissingExtra: with the command that installs it.
     """
+    own = module.partition(".")[0]
     try:
+        import_module(own)
         return import_module(module)
     except ImportError as error:
         missing = (error.name or module).partition(".")[0]
-        own = module.partition(".")[0]
         raise MissingExtra(library if library and missing == own else missing, extra) from None

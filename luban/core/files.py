@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import hashlib
 import json
@@ -17,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from luban.core.errors import CapacityError, LubanError, RunError
+from luban.core.errors import LubanError, disk_error, is_full
 
 
 def cache_root() -> Path:
@@ -243,29 +242,3 @@ def _exchange(one: Path, other: Path) -> bool:
         return False
     names = os.fsencode(one), os.fsencode(other)
     return bool(renameat2(_AT_CWD, names[0], _AT_CWD, names[1], _EXCHANGE) == 0)
-
-
-#: How libraries in Rust and C, and ``shutil``, tell of a full disk: as text.
-_FULL_TEXT = re.compile(r"No space left on device|[Qq]uota exceeded|\d+ requested and \d+ written")
-
-
-def is_full(error: BaseException) -> bool:
-    """Return whether an error, or one that led to it, says that the disk is full."""
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    if not isinstance(error, LubanError) and _FULL_TEXT.search(str(error)):
-        return True
-    return error.__cause__ is not None and is_full(error.__cause__)
-
-
-def disk_error(error: Exception, path: Path | str) -> CapacityError | RunError:
-    """Turn an error of a write into one that says what to do."""
-    if is_full(error):
-        return CapacityError(
-            "the disk is full.", where=path, fix="free some space, then run the same command again."
-        )
-    return RunError(
-        f"cannot write here ({getattr(error, 'strerror', None) or error}).",
-        where=path,
-        fix="choose another folder with runs=FOLDER, or change its permissions.",
-    )

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO, Self, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Example, Record
-from luban.core.errors import DataError, RunError
-from luban.core.files import disk_error, sync_folder, write_json
+from luban.core.errors import DataError, RunError, disk_error
+from luban.core.files import sync_folder, write_json
 from luban.core.yaml_json import json_of
 from luban.data.files.records import own_fields
 from luban.inference.predictor import Predictor, file_fields

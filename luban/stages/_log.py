@@ -11,8 +11,7 @@ from typing import Any
 
 from luban.core.contracts import Tracker
 from luban.core.digests import sha256_of_start
-from luban.core.errors import RunError
-from luban.core.files import disk_error
+from luban.core.errors import RunError, disk_error
 from luban.run import Run
 
 

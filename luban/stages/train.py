@@ -140,8 +140,8 @@ class Train(Stage):
         weights = weights_of(run)
         if summary["steps"] == 0:
             return Report("train", _untrained(weights), details={"text": [_UNTRAINED]})
-        last = _last(run, log, "tokens", "positions", "seconds")
         loss = _last(run, log, "loss")["loss"]
+        last = _last(run, log, "tokens", "positions", "seconds")
         flop = summary["flop_per_token"] * last["positions"]
         task = run.task()
         unit = task.signature().unit

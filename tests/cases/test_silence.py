@@ -37,7 +37,7 @@ PARTS: list[tuple[type, str, str]] = [
     (Text, "read", "prepare"),
     (TextGeneration, "learn", "learn from the training records"),
     (Char, "encode_batch", "encode"),
-    (TextGeneration, "target_summary", "look at what examples teach"),
+    (TextGeneration, "target_summary", "encode"),
     (GPT, "build", "train"),
     (TextGeneration, "collate", "train"),
     (TextGeneration, "validate_batch", "validate"),

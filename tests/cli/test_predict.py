@@ -99,7 +99,7 @@ BAD: dict[str, tuple[str, str]] = {
     "a text that is a number": ('{"text": 3}', "no text"),
     "a text that is not a number": ('{"text": NaN}', "no text"),
     "a text that is a list": ('{"text": ["a"]}', "no text"),
-    "half a character": ('{"text": 3, "x": "\\ud800"}', "no text"),
+    "half a character": ('{"text": 3, "x": "\\ud800"}', "half a character"),
 }
 
 

@@ -216,7 +216,7 @@ def test_validate_names_bad_rows_and_what_does_not_fit(
     assert said.code == 2
     assert "3 of 160 records cannot be used" in said.err
     assert set(re.findall(r"rows\.jsonl:(\d+)", said.err)) == {"50", "100", "150"}
-    large = luban("validate", recipe, "train.batch_size=100000000")
+    large = luban("validate", recipe, "train.batch_size=16000000")
     assert large.code == 2
     assert "would not fit in memory" in large.err
     assert "gradient_accumulation_steps" in large.err

@@ -17,7 +17,7 @@ import pytest
 from safetensors import SafetensorError
 
 from luban.core import files
-from luban.core.errors import CapacityError, DataError, RunError
+from luban.core.errors import CapacityError, DataError, RunError, disk_error
 from luban.core.files import folder_atomic, sha256_of, write_atomic, write_json
 
 
@@ -130,7 +130,7 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         pytest.skip("this system has no /dev/full")
     with pytest.raises(OSError, match="No space") as error:
         Path("/dev/full").write_bytes(b"x")
-    assert isinstance(files.disk_error(error.value, tmp_path), CapacityError)
+    assert isinstance(disk_error(error.value, tmp_path), CapacityError)
 
 
 def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
