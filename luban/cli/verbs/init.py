@@ -19,6 +19,7 @@ from luban.init.advice import problems_of, run_time, split_rule
 from luban.init.inspection import guess
 from luban.init.recipe_writer import read_as, recipe_for
 from luban.init.recognition import choose, recognised
+from luban.init.unlike_records import without_unlike
 from luban.recipe import override
 
 _LABELS = 8  #: labels that are shown
@@ -45,7 +46,7 @@ def perform(args: argparse.Namespace) -> int:
     for option in args.options:
         override(told, option)
     with doing("look at the data"):
-        found = guess(args.path, told)
+        found, unlike = without_unlike(guess(args.path, told))
         guesses = recognised(found)
     chosen = choose(args.task, guesses, found, sure=bool(told.get("fields")))
     output = Path(args.output or f"{_name(args.path)}.yaml")
@@ -56,7 +57,7 @@ def perform(args: argparse.Namespace) -> int:
         )
     made = guesses[chosen]
     write_atomic(output, recipe_for(name, found, chosen, guesses))
-    problems = problems_of(found, made)
+    problems = [*unlike, *problems_of(found, made)]
     if args.json:
         others = {task: other.why for task, other in guesses.items() if task != chosen}
         said: dict[str, Any] = {"recipe": str(output), "task": chosen, "why": made.why}
