@@ -36,7 +36,8 @@ from luban.engine.loader import Loader
 from luban.recipe import Recipe
 from luban.run import Run
 from luban.stages._prepared import open_store
-from luban.stages._training import Training
+from luban.stages.training.build import Training, build_training
+from luban.stages.training.options import TrainingOptions
 
 GOAL = 1.88
 WIDTH, LAYERS, HEADS, CONTEXT, BATCH, STEPS = 128, 4, 4, 64, 12, 2000
@@ -273,6 +274,14 @@ def luban_run(folder: str, model: dict[str, Any], train: dict[str, Any], context
     return run
 
 
+def training_of(run: Run) -> Training:
+    """Return the training of a prepared run, wired, for the benchmark to call the loop itself."""
+    options = run.recipe.stage("train")
+    if not isinstance(options, TrainingOptions):
+        raise TypeError(type(options))
+    return build_training(run, options, run.task(), {"train": open_store(run, "train")}, {})
+
+
 def luban_until_goal(folder: str) -> dict[str, Any]:
     """Train Luban's way, with its own loop, until the goal; look every 10 steps."""
     options = {
@@ -282,7 +291,7 @@ def luban_until_goal(folder: str) -> dict[str, Any]:
         "schedule": {"name": "warmup-stable-decay", "warmup_steps": 10, "decay_ratio": 0.7},
     }  # fmt: skip
     run = luban_run(folder, SOONER, options, CONTEXT)
-    training = Training(run, run.recipe.stage("train"))  # type: ignore[arg-type]
+    training = training_of(run)
     ids = open_store(run, "validation").flat("input_ids").astype(np.int64)
     race = Race(torch.from_numpy(ids), first=100, every=10)
     for _ in fit(training.state, training.loader.batches(), training.plan):
@@ -301,9 +310,9 @@ def luban_steps(folder: str, precision: str, *, compiled: bool) -> Iterator[floa
         "schedule": {"name": "cosine", "warmup_steps": WARMUP},
     }  # fmt: skip
     run = luban_run(folder, SAME_SHAPE, options, CONTEXT)
-    training = Training(run, run.recipe.stage("train"))  # type: ignore[arg-type]
+    training = training_of(run)
     if compiled:
-        training.state.forward = torch.compile(training.state.model)  # type: ignore[assignment]
+        training.state.forward = torch.compile(training.state.model)
     loader: Loader = training.loader
     plan: Plan = training.plan
     state: State = training.state

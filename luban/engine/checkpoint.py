@@ -5,7 +5,7 @@ checkpoint-<step>/
   optimizer.safetensors   tensors of the optimizer, as <parameter>/<name>
   ema.safetensors         averaged weights, if any
   best.safetensors        weights of the best validation, if any
-  trainer_state.json      step, tokens, seconds, guard, memo, identity, world size
+  trainer_state.json      step, tokens, seconds, guard, run state ("memo"), identity, world size
   digests.json            SHA-256 of every other file
 last_checkpoint           the name of the newest one
 """
@@ -29,6 +29,7 @@ from luban.core.errors import CheckpointError, LubanError, RunError
 from luban.core.files import folder_atomic, sha256_of, write_atomic, write_json
 from luban.core.yaml_json import json_of
 from luban.engine.fit import State
+from luban.engine.run_state import RunState
 from luban.engine.world import World
 
 _FORMAT = 3
@@ -164,7 +165,7 @@ class Checkpoints:
             "guard": state.guard.to_dict(),
             "scaler": state.scaler.state_dict() if state.scaler else None,
             "optimizer": _optimizer_scalars(state.optimizer),
-            "memo": state.memo,
+            "memo": state.run_state.to_dict(),
             "identity": dict(self.identity),
             "world_size": self.world.size,
             "torch": torch.__version__,
@@ -187,6 +188,7 @@ class Checkpoints:
                 got=scalars["format"],
             )
         _same_identity(scalars["identity"], self.identity, path)
+        run_state = RunState.from_dict(scalars["memo"], path)
         _load_model(state.model, load_file(path / "model.safetensors"), path)
         _load_optimizer(
             state.optimizer, load_file(path / "optimizer.safetensors"), scalars["optimizer"], path
@@ -197,7 +199,7 @@ class Checkpoints:
         state.best = load_file(best) if best.exists() else None
         state.step, state.tokens = scalars["step"], scalars["tokens"]
         state.positions = scalars["positions"]
-        state.seconds, state.memo = scalars["seconds"], scalars["memo"]
+        state.seconds, state.run_state = scalars["seconds"], run_state
         state.guard.restore(scalars["guard"])
         if scalars["scaler"] is not None:
             state.scaler = state.scaler or torch.amp.GradScaler(self.world.device.type)

@@ -1,7 +1,7 @@
 """Whether ``torch.compile`` pays for itself, and doing it.
 
 Compiled and eager code round differently, so a run must not change its mind half-way: decide
-once, before the first step, and keep the ``Decision`` in ``State.memo``. What compiling saves
+once, before the first step, and keep the ``Decision`` in ``RunState``. What compiling saves
 cannot be told before: on two cores it was between 23 % and minus 7 % of the time, as shapes and
 precision were. So a cautious guess decides whether to try, and ``compare`` whether to stay with it.
 """
@@ -12,9 +12,9 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from luban.core.component import digest_of
 from luban.core.files import write_atomic
 from luban.engine.budget import Budget
 from luban.engine.fit import Plan, seed_step
+from luban.engine.run_state import Decision
 
 Choice: TypeAlias = Literal["auto", "on", "off"]
 
@@ -32,23 +33,6 @@ Choice: TypeAlias = Literal["auto", "on", "off"]
 _GAIN = {"cpu": 0.08, "cuda": 0.30}
 _COLD_SECONDS = {"cpu": 45.0, "cuda": 60.0}
 _WARM_SECONDS = {"cpu": 6.0, "cuda": 10.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether to compile, and why; the reason is for the log."""
-
-    compile: bool
-    reason: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for ``State.memo``."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read what ``to_dict`` returned."""
-        return cls(**data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from luban.core.errors import DataError
 from luban.engine.budget import Budget
 from luban.engine.guard import Guard
 from luban.engine.precision import Precision
+from luban.engine.run_state import RunState
 from luban.engine.world import World
 
 #: Steps in a row without anything to learn from that end training.
@@ -50,7 +51,7 @@ class State:
         best: The weights to keep in the end, if the caller chose some, by name.
         guard: What the divergence guard remembers.
         scaler: fp16 only.
-        memo: Plain data the caller wants kept in checkpoints (best score, decisions).
+        run_state: What the caller wants kept in checkpoints: best score, decisions.
     """
 
     model: nn.Module
@@ -64,7 +65,7 @@ class State:
     best: dict[str, Tensor] | None = None
     guard: Guard = field(default_factory=Guard)
     scaler: torch.amp.GradScaler | None = None
-    memo: dict[str, Any] = field(default_factory=dict)
+    run_state: RunState = field(default_factory=RunState)
 
 
 @dataclass(frozen=True, slots=True)

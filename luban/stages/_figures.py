@@ -26,20 +26,19 @@ def loss_unit(task: Task) -> str:
     return next((m.unit for m in task.validation_metrics() if m.label == "loss"), "")
 
 
-def plot_loss(run: Run) -> None:
+def plot_loss(run: Run, task: Task) -> None:
     """Draw the losses over steps, and the metric that chose the best weights if it is another.
 
     Writes ``figures/loss.png``.
     """
     with doing("draw the curve"), plain_text():
-        _draw_loss(run)
+        _draw_loss(run, task)
 
 
-def _draw_loss(run: Run) -> None:
+def _draw_loss(run: Run, task: Task) -> None:
     from matplotlib.figure import Figure
 
     lines = run.metrics()
-    task = run.task()
     metric, unit = task.validation_metrics()[0], loss_unit(task)
     headline = f"validation/{metric.label}"
     apart = metric.label != "loss" and any(headline in line for line in lines)

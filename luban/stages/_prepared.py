@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from luban.data.checks.reachable_score import Reach, reach
 from luban.data.dataset import Data
 from luban.data.store import Store
 from luban.run import Run
+from luban.stages.training.identity import flattened
 
 #: What was measured in this process: stores do not change.
 _reached: dict[tuple[Path, int], Reach | None] = {}
@@ -151,7 +151,7 @@ def identity(run: Run, train: Stage) -> dict[str, Any]:
     for split, was in run.read_json("prepared.json", "splits")["splits"].items():
         flat[f"data of {split}"] = was["content"]
     for name, section in sections.items():
-        flat |= _flat(section, name)
+        flat |= flattened(section, name)
     return flat
 
 
@@ -160,12 +160,3 @@ def _content(task: Task, store: Store) -> str:
     digests = sorted(store.meta["digests"].items())
     files = [digest for name, digest in digests if not name.startswith("_")]
     return digest_of([learned_digest(task), *files])
-
-
-def _flat(value: Any, path: str) -> dict[str, Any]:
-    if isinstance(value, dict):
-        parts = [_flat(item, f"{path}.{key}") for key, item in value.items()]
-        return {key: item for part in parts for key, item in part.items()}
-    if isinstance(value, list):
-        return {path: json.dumps(value)}
-    return {path: value}

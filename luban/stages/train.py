@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from luban.core.contracts import (
-    Adapter,
-    Mechanism,
-    Objective,
-    Optimizer,
-    Schedule,
-    Stage,
-    Tracker,
-)
+from luban.core.contracts import Stage
 from luban.core.errors import RunError
 from luban.core.files import sha256_of
 from luban.core.report import Claim, Report
-from luban.engine.budget import Budget
+from luban.data.store import Store
 from luban.run import Run
 from luban.stages._figures import loss_unit
 from luban.stages._outside_weights import outside_digests
-from luban.stages._training import Training
+from luban.stages._prepared import identity, open_store
+from luban.stages.training.build import build_training
+from luban.stages.training.loop import end_where_it_stands
+from luban.stages.training.options import TrainingOptions
+from luban.stages.training.train_model import train_model
 from luban.trained import stored_parameters, weights_of
 
 #: What ``training.json`` holds for the report.
@@ -33,83 +27,13 @@ SUMMARY = (
 )  # fmt: skip
 
 
-class Train(Stage):
+class Train(TrainingOptions, Stage):
     """How long, how fast, how exactly.
 
     At least one of the four bounds is needed; the first one reached ends training.
     """
 
-    max_steps: int | None = Field(
-        default=None,
-        ge=0,
-        le=1_000_000_000_000,
-        description="Optimizer steps; 0: keep the weights the model starts from, to measure them.",
-    )
-    num_train_epochs: float | None = Field(default=None, gt=0)
-    max_tokens: int | None = Field(default=None, ge=1, le=1_000_000_000_000_000_000)
-    max_minutes: float | None = Field(
-        default=None, gt=0, description="Training minutes; makes the run depend on the clock."
-    )
-    batch_size: int = Field(
-        default=32,
-        ge=1,
-        le=16_777_216,
-        description="Examples per step, over all processes and micro-batches.",
-    )
-    gradient_accumulation_steps: int = Field(
-        default=1, ge=1, le=16_777_216, description="Micro-batches per step."
-    )
-    dataloader_num_workers: int = Field(
-        default=0,
-        ge=0,
-        le=1_024,
-        description="Processes that prepare batches ahead; 0: a thread. The order stays the same.",
-    )
-    optimizer: Optimizer = Field(default="adamw", validate_default=True)
-    schedule: Schedule = Field(default="cosine", validate_default=True)
-    mechanism: Mechanism = Field(default="plain", validate_default=True)
-    adapter: Adapter | None = Field(
-        default=None, description="Train few parameters instead of all of them."
-    )
-    objectives: tuple[Objective, ...] = Field(
-        default=(), description="What is learned beside the task, each wrapping the loss before it."
-    )
-    layer_decay: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="Learning rate of a layer as a share of the next one's; 1: all alike.",
-    )
-    max_grad_norm: float = Field(default=1.0, ge=0, description="Clip to this norm; 0: never.")
-    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="Averaged weights; 0: none.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    compile: Literal["auto", "on", "off"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    logging_steps: int = Field(default=10, ge=1, le=1_000_000_000_000)
-    eval_steps: int = Field(
-        default=200, ge=1, le=1_000_000_000_000, description="Steps between validations."
-    )
-    eval_batch_size: int = Field(default=64, ge=1, le=16_777_216)
-    save_steps: int = Field(
-        default=200, ge=1, le=1_000_000_000_000, description="Steps between checkpoints."
-    )
-    save_total_limit: int = Field(
-        default=2, ge=2, le=1_000_000_000_000, description="Checkpoints kept."
-    )
-    early_stopping_patience: int | None = Field(
-        default=None,
-        ge=1,
-        le=1_000_000_000_000,
-        description="Validations without improvement before stopping.",
-    )
-    load_best_model_at_end: bool = Field(
-        default=True, description="Keep the weights of the best validation, not the last ones."
-    )
-    trackers: tuple[Tracker, ...] = ()
     needs: ClassVar[tuple[str, ...]] = ("prepare",)
-    neutral_fields: ClassVar[frozenset[str]] = frozenset(
-        {"dataloader_num_workers", "logging_steps", "save_steps", "save_total_limit", "trackers"}
-    )
     always: ClassVar[bool] = True
     distributed: ClassVar[bool] = True
 
@@ -117,13 +41,9 @@ class Train(Stage):
         """Return digests of pretrained weights, of teachers, and of the data of second tasks."""
         return outside_digests(run.recipe.model, "model") | outside_digests(self, "train")
 
-    def budget(self) -> Budget:
-        """Return the bounds on training."""
-        return Budget(self.max_steps, self.num_train_epochs, self.max_tokens, self.max_minutes)
-
     def perform(self, run: Run) -> None:
         """Train from the last good checkpoint, or from the start, to the end of the budget."""
-        Training(run, self).finish()
+        train_model(run, self, run.task(), _examples(run), identity(run, self))
 
     def finished(self, run: Run) -> bool:
         """Return whether training came to its end, or was stopped for good."""
@@ -132,7 +52,10 @@ class Train(Stage):
 
     def end_early(self, run: Run) -> bool:
         """End training where its last checkpoint stands, if there is one with steps."""
-        return any(run.path.glob("checkpoint-*")) and Training(run, self).end_early()
+        if not any(run.path.glob("checkpoint-*")):
+            return False
+        own = identity(run, self)
+        return end_where_it_stands(build_training(run, self, run.task(), _examples(run), own))
 
     def measure(self, run: Run) -> Report:
         """Compute cost and curve from ``metrics.jsonl``, ``training.json`` and the weights."""
@@ -195,6 +118,12 @@ class Train(Stage):
             "figures": ["figures/loss.png"],
         }
         return Report("train", claims, details=details, tolerance=1e-9)
+
+
+def _examples(run: Run) -> dict[str, Store]:
+    """Return the encoded examples that training reads, by split."""
+    splits = ["train", *(["validation"] if run.has_split("validation") else [])]
+    return {split: open_store(run, split) for split in splits}
 
 
 _UNTRAINED = "Not trained here (`max_steps: 0`): these are the weights the model started from."

@@ -23,6 +23,7 @@ from luban.core.errors import CapacityError, CheckpointError, LubanError, RunErr
 from luban.engine import checkpoint
 from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import State, Step
+from luban.engine.run_state import Decision, RunState
 from tests.engine import toy
 
 ROOT = Path(__file__).parents[2]
@@ -87,14 +88,14 @@ def test_moments_lie_in_memory_as_their_weights_do(name: str, tmp_path: Path) ->
 
 def test_everything_that_is_not_a_tensor_comes_back(tmp_path: Path) -> None:
     state = toy.state_of()
-    state.memo = {"best": 1.25, "compile": {"compile": False, "reason": "off"}}
+    state.run_state = known = RunState(compile=Decision(False, "off"), waited=2)
     run(tmp_path, state, 4)
     other = toy.state_of()
     loaded = Checkpoints(tmp_path).load(other)
     assert loaded is not None
     assert loaded.path.name == "checkpoint-4"
     assert loaded.warnings == ()
-    assert (other.step, other.tokens, other.memo) == (4, state.tokens, state.memo)
+    assert (other.step, other.tokens, other.run_state) == (4, state.tokens, known)
     assert other.seconds == state.seconds
     assert other.guard == state.guard
     assert (tmp_path / "last_checkpoint").read_text() == "checkpoint-4\n"

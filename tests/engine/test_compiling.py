@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ import torch
 
 from luban.engine import compiling
 from luban.engine.budget import Budget
-from luban.engine.compiling import Compiler, Decision, compare, eager_seconds, time_step
+from luban.engine.compiling import Compiler, compare, eager_seconds, time_step
+from luban.engine.run_state import Decision
 from tests.engine import toy
 
 CPU = torch.device("cpu")
@@ -57,11 +57,6 @@ def test_without_a_cpp_compiler_it_says_so(
     monkeypatch.setattr("luban.engine.compiling.shutil.which", lambda name: None)
     decision = Compiler(tmp_path, "key", CPU).decide(choice, 1e9)
     assert decision == Decision(False, "no C++ compiler (g++ or clang++) was found")
-
-
-def test_a_decision_survives_json() -> None:
-    decision = Decision(True, "compile is on")
-    assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
 
 
 def test_eager_seconds_takes_the_tightest_bound() -> None:

@@ -66,7 +66,7 @@ def test_a_folder_that_is_no_checkpoint_is_passed_over(name: str, my_life: Path)
 def test_the_peak_is_measured_once_for_a_machine(
     my_life: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("luban.stages._training.peak_flops", lambda *_: 1.0)
+    monkeypatch.setattr("luban.stages.training.costs.peak_flops", lambda *_: 1.0)
     before = trained_again(RUN, "tiny.yaml")
     peaks = [
         json.loads((run / "training.json").read_text())["peak_flop_per_second"]
@@ -79,8 +79,8 @@ def test_the_peak_is_measured_once_for_a_machine(
 def test_the_peak_of_two_machines_is_their_mean_by_time(
     my_life: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("luban.stages._training.peak_flops", lambda *_: 1.0)
-    monkeypatch.setattr("luban.stages._training.machine_name", lambda *_: "another")
+    monkeypatch.setattr("luban.stages.training.costs.peak_flops", lambda *_: 1.0)
+    monkeypatch.setattr("luban.stages.training.costs.machine_name", lambda *_: "another")
     before = trained_again(RUN, "tiny.yaml")
     old, new = (json.loads((run / "training.json").read_text()) for run in (before, RUN))
     state = json.loads((RUN / "checkpoint-16" / "trainer_state.json").read_text())

@@ -17,7 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from luban.engine.compiling import Compiler, Decision
+from luban.engine.compiling import Compiler
+from luban.engine.run_state import Decision
 from tests.life import done, lines_of, losses_of, luban, start, write_life
 
 RUN = Path("runs/tiny")
@@ -69,7 +70,7 @@ def test_a_compiled_step_that_is_slower_is_given_up(
 
     monkeypatch.setattr(Compiler, "compile", lambda _, model: Twin(model))
     monkeypatch.setattr(Compiler, "decide", lambda *_: Decision(True, "worth a try"))
-    monkeypatch.setattr("luban.stages._training.time_step", seconds)
+    monkeypatch.setattr("luban.stages.training.loop.time_step", seconds)
     done("train", recipe, "train.compile=auto", "train.max_steps=3")
     said = json.loads((RUN / "training.json").read_text())["compiled"]
     assert said["compile"] == (compiled < 1)

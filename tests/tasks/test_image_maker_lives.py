@@ -11,7 +11,7 @@ import torch
 
 from luban.data.views.noise import noise_of
 from luban.engine.saved import load_saved
-from luban.stages._training import Training
+from luban.stages.training import loop
 from tests.exporters.test_exporters import reload_program
 from tests.life import done, lines_of, luban
 from tests.tasks.test_image_generation import write
@@ -36,15 +36,15 @@ def test_a_killed_gan_goes_on_as_if_it_had_not_been(
     often = ["train.max_steps=7", "train.save_steps=2", "train.logging_steps=1"]
     often += ["train.ema_decay=0.9", "train.max_grad_norm=0.0"]
     done("train", recipe, *often, "name=whole")
-    after = Training._after
+    after = loop.after_step
 
-    def killed(self: Training, step: Any) -> None:
+    def killed(training: Any, step: Any) -> None:
         if step.index == 5:
             raise KeyboardInterrupt
-        after(self, step)
+        after(training, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_after", killed)
+        patch.setattr(loop, "after_step", killed)
         assert luban("train", recipe, *often, "name=again").code == 130
     assert (here / "runs/again/checkpoint-4").is_dir()
     done("train", recipe, *often, "name=again")

@@ -11,7 +11,7 @@ import yaml
 
 from luban.core import registry
 from luban.core.contracts import Model, Task
-from luban.stages._training import Training
+from luban.stages.training import loop
 from tests.contracts.makers import MAKE, make
 from tests.contracts.records import RECORDS
 from tests.life import done, lines_of, luban
@@ -74,15 +74,15 @@ def test_a_whole_life(
     done("verify", "runs/tiny")
 
     # The same life, killed after the third step, before its checkpoint.
-    whole = Training._after
+    whole = loop.after_step
 
-    def killed(self: Training, step: Any) -> None:
+    def killed(training: Any, step: Any) -> None:
         if step.index == 3:
             raise KeyboardInterrupt
-        whole(self, step)
+        whole(training, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_after", killed)
+        patch.setattr(loop, "after_step", killed)
         assert luban("train", "tiny.yaml", "name=again").code == 130
     done("train", "tiny.yaml", "name=again")
     one, other = (tmp_path / "runs" / run for run in ("tiny", "again"))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from luban.core.contracts import Tracker
 from luban.core.digests import sha256_of_start
 from luban.core.errors import RunError, disk_error
+from luban.engine.run_state import LogDigest
 from luban.run import Run
 
 
@@ -67,7 +67,7 @@ class Log:
         for tracker in self._trackers if self._open else ():
             tracker.log(step, values)
 
-    def keep(self, recorded: Mapping[str, Any] | None, step: int) -> None:
+    def keep(self, recorded: LogDigest | None, step: int) -> None:
         """Drop lines of steps that will be done again.
 
         Args:
@@ -85,14 +85,14 @@ class Log:
         run.write_text("metrics.jsonl", "".join(lines))
 
 
-def log_digest(path: Path) -> dict[str, Any]:
+def log_digest(path: Path) -> LogDigest:
     """Return size and SHA-256 of the log as it is; both of nothing where there is none yet."""
     size = path.stat().st_size if path.is_file() else 0
     digest = sha256_of_start(path, size) if size else hashlib.sha256().hexdigest()
-    return {"size": size, "sha256": digest}
+    return LogDigest(size, digest)
 
 
-def log_beginning(run: Run, recorded: Mapping[str, Any]) -> bytes:
+def log_beginning(run: Run, recorded: LogDigest) -> bytes:
     """Return the part of a run's log that was there when a checkpoint was saved.
 
     Args:
@@ -103,12 +103,12 @@ def log_beginning(run: Run, recorded: Mapping[str, Any]) -> bytes:
         RunError: if the log no longer begins with it.
     """
     path = run.path / "metrics.jsonl"
-    content = path.read_bytes()[: recorded["size"]] if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
+    content = path.read_bytes()[: recorded.size] if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != recorded.sha256:
         raise RunError(
             "the log of training was changed or cut, and cannot be made again.",
             where=path,
-            expected=f"{recorded['size']:,} bytes as they were logged",
+            expected=f"{recorded.size:,} bytes as they were logged",
             got=f"{len(content):,} bytes" if path.is_file() else "no file",
             fix="bring the file back from a copy, or train again under another name=NAME.",
         )

@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from luban.core.errors import Diverged
 from luban.core.files import folder_atomic
 from luban.core.progress import tracked
-from luban.engine.fit import State, averaged, fit
+from luban.engine.fit import fit
+from luban.engine.run_state import EarlyStop
 from luban.stages._figures import plot_loss
+from luban.stages.training.build import Training
+from luban.stages.training.validation import swap_averages, validate
 from luban.trained import save_model
 
-if TYPE_CHECKING:
-    from luban.stages._training import Training
 
+def diverged(error: Diverged, step: int) -> EarlyStop:
+    """Return what is told of a divergence after so many steps.
 
-def diverged(training: Training, error: Diverged) -> dict[str, Any]:
-    """Return what is told of a divergence, as plain data.
-
-    ``step`` is the step whose loss was the first bad one. That loss was computed with weights that
-    the step before had made; so the last weights whose loss was good are those of one step earlier
-    still: ``healthy``.
+    ``step`` of what is returned is the step whose loss was the first bad one. That loss was
+    computed with weights that the step before had made; so the last weights whose loss was good
+    are those of one step earlier still: ``healthy``.
     """
-    at = training.state.step + 1
+    at = step + 1
     if math.isfinite(error.after):
         text = f"the loss rose from {error.before:.4g} to {error.after:.4g} at step {at:,}"
         text += f", after the first high loss at step {error.began + 1:,}"
     else:
         text = f"the loss or its gradient was no finite number at step {at:,}"
-    return {
-        "because": "diverged",
-        "text": text,
-        "step": error.began + 1,
-        "healthy": error.began - 1,
-    }
+    return EarlyStop("diverged", text, step=error.began + 1, healthy=error.began - 1)
 
 
-def interrupted(training: Training) -> dict[str, Any]:
-    """Return what is told of a training that was not gone on with."""
-    text = f"training was interrupted, and not gone on with, at step {training.state.step:,}"
-    return {"because": "interrupted", "text": text, "step": training.state.step}
+def interrupted(step: int) -> EarlyStop:
+    """Return what is told of a training that was not gone on with after so many steps."""
+    text = f"training was interrupted, and not gone on with, at step {step:,}"
+    return EarlyStop("interrupted", text, step=step)
 
 
 def keep_the_good(training: Training) -> None:
@@ -54,23 +48,20 @@ def keep_the_good(training: Training) -> None:
     Raises:
         Diverged: if there are none.
     """
-    state = training.state
-    verdict: dict[str, Any] | None = state.memo.get("stopped")
-    if verdict is None:
+    state, stopped = training.state, training.state.run_state.stopped
+    if stopped is None:
         return
-    if verdict["because"] == "diverged":
-        healthy, best = verdict["healthy"], state.memo.get("best")
-        if state.best is None or best is None or best["step"] > healthy:
-            if healthy >= 1:
-                _go_back(training, healthy)
+    if stopped.healthy is not None:
+        best = state.run_state.best
+        if state.best is None or best is None or best.step > stopped.healthy:
+            if stopped.healthy >= 1:
+                _go_back(training, stopped, stopped.healthy)
             elif state.best is None:
-                raise _nothing_good(training, verdict)
-    best = state.memo.get("best")
-    kept = int(best["step"]) if best and state.best is not None else state.step
-    verdict["kept"] = kept
-    training.run.say(
-        f"train: stopped early: {verdict['text']}; the weights of step {kept:,} are kept"
-    )
+                raise _nothing_good(training, stopped)
+    best = state.run_state.best
+    kept = best.step if best is not None and state.best is not None else state.step
+    state.run_state.stopped = replace(stopped, kept=kept)
+    training.run.say(f"train: stopped early: {stopped.text}; the weights of step {kept:,} are kept")
 
 
 def conclude(training: Training) -> None:
@@ -83,6 +74,7 @@ def conclude(training: Training) -> None:
     if not run.main:
         return
     _write_model(training)
+    kept = state.run_state.to_dict()
     cost = options.mechanism.cost(state.step, options.batch_size, training.loader.size)
     run.write_json(
         "training.json",
@@ -91,59 +83,48 @@ def conclude(training: Training) -> None:
             "tokens": state.tokens,
             "seconds": state.seconds,
             "parameters": training.parameters,
-            "flop_per_token": training.flop_per_token,
-            "peak_flop_per_second": training.mean_peak,
-            "energy": state.memo["energy"],
-            "compiled": state.memo["compile"],
+            "flop_per_token": training.costs.flop_per_token,
+            "peak_flop_per_second": training.costs.mean_peak,
+            "energy": kept["energy"],
+            "compiled": kept["compile"],
             "precision": training.precision.name,
             "processes": training.world.size,
             "device": str(training.world.device),
-            "best": state.memo.get("best"),
+            "best": kept.get("best"),
             "kept": "last step" if state.best is None else "best validation",
-            "stopped": state.memo.get("stopped"),
+            "stopped": kept.get("stopped"),
             "cost": dict(cost),
         },
     )
-    plot_loss(run)
+    plot_loss(run, training.task)
 
 
-@torch.no_grad()
-def swap_averages(state: State) -> None:
-    """Exchange the weights and their averages."""
-    current = averaged(state.model)
-    averages: dict[str, Tensor] = state.ema or {}
-    for name, average in averages.items():
-        held = current[name].clone()
-        current[name].copy_(average)
-        average.copy_(held)
-
-
-def _go_back(training: Training, step: int) -> None:
+def _go_back(training: Training, stopped: EarlyStop, step: int) -> None:
     """Make the state of an earlier step again, from the checkpoint before it, and validate it.
 
     What a step computes depends on the state before it alone, so these are the same weights.
     """
     state, run = training.state, training.run
-    memo, best = state.memo, state.best
+    kept, best = state.run_state, state.best
     counted = state.tokens, state.positions, state.seconds
     if training.checkpoints.load(state, until=step) is None:
-        raise _nothing_good(training, memo["stopped"])
+        raise _nothing_good(training, stopped)
     run.say(f"train: goes back to step {step:,}, the last one whose loss was good")
     steps = fit(state, training.loader.batches(state.step), training.plan, training.world)
     for _ in tracked(range(step - state.step), f"train again up to step {step:,}"):
         next(steps)
-    state.memo, state.best = memo, best
+    state.run_state, state.best = kept, best
     state.tokens, state.positions, state.seconds = counted
     if training.validation:
-        training.validate(step)
+        validate(training, step)
 
 
-def _nothing_good(training: Training, verdict: dict[str, Any]) -> Diverged:
+def _nothing_good(training: Training, stopped: EarlyStop) -> Diverged:
     optimizer, name = training.options.optimizer, training.run.recipe.name
     rate = getattr(optimizer, "learning_rate", None)
     change = f"train.optimizer.learning_rate={rate / 10:g}" if rate else "train.max_grad_norm=0.1"
     return Diverged(
-        f"training diverged before it had learned anything: {verdict['text']}.",
+        f"training diverged before it had learned anything: {stopped.text}.",
         got=f"optimizer {optimizer.name}, products in {training.precision.name}",
         fix=f"luban run RECIPE name={name}-2 {change}; a lower learning_rate helps most often, and "
         "values out of range in the data are looked for next.",

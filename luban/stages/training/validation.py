@@ -1,0 +1,75 @@
+"""Validation during training: measure, log, and keep the weights if they are the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from luban.core.intervals import measured
+from luban.engine.checkpoint import untied
+from luban.engine.fit import State, averaged
+from luban.engine.run_state import BestValidation
+from luban.stages._measuring import Measuring, model_rows
+from luban.stages.training.build import Training
+
+
+def validate(training: Training, step: int) -> None:
+    """Measure the validation split, log it, and keep the weights if they are the best."""
+    state, metrics = training.state, training.task.validation_metrics()
+    training.share_statistics()
+    with _averaged(state), training.precision.autocast():
+        rows = model_rows(
+            Measuring(training.task, training.task.validate_batch, metrics, state.model),
+            training.validation,
+            batch_size=training.options.eval_batch_size,
+            world=training.world,
+            label="validate",
+            lengths=training.lengths,
+        )
+        found = {m.label: measured(m, rows[m.label], rounds=200) for m in metrics}
+        headline, value = metrics[0], float(found[metrics[0].label].value)
+        kept = state.run_state
+        sign = 1 if headline.higher_is_better else -1
+        if kept.best is None or sign * value > sign * kept.best.value:
+            kept.best = BestValidation(headline.label, headline.unit, value, step)
+            kept.waited = 0
+            if training.options.load_best_model_at_end:  # in the state: it goes into checkpoints
+                tensors = untied(state.model)
+                state.best = {name: t.to("cpu", copy=True) for name, t in tensors.items()}
+        else:
+            kept.waited += 1
+    values: dict[str, float] = {}
+    for name, claim in found.items():
+        values[f"validation/{name}"] = float(claim.value)
+        ends = {"low": claim.low, "high": claim.high}
+        values |= {f"validation/{name}/{end}": v for end, v in ends.items() if v is not None}
+    training.log.write(step, values)
+    shown = ", ".join(f"{name} {claim}" for name, claim in found.items())
+    training.run.say(f"step {step:,}: validation {shown}")
+
+
+@torch.no_grad()
+def swap_averages(state: State) -> None:
+    """Exchange the weights and their averages."""
+    current = averaged(state.model)
+    averages: dict[str, Tensor] = state.ema or {}
+    for name, average in averages.items():
+        held = current[name].clone()
+        current[name].copy_(average)
+        average.copy_(held)
+
+
+@contextmanager
+def _averaged(state: State) -> Iterator[None]:
+    """Put the averaged weights into the model for a while, if there are any."""
+    if state.ema is None:
+        yield
+        return
+    swap_averages(state)
+    try:
+        yield
+    finally:
+        swap_averages(state)
