@@ -312,7 +312,7 @@ def luban_steps(folder: str, precision: str, *, compiled: bool) -> Iterator[floa
     run = luban_run(folder, SAME_SHAPE, options, CONTEXT)
     training = training_of(run)
     if compiled:
-        training.state.forward = torch.compile(training.state.model)
+        training.state.forward = torch.compile(training.state.model)  # type: ignore[assignment]
     loader: Loader = training.loader
     plan: Plan = training.plan
     state: State = training.state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from luban.core.contracts import Model, Stage
+from luban.core.contracts import Examples, Model, Stage
 from luban.core.files import sha256_of
 from luban.core.report import Claim, Report
 from luban.data.views.in_memory import InMemoryExamples
@@ -28,7 +28,7 @@ class Shadow(Stage):
         held_out = open_store(run, "validation")
         for half in range(2):
             some = [store[i] for i in range(half, len(store), 2)]
-            examples = {
+            examples: dict[str, Examples] = {
                 "train": InMemoryExamples(some),
                 "validation": held_out,
             }
