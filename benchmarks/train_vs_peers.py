@@ -35,6 +35,7 @@ from luban.engine.fit import Plan, State, fit
 from luban.engine.loader import Loader
 from luban.recipe import Recipe
 from luban.run import Run
+from luban.stage_runner import perform_stage
 from luban.stages._prepared import open_store
 from luban.stages.training.build import Training, build_training
 from luban.stages.training.options import TrainingOptions
@@ -270,7 +271,7 @@ def luban_run(folder: str, model: dict[str, Any], train: dict[str, Any], context
         )
     )
     run.keep_recipe()
-    run.perform(run.recipe.stage("prepare"))
+    perform_stage(run, run.recipe.stage("prepare"))
     return run
 
 

@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from luban.core.component import Settings, digest_of
 from luban.core.console import Console, Silent
-from luban.core.contracts import Stage, Task
+from luban.core.contracts import Task
+from luban.core.differences import differences
 from luban.core.digests import Digests, refuse_links
 from luban.core.errors import CapacityError, RunError, disk_error
 from luban.core.files import sweep, sweep_temporary, write_atomic, write_json
-from luban.core.progress import doing
 from luban.core.report import Report
 from luban.core.yaml_json import json_of
 from luban.recipe import Recipe
@@ -189,7 +188,7 @@ class Run:
             digests.record_log()
             digests.write()
 
-    # Stages and their reports
+    # What stages left behind
 
     def task(self) -> Task:
         """Return the task with what it learned from the training data.
@@ -226,35 +225,6 @@ class Run:
         found = sorted((self.path / "reports").glob("[!.]*.json"))
         return {path.stem: self.report(path.stem) for path in found}
 
-    def inputs(self, stage: Stage) -> dict[str, str]:
-        """Return digests of everything a stage's report rests on."""
-        recipe = self.recipe
-        digests = {
-            "data": recipe.data.digest(),
-            "files": recipe.data.files_digest(),
-            "task": recipe.task.digest(),
-            "model": recipe.model.digest(),
-            "seed": str(recipe.seed),
-            stage.name: digest_of(stage.result_fields()),
-            "code": digest_of([part.code_digest() for part in self._code(stage)]),
-            **stage.rests_on(self),
-        }
-        for need in self._basis(stage):
-            digests[f"report of {need}"] = digest_of(self.report(need).to_dict())
-        return digests
-
-    def _code(self, stage: Stage) -> list[Settings]:
-        """Return everything whose code a stage's report rests on."""
-        recipe = self.recipe
-        task = self.task() if stage.needs else None
-        metrics = (*task.metrics(), *task.validation_metrics()) if task else ()
-        return [recipe.data, recipe.task, recipe.model, stage, *metrics]
-
-    def _basis(self, stage: Stage) -> list[str]:
-        if not stage.final:
-            return list(stage.needs)
-        return [name for name in self.reports() if name != stage.name]
-
     def digests(self) -> Digests | None:
         """Return the digests of the files of this run; None for one made before they were kept.
 
@@ -276,79 +246,6 @@ class Run:
                 found.record("recipe.yaml")
         return found
 
-    def is_fresh(self, stage: Stage) -> bool:
-        """Return whether a stage's report and files are there and none of its inputs changed.
-
-        Not where its work was broken off, and was reported as it is.
-
-        Raises:
-            RunError: if what the stage said was edited since.
-        """
-        try:
-            if self.report(stage.name).inputs != self.inputs(stage):
-                return False
-            if not stage.finished(self):
-                return False
-        except RunError:
-            return False
-        digests = self.digests()
-        if digests and stage.name in digests.unfinished:
-            return False  # its last files may not be recorded yet
-        lost = digests.lost(stage.name) if digests else []
-        for name in lost:
-            self._refuse_edited(name, stage.name)
-        if lost:
-            self.say(f"{stage.name}: no longer as it was written, so made again: {', '.join(lost)}")
-        return not lost
-
-    def _refuse_edited(self, name: str, stage: str) -> None:
-        """Refuse to go on from evidence that was edited; what is missing or cut is made again.
-
-        Raises:
-            RunError: naming the file.
-        """
-        if not name.endswith(".json") or name.count("/") > name.startswith("reports/"):
-            return
-        try:
-            self.read_json(name)
-        except RunError:
-            return
-        raise RunError(
-            f"this file was edited since {stage} wrote it.",
-            where=self.path / name,
-            fix=f"bring the old one back, or measure again: luban {stage} {self.path} --force.",
-        )
-
-    def perform(self, stage: Stage, *, end_early: bool = False) -> Report | None:
-        """Let a stage do its work, measure it and write its report.
-
-        Returns None on ranks other than the first.
-
-        Args:
-            stage: The stage.
-            end_early: Whether work that was broken off is ended as it is, rather than gone on with.
-        """
-        for need in stage.needs:
-            self.report(need)
-        digests = self.digests() if self.main else None
-        if digests:
-            for need in self._basis(stage):
-                for name in digests.lost(need):
-                    self._refuse_edited(name, need)
-            before = digests.begin(stage.name)
-        with doing(stage.name):
-            if (self.main or stage.distributed) and not (end_early and stage.end_early(self)):
-                stage.perform(self)
-            if not self.main:
-                return None
-            measured = stage.measure(self)
-        command = f"luban verify {self.path} --stage {stage.name}"
-        report = Report(**{**_fields(measured), "inputs": self.inputs(stage), "command": command})
-        self.write_json(f"reports/{stage.name}.json", report.to_dict())
-        if digests:
-            digests.end(stage.name, before)
-        return report
-
 
 def logged(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a ``metrics.jsonl``; one that a kill cut short is left out.
@@ -366,27 +263,12 @@ def logged(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def changes(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return one line for each value that differs between two plain data trees."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        lines: list[str] = []
-        for key in list(old) + [key for key in new if key not in old]:
-            lines += changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-        return lines
-    same = _listed(old) == _listed(new)
-    return [] if same else [f"{path}: {old!r} -> {new!r}"]
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
 def _refuse_change(before: Recipe, now: Recipe, path: Path) -> None:
     def parts(recipe: Recipe) -> dict[str, Any]:
         plain = {name: recipe.to_dict()[name] for name in ("seed", "data", "task", "model")}
         return {**plain, "train": recipe.stage("train").result_fields()}
 
-    found = changes(parts(before), parts(now))
+    found = differences(parts(before), parts(now))
     if found:
         raise RunError(
             "training of this run has begun with another recipe.",
@@ -394,7 +276,3 @@ def _refuse_change(before: Recipe, now: Recipe, path: Path) -> None:
             got="; ".join(found),
             fix="undo the change, choose another name=NAME, or delete the run.",
         )
-
-
-def _fields(report: Report) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in Report.__dataclass_fields__}

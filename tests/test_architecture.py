@@ -20,6 +20,7 @@ FLOORS = (
     ("adapters", "objectives", "mechanisms", "exporters", "trackers"),
     ("recipe",),
     ("run",),
+    ("stage_runner",),
     ("trained",),
     ("card", "prediction"),
     ("stages", "testing"),

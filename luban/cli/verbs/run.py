@@ -13,6 +13,7 @@ from luban.core import registry
 from luban.core.contracts import Stage
 from luban.engine.world import World
 from luban.run import Run
+from luban.stage_runner import is_fresh, perform_stage
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +31,12 @@ def perform(args: argparse.Namespace) -> int:
         run.keep_recipe()
         for stage in _plan(run, args.stage):
             last = stage.name == args.stage
-            if not args.force and run.is_fresh(stage):
+            if not args.force and is_fresh(run, stage):
                 run.say(f"{stage.name}: nothing has changed; kept.")
             else:
                 run.say(f"{stage.name}: begins")
                 # Who asks for what builds on it takes work that was broken off as it is.
-                run.perform(stage, end_early=args.stage is not None and not last)
+                perform_stage(run, stage, end_early=args.stage is not None and not last)
             world.barrier()
             if run.main and (last or args.stage is None):
                 done[stage.name] = run.report(stage.name)

@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.table import Table
 
 from luban.cli.console import output
+from luban.core.differences import differences
 from luban.core.errors import LubanError
-from luban.run import Run, changes
+from luban.run import Run
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,7 @@ def _row(path: Path) -> dict[str, str]:
 
 
 def _compare(left: Run, right: Run, *, as_json: bool) -> int:
-    recipe = changes(left.recipe.to_dict(), right.recipe.to_dict())
+    recipe = differences(left.recipe.to_dict(), right.recipe.to_dict())
     sides = [
         {f"{stage} {name}": claim for stage, r in run.reports().items() for name, claim in
          r.claims.items()} for run in (left, right)

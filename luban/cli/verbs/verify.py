@@ -13,6 +13,7 @@ from luban.core.contracts import Stage
 from luban.core.errors import RunError, VerifyError
 from luban.core.report import Report
 from luban.run import Run
+from luban.stage_runner import inputs_of
 from luban.stages._prepared import damaged_stores
 from luban.stages._resume_proof import prove_resume
 
@@ -97,6 +98,6 @@ def _other_inputs(run: Run, stage: Stage, report: Report) -> list[str]:
 
     Newer code may confirm an older report: whether the numbers hold is what counts.
     """
-    now = run.inputs(stage)
+    now = inputs_of(run, stage)
     changed = [key for key, digest in now.items() if report.inputs.get(key) != digest]
     return [f"{stage.name}: made from another {key}" for key in changed if key != "code"]
