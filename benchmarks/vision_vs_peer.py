@@ -30,7 +30,7 @@ import torch
 
 from benchmarks._common import publish
 from luban.core.batch import Batch
-from luban.core.contracts import Mechanism, Model, Optimizer, Schedule, Signature
+from luban.core.contracts import Mechanism, Model, Optimizer, Schedule, Signature, StoredView
 from luban.data.media.preprocessor import Preprocessor
 from luban.engine.budget import Budget
 from luban.engine.fit import Plan, State, fit
@@ -91,7 +91,11 @@ def luban_steps(name: str, precision: str) -> Iterator[np.ndarray[Any, Any]]:
     optimizer = Optimizer.from_dict({"name": "adamw", "learning_rate": RATE})
     mechanism = Mechanism.from_dict("plain")
     loader = Loader(
-        view=lambda epoch: examples, collate=collate, mechanism=mechanism, batch_size=batch, seed=0
+        view=lambda epoch: StoredView(examples),
+        collate=collate,
+        mechanism=mechanism,
+        batch_size=batch,
+        seed=0,
     )
     plan = Plan(
         loss=loss,

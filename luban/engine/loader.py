@@ -7,14 +7,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count, pairwise
-from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from luban.core.batch import Batch
-from luban.core.contracts import Example, Mechanism, Pool
+from luban.core.contracts import Example, Mechanism, Pool, View
 from luban.core.errors import DataError
 from luban.engine.world import World
 
@@ -37,27 +35,32 @@ class Loader:
         seed: Seed of the run.
         gradient_accumulation_steps: Micro-batches per step and process.
         world: The processes that share each step.
-        lengths: Positions of each example, if they differ.
-        groups: What each example counts as in balanced sampling, if anything.
         workers: Processes that prepare steps ahead; none: a thread of this one does.
     """
 
-    view: Callable[[int], Sequence[Example]]
+    view: Callable[[int], View]
     collate: Callable[[Sequence[Example]], Batch]
     mechanism: Mechanism
     batch_size: int
     seed: int = 0
     gradient_accumulation_steps: int = 1
     world: World = field(default_factory=World)
-    lengths: np.ndarray[Any, Any] | None = None
-    groups: np.ndarray[Any, Any] | None = None
     workers: int = 0
-    _views: dict[int, Sequence[Example]] = field(default_factory=dict, init=False)
+    _pool: Pool | None = field(default=None, init=False)
+    _views: dict[int, View] = field(default_factory=dict, init=False)
+
+    @property
+    def pool(self) -> Pool:
+        """What is the same in every epoch: the size of its view, and lengths and groups."""
+        if self._pool is None:
+            view = self._view(0)
+            self._pool = Pool(len(view), view.lengths, view.groups)
+        return self._pool
 
     @property
     def size(self) -> int:
         """Examples per epoch."""
-        return len(self._view(min(self._views, default=0)))
+        return self.pool.size
 
     def step(self, index: int) -> list[Batch]:
         """Return this process's micro-batches of a step (from 0); the list may be empty.
@@ -67,8 +70,7 @@ class Loader:
         """
         if self.size == 0:
             raise DataError("there are no training examples.", fix="check the source and filters.")
-        pool = Pool(self.size, self.lengths, self.groups)
-        draw = self.mechanism.sample_examples(index, self.batch_size, pool, self.seed)
+        draw = self.mechanism.sample_examples(index, self.batch_size, self.pool, self.seed)
         self._forget(before=min((epoch for epoch, _ in draw), default=0) - 1)
         share = self.world.share(len(draw))
         mine = [self._view(epoch)[at] for epoch, at in draw[share.start : share.stop]]
@@ -101,7 +103,7 @@ class Loader:
             generator=torch.Generator(),  # the global one belongs to training
         )
 
-    def _view(self, epoch: int) -> Sequence[Example]:
+    def _view(self, epoch: int) -> View:
         if epoch not in self._views:
             self._views[epoch] = self.view(epoch)
         return self._views[epoch]

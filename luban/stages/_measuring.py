@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Metric, Statistics, Task
+from luban.core.contracts import Baseline, Example, Metric, Statistics, Task, View
 from luban.core.errors import CapacityError
 from luban.core.progress import tracked
 from luban.engine.world import World
@@ -42,12 +42,11 @@ class Measuring:
 @torch.inference_mode()
 def model_rows(  # noqa: PLR0913
     measuring: Measuring,
-    examples: Sequence[Example],
+    examples: View,
     *,
     batch_size: int,
     world: World | None = None,
     label: str = "predict",
-    lengths: np.ndarray[Any, Any] | None = None,
     see: See | None = None,
 ) -> dict[str, Table]:
     """Return the rows of each metric, (examples, width), on every rank.
@@ -58,7 +57,6 @@ def model_rows(  # noqa: PLR0913
         batch_size: Examples predicted at once; those of about one length go together.
         world: The ranks that share the work.
         label: What is being done, for whoever shows progress.
-        lengths: Positions of each example, (N,), if they differ.
         see: Shown each example of this process, its prediction and its target.
     """
     task, metrics, module = measuring.task, measuring.metrics, measuring.module
@@ -67,6 +65,7 @@ def model_rows(  # noqa: PLR0913
     rank, ranks = (world.rank, world.size) if world else (0, 1)
     device = next(module.parameters()).device
     mine = list(range(rank, len(examples), ranks))
+    lengths = examples.lengths
     if lengths is not None:
         mine.sort(key=lambda i: int(lengths[i]))
     tables: dict[str, Table] = {}

@@ -68,7 +68,6 @@ class Evaluate(Stage):
                 examples,
                 batch_size=self.batch_size,
                 label=f"predict {split}",
-                lengths=task.lengths(held_out),
                 see=seen.see if looks and metrics == task.metrics() else None,
             )
             claims |= self._claims(metrics, rows, f"{split}/")

@@ -20,6 +20,7 @@ from luban.core.contracts import (
     Record,
     Signature,
     TargetSummary,
+    View,
 )
 from luban.core.errors import ContractError, DataError
 from luban.data.baselines.ngrams import Unigram
@@ -138,9 +139,9 @@ class FillMask(TokenizedTask):
         tokens = int((example["input_ids"] != self._special("separator")).sum())
         return TargetSummary(count=max(1, round(self.mlm_probability * tokens)) if tokens else 0)
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return rows with hidden tokens."""
-        return MaskedRows(
+        rows = MaskedRows(
             store,
             self._masking(),
             length=self._room,
@@ -148,13 +149,12 @@ class FillMask(TokenizedTask):
             epoch=epoch,
             seed=seed,
         )
-
-    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
-        """Return the tokens of each record; windows are all full."""
         if not self.line_by_line:
-            return None
-        around = self.max_length - self._room
-        return np.asarray(np.minimum(store.lengths("input_ids") + around, self.max_length))
+            return rows  # windows are all full
+        around, longest = self.max_length - self._room, self.max_length
+        return rows.knowing(
+            lengths=lambda: np.minimum(store.lengths("input_ids") + around, longest)
+        )
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return what an encoder reads, (B, T), and labels where tokens are hidden."""

@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Examples, Metric, Product, Record, Signature
+from luban.core.contracts import Example, Examples, Metric, Product, Record, Signature, View
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.core.progress import doing, report, tracked
@@ -169,16 +169,15 @@ class ImageGeneration(ImageTask):
             return example
         return {**example, "label": np.asarray(len(self._labels.names), np.int32)}
 
-    def groups(self, store: Examples) -> Array | None:
-        """Return the label of each image, if there are labels."""
-        return np.asarray(store.flat("label")) if self._labels.names else None
-
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return the images; in training augmented, with fresh noise, some without label."""
         images = super().view(store, epoch, seed)
-        if epoch is None:
+        if epoch is not None:
+            unknown = len(self._labels.names)
+            images = Noised(images, seed, epoch, self.class_dropout_prob, unknown)
+        if not self._labels.names:
             return images
-        return Noised(images, seed, epoch, self.class_dropout_prob, len(self._labels.names))
+        return images.knowing(groups=lambda: np.asarray(store.flat("label")))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Stack images in [-1, 1], noise, a number in [0, 1) and labels for each."""

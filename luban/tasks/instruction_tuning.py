@@ -23,6 +23,7 @@ from luban.core.contracts import (
     Signature,
     TargetSummary,
     Tokenizer,
+    View,
 )
 from luban.core.errors import DataError, RecipeError, RequestError, UnfitError
 from luban.core.files import temporary_folder
@@ -192,16 +193,13 @@ class InstructionTuning(TokenizedTask):
             notes=Counter(as_text(example["notes"]).splitlines()),
         )
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return windows of several conversations to train on, single ones to evaluate."""
         if epoch is None or not self.packing:
-            return super().view(store, epoch, seed)
+            alone = super().view(store, epoch, seed)
+            return alone.knowing(lengths=lambda: store.lengths("input_ids"))
         lengths = store.lengths("input_ids")
         return Packed(store, lengths, length=self.context, epoch=epoch, seed=seed)
-
-    def lengths(self, store: Examples) -> Array | None:
-        """Return the tokens of each conversation; packed windows are all about full."""
-        return None if self.packing else store.lengths("input_ids")
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return inputs and next tokens, (B, T), padded on the right.

@@ -20,6 +20,7 @@ from luban.core.contracts import (
     Record,
     Signature,
     TargetSummary,
+    View,
 )
 from luban.core.errors import DataError, UnfitError
 from luban.data.checks.set_apart import made_of
@@ -120,9 +121,10 @@ class MultipleChoice(TokenizedTask):
         gold = int(example["gold"])
         return TargetSummary(count=int(example["lengths"][gold] - example["asked"][gold]))
 
-    def lengths(self, store: Examples) -> Array:
-        """Return the tokens of all sequences of each question."""
-        return store.lengths("input_ids")
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
+        """Return the questions, as long as all their sequences."""
+        view = super().view(store, epoch, seed)
+        return view.knowing(lengths=lambda: store.lengths("input_ids"))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return the right sequence (the first, where that is not known) and all of them.

@@ -25,6 +25,7 @@ from luban.core.contracts import (
     Record,
     Signature,
     TargetSummary,
+    View,
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
@@ -196,7 +197,11 @@ class ObjectDetection(ImageTask):
         """An image teaches as many times as it has objects, and at least once."""
         return TargetSummary(count=max(1, int((example["crowds"] == 0).sum())))
 
-    def groups(self, store: Examples) -> Array | None:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
+        """Return the images, in groups by the rarest class in each."""
+        return super().view(store, epoch, seed).knowing(groups=lambda: self._rarest(store))
+
+    def _rarest(self, store: Examples) -> Array:
         """Return the rarest class in each image; the number of classes where there is none."""
         rank = np.argsort(np.argsort(self._counts, kind="stable"))
         ends = np.cumsum(store.lengths("labels"))

@@ -22,6 +22,7 @@ from luban.core.contracts import (
     Record,
     Signature,
     TargetSummary,
+    View,
 )
 from luban.core.errors import DataError
 from luban.core.files import write_json
@@ -209,14 +210,14 @@ class QuestionAnswering(TokenizedTask):
         sizes = (np.array(len(example[name])) for name in ("question_ids", "context_ids"))
         return TargetSummary(count=2 * int(self._cutter.counts(*sizes)))
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return windows to train on; for evaluation, questions with their whole contexts."""
-        whole = super().view(store, epoch, seed)
-        return whole if epoch is None else WindowView(store, self._cutter)
-
-    def lengths(self, store: Examples) -> Array:
-        """Return the tokens of each window."""
-        return self._cutter.lengths(store.lengths("question_ids"), store.lengths("context_ids"))
+        sides = ("question_ids", "context_ids")
+        if epoch is None:
+            whole = super().view(store, epoch, seed)
+            return whole.knowing(lengths=lambda: np.sum([*map(store.lengths, sides)], axis=0))
+        windows = WindowView(store, self._cutter)
+        return windows.knowing(lengths=lambda: self._cutter.lengths(*map(store.lengths, sides)))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return inputs (B, T), or (B, W, T) if a context has W > 1 windows, padded in both.

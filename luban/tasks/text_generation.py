@@ -20,6 +20,7 @@ from luban.core.contracts import (
     Record,
     Signature,
     TargetSummary,
+    View,
 )
 from luban.core.errors import DataError
 from luban.data.baselines.ngrams import KneserNey, Unigram
@@ -102,7 +103,7 @@ class TextGeneration(TokenizedTask):
         begins = len(before) if tuple(ids[: len(before)].tolist()) == before else 0
         return TargetSummary(count=max(0, len(ids) - ends - begins), ends=ends or None)
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return windows of ``context`` + 1 tokens over the joined documents.
 
         Raises:

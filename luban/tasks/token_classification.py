@@ -21,6 +21,7 @@ from luban.core.contracts import (
     Record,
     Signature,
     TargetSummary,
+    View,
 )
 from luban.core.errors import DataError, UnknownLabelError
 from luban.core.files import write_json
@@ -260,9 +261,10 @@ class TokenClassification(TokenizedTask):
         notes = {**changed, _APART: int(example["apart"])}
         return TargetSummary(kept, truncated=cut, adjusted=any(changed.values()), notes=notes)
 
-    def lengths(self, store: Examples) -> Array:
-        """Return the tokens of each example."""
-        return store.lengths("input_ids")
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
+        """Return the examples, of some tokens each."""
+        view = super().view(store, epoch, seed)
+        return view.knowing(lengths=lambda: store.lengths("input_ids"))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Return what an encoder reads; the positions of words; and what predictions are made of.

@@ -69,6 +69,10 @@ def _check_view(task: Task, examples: Sequence[Example]) -> None:
     law(_equal(views[0], task.view(store, 0, 0)), task, "a view is a function of epoch and seed")
     evaluated = [task.view(store, None, seed) for seed in (0, 1)]
     law(_equal(*evaluated), task, "the view for evaluation has nothing random")
+    for view in (*views, *evaluated):
+        for of_each in (view.lengths, view.groups):
+            fits = of_each is None or of_each.shape == (len(view),)
+            law(fits, task, "lengths and groups are those of each example of the view")
 
 
 def _check_losses(

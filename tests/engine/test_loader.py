@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from luban.core.batch import Batch
-from luban.core.contracts import Example
+from luban.core.contracts import Example, StoredView, View
 from luban.core.errors import DataError
 from luban.engine.loader import Loader
 from luban.engine.world import World
@@ -62,9 +62,9 @@ def test_steps_in_any_order_are_the_same() -> None:
 def test_each_epoch_asks_for_its_own_view_and_lets_go_of_the_old() -> None:
     asked: list[int] = []
 
-    def view(epoch: int) -> list[Example]:
+    def view(epoch: int) -> View:
         asked.append(epoch)
-        return toy.examples()
+        return StoredView(toy.examples())
 
     loader = Loader(view, toy.collate, Plain(), batch_size=20)
     for step in range(10):  # 200 examples: four epochs of 50
@@ -87,13 +87,13 @@ def test_errors_of_a_view_reach_the_loop() -> None:
     def broken(batch: Sequence[Example]) -> Batch:
         raise DataError("row 3 is broken.")
 
-    loader = Loader(toy.examples, broken, Plain(), batch_size=4)
+    loader = Loader(lambda epoch: StoredView(toy.examples()), broken, Plain(), batch_size=4)
     with pytest.raises(DataError, match="row 3"):
         next(loader.batches(0))
 
 
 def test_no_examples_is_an_error() -> None:
-    loader = Loader(lambda epoch: [], toy.collate, Plain(), batch_size=4)
+    loader = Loader(lambda epoch: StoredView(()), toy.collate, Plain(), batch_size=4)
     with pytest.raises(DataError, match="no training examples"):
         loader.step(0)
 

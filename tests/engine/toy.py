@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Optimizer, Schedule
+from luban.core.contracts import Example, Optimizer, Schedule, StoredView
 from luban.engine.budget import Budget
 from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import Plan, State, Step, fit
@@ -99,7 +99,13 @@ def plan_of(max_steps: int = 20, **fields: Any) -> Plan:
 
 def loader_of(world: World | None = None, **fields: Any) -> Loader:
     options = {"batch_size": 12, **fields}
-    return Loader(examples, collate, Plain(), world=world or World(), **options)
+    return Loader(
+        lambda epoch: StoredView(examples(epoch)),
+        collate,
+        Plain(),
+        world=world or World(),
+        **options,
+    )
 
 
 def train(state: State, plan: Plan, world: World | None = None, **fields: Any) -> Iterator[Step]:

@@ -256,7 +256,7 @@ def test_what_was_learned_comes_back(tmp_path: Path) -> None:
     assert loaded.signature() == task.signature()
     assert loaded._sure == tuned._sure == 0.5, "nothing is better than what is never wrong"
     examples = loaded.encode_batch(SCENES)
-    groups = loaded.groups(InMemoryExamples(examples))
+    groups = loaded.view(InMemoryExamples(examples), 0, 0).groups
     counts = dict(zip("bgr", loaded._counts, strict=True))
     assert groups is not None
     for example, group in zip(examples, groups, strict=True):

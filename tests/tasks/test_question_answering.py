@@ -104,9 +104,12 @@ def test_training_sees_windows_and_evaluation_questions() -> None:
     view = task.view(store, 0, 0)
     counts = [task.target_summary(example).count // 2 for example in examples]
     assert counts == [4, 1, 2, 4]
-    assert len(view) == sum(counts) == len(task.lengths(store))
-    assert [len(window["input_ids"]) for window in view] == task.lengths(store).tolist()
-    assert len(task.view(store, None, 0)) == len(RECORDS)
+    assert len(view) == sum(counts)
+    assert view.lengths is not None
+    assert [len(window["input_ids"]) for window in view] == view.lengths.tolist()
+    whole = task.view(store, None, 0)
+    assert whole.lengths is not None
+    assert len(whole) == len(whole.lengths) == len(RECORDS)
     batch = task.collate(list(view))
     assert batch.inputs["input_ids"].shape == (sum(counts), 40)
     alone = task.collate([examples[1]])

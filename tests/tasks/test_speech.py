@@ -253,7 +253,7 @@ def test_a_view_is_made_of_samples_then_features() -> None:
     for one, two, three in zip(first, again, other, strict=True):
         assert np.array_equal(one["features"], two["features"])
         assert one["features"].shape != three["features"].shape  # of another speed
-    lengths = learned.lengths(store)
+    lengths = learned.view(store, None, 0).lengths
     assert lengths is not None
     batch = learned.collate(learned.encode_batch(records(4)))
     assert batch.inputs["attention_mask"].sum(1).tolist() == lengths.tolist()

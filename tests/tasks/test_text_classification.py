@@ -361,12 +361,12 @@ def test_baselines_predict_as_the_task_does() -> None:
 def test_balanced_sampling_knows_the_classes() -> None:
     learned = task().learn(THREE)
     store = InMemoryExamples(learned.encode_batch(THREE))
-    groups, lengths = learned.groups(store), learned.lengths(store)
+    groups, lengths = learned.view(store, 0, 0).groups, learned.view(store, 0, 0).lengths
     assert groups is not None
     assert groups.tolist() == ["abc".index(record["label"]) for record in THREE]
     assert lengths is not None
     assert lengths.tolist() == [len(text) + 2 for text in TEXTS]
-    assert task().learn(SEVERAL).groups(store) is None
+    assert task().learn(SEVERAL).view(store, 0, 0).groups is None
 
 
 # Recognition

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from luban.cli import target
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Task
+from luban.core.contracts import Example, Task, View
 from luban.core.errors import CapacityError, LubanError
 from luban.core.progress import doing
 from luban.data.checks.overlap import check_overlap, overlap
-from luban.data.views.in_memory import InMemoryExamples
 from luban.engine.sizes import build, free_memory
 from luban.recipe import Recipe
 from luban.stages._estimate import measure_minutes
@@ -74,7 +73,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     module = build(recipe.model.resolve(), task.signature())
     view = task.view(rows["train"], 0, recipe.seed)
     batch = task.collate([view[i] for i in range(min(2, len(view)))])
-    various = [view[i] for i in _various(task, rows["train"], len(view))]
+    various = [view[i] for i in _various(view)]
     parameters = sum(p.numel() for p in module.parameters())
     # Weights, the best ones and two moments of Adam, in fp32.
     disk = parameters * 4 * 4 * (getattr(train, "save_total_limit", 2) + 1)
@@ -140,11 +139,11 @@ def _forward(task: Task, module: nn.Module, batch: Batch) -> tuple[Losses, int]:
     return losses, (sum(kept.values()) + 2 * max(kept.values(), default=0)) // len(losses.sums)
 
 
-def _various(task: Task, store: InMemoryExamples, size: int) -> list[int]:
+def _various(view: View) -> list[int]:
     """Return which examples of a view tell the loss: of all classes in turn, or from all over."""
-    groups = task.groups(store)
+    groups = view.groups
     if groups is None:
-        return sorted({round(at) for at in np.linspace(0, size - 1, _VARIOUS)})
+        return sorted({round(at) for at in np.linspace(0, len(view) - 1, _VARIOUS)})
     each = [iter(np.flatnonzero(groups == group).tolist()) for group in np.unique(groups)]
     turns = chain.from_iterable(zip_longest(*each))
     return list(islice((index for index in turns if index is not None), _VARIOUS))

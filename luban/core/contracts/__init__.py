@@ -20,6 +20,7 @@ from luban.core.contracts.task import Baseline, Task
 from luban.core.contracts.tokens import Tokenizer
 from luban.core.contracts.tracker import Tracker
 from luban.core.contracts.training import Adapter, Mechanism, Objective, Optimizer, Schedule
+from luban.core.contracts.view import StoredView, View
 from luban.core.special_tokens import SpecialTokenFrame
 
 __all__ = [
@@ -48,9 +49,11 @@ __all__ = [
     "SpecialTokenFrame",
     "Stage",
     "Statistics",
+    "StoredView",
     "Tally",
     "TargetSummary",
     "Task",
     "Tokenizer",
     "Tracker",
+    "View",
 ]  # fmt: skip

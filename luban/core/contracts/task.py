@@ -13,9 +13,9 @@ from luban.core.contracts.exporter import Product
 from luban.core.contracts.metric import Metric
 from luban.core.contracts.records import Record
 from luban.core.contracts.signature import Signature
+from luban.core.contracts.view import StoredView, View
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
     from luban.core.batch import Batch, Losses
@@ -75,21 +75,14 @@ class Task(Component, ABC):
     def target_summary(self, example: Example) -> TargetSummary:
         """Return how much an encoded record teaches."""
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return the examples a model sees, made from the stored ones.
 
         The number of examples must not depend on ``epoch``. ``None`` asks for the view that
-        evaluation uses: everything exactly once, nothing random.
+        evaluation uses: everything exactly once, nothing random. Call ``knowing`` on the view
+        if its examples differ in length, or have classes that sampling can balance.
         """
-        return _Stored(store)
-
-    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
-        """Return the positions of each example of a view, (N,); None: they hardly differ."""
-        return None
-
-    def groups(self, store: Examples) -> np.ndarray[Any, Any] | None:
-        """Return what each example of a view counts as in balanced sampling, int (N,)."""
-        return None
+        return StoredView(store)
 
     @abstractmethod
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -224,18 +217,3 @@ class Baseline(Protocol):
     def __call__(self, example: Example) -> Any:
         """Return the prediction for one example."""
         ...
-
-
-class _Stored(Sequence[Any]):
-    """The stored examples as they are."""
-
-    def __init__(self, store: Examples) -> None:
-        self._store = store
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._store[i] for i in range(*index.indices(len(self)))]
-        return self._store[index]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Augmentation, AugmentationContext, Example, Examples
+from luban.core.contracts import Augmentation, AugmentationContext, Example, Examples, View
 
 
-@dataclass(frozen=True, slots=True)
-class Augmented(Sequence[Any]):
+@dataclass(eq=False)
+class Augmented(View):
     """A view of stored examples in which each is augmented when it is asked for.
 
     So neither the number of workers nor a pause changes what an epoch shows.
@@ -35,10 +34,8 @@ class Augmented(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
+    def example(self, index: int) -> Example:
+        """Return an example, changed as chance has it."""
         rng = np.random.default_rng([self.seed, self.epoch, index])
         context = AugmentationContext(
             rng, lambda: self.first(self.store[int(rng.integers(len(self.store)))])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Example, Examples, SpecialTokenFrame
+from luban.core.contracts import Example, Examples, SpecialTokenFrame, View
 
 Array = np.ndarray[Any, Any]
 #: The label of a position that is not asked for.
@@ -63,7 +62,7 @@ class Masking:
         return self.row(tokens, (zlib.crc32(np.ascontiguousarray(tokens, np.uint32).tobytes()),))
 
 
-class MaskedRows(Sequence[Example]):
+class MaskedRows(View):
     """Rows of at most ``length`` tokens with hidden ones: records, or windows of the joined text.
 
     What is hidden is a pure function of (seed, epoch, index); with epoch ``None`` of the tokens
@@ -103,12 +102,8 @@ class MaskedRows(Sequence[Example]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"row {index} of {self._count}")
-        index %= self._count
+    def example(self, index: int) -> Example:
+        """Return a row with hidden tokens."""
         if self._joined:
             start = self._shift + index * self._length
             tokens = self._store.flat("input_ids")[start : start + self._length]

@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from luban.core.contracts import Example
+from luban.core.contracts import Example, View
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _LABELS, _NOISE = 1, 2  #: what is drawn; each has a stream of its own
 
 
-@dataclass(frozen=True, slots=True)
-class Noised(Sequence[Any]):
+@dataclass(eq=False)
+class Noised(View):
     """A view of examples with a new ``noise_key`` in each epoch; some are not told their label.
 
     Attributes:
@@ -37,10 +37,8 @@ class Noised(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
+    def example(self, index: int) -> Example:
+        """Return an example with its ``noise_key``."""
         key = np.array([self.seed, self.epoch, index], np.int64)
         example = {**self.examples[index], "noise_key": key}
         if self.unknown and _dice(key, _LABELS).random() < self.share:

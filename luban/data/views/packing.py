@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Example, Examples
+from luban.core.contracts import Example, Examples, View
 
 #: Lengths are rounded up to this share of a window: what is alike may change places.
 STEPS = 64
 
 
-class Packed(Sequence[Example]):
+class Packed(View):
     """Windows of at most ``length`` positions, each holding whole examples.
 
     Which lengths share a window is decided once, the longest first, each into the fullest window
@@ -43,9 +42,8 @@ class Packed(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._windows)
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def example(self, index: int) -> Example:
+        """Return a window of whole examples."""
         held = [self._store[int(i)] for i in self._windows[index]]
         names = [name for name, array in held[0].items() if array.ndim]
         counts = [len(example[names[0]]) for example in held]

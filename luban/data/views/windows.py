@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from luban.core.contracts import Example, Examples
+from luban.core.contracts import Example, Examples, View
 
 
-class Windows(Sequence[Example]):
+class Windows(View):
     """Windows of ``length`` + 1 tokens over one field of all examples, joined end to end.
 
     In an epoch, all windows are full and shifted by one offset, a pure function of (seed,
@@ -43,10 +40,7 @@ class Windows(Sequence[Example]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -self._count <= index < self._count:
-            raise IndexError(f"window {index} of {self._count}")
-        start = self._shift + index % self._count * self._length
+    def example(self, index: int) -> Example:
+        """Return a window."""
+        start = self._shift + index * self._length
         return {self._field: self._tokens[start : start + self._length + 1]}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from luban.core.batch import LossFn
-from luban.core.contracts import Example, Examples, Task
+from luban.core.contracts import Examples, StoredView, Task, View
 from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import Plan, State
 from luban.engine.layerwise import decay_by_layer
@@ -36,7 +35,6 @@ class Training:
         world: The processes that train together.
         train: The encoded training examples.
         validation: The view of the validation examples; empty: there are none.
-        lengths: Positions of each of them, (N,), if they differ.
         state: What training changes.
         loader: The batches of each step.
         plan: What stays the same.
@@ -50,8 +48,7 @@ class Training:
     task: Task
     world: World
     train: Examples
-    validation: Sequence[Example]
-    lengths: np.ndarray[Any, Any] | None
+    validation: View
     state: State
     loader: Loader
     plan: Plan
@@ -121,8 +118,6 @@ def build_training(
         seed=recipe.seed,
         gradient_accumulation_steps=options.gradient_accumulation_steps,
         world=world,
-        lengths=task.lengths(train),
-        groups=task.groups(train),
         workers=options.dataloader_num_workers,
     )
     loss: LossFn = task.loss
@@ -145,8 +140,7 @@ def build_training(
         task=task,
         world=world,
         train=train,
-        validation=task.view(validation, None, recipe.seed) if validation else (),
-        lengths=task.lengths(validation) if validation else None,
+        validation=task.view(validation, None, recipe.seed) if validation else StoredView(()),
         state=state,
         loader=loader,
         plan=plan,

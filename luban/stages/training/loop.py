@@ -134,7 +134,7 @@ def _compile(training: Training) -> None:
             _compiled(training, compiler, repeats=1)
         return
     loader, pace, seconds, choice = training.loader, 0.0, 0.0, options.compile
-    if options.objectives or (choice == "auto" and loader.lengths is not None):
+    if options.objectives or (choice == "auto" and loader.pool.lengths is not None):
         choice = "off"  # hooks on a compiled module, or a new shape at every step
     if choice == "auto":
         pace = world.from_main(time_step(state.model, loader.step(0), training.plan))

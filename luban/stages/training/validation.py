@@ -27,7 +27,6 @@ def validate(training: Training, step: int) -> None:
             batch_size=training.options.eval_batch_size,
             world=training.world,
             label="validate",
-            lengths=training.lengths,
         )
         found = {m.label: measured(m, rows[m.label], rounds=200) for m in metrics}
         headline, value = metrics[0], float(found[metrics[0].label].value)

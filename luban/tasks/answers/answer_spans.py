@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import regex
 
-from luban.core.contracts import Example, Examples, Record, SpecialTokenFrame, Tokenizer
+from luban.core.contracts import Example, Examples, Record, SpecialTokenFrame, Tokenizer, View
 from luban.core.errors import DataError, RecipeError
 from luban.data.files.records import unusable
 from luban.data.text.occurrences import nearest_occurrence
@@ -219,7 +219,7 @@ class Cutter:
         return found
 
 
-class WindowView(Sequence[Example]):
+class WindowView(View):
     """The windows of all examples, one after the other."""
 
     def __init__(self, store: Examples, cutter: Cutter) -> None:
@@ -230,12 +230,8 @@ class WindowView(Sequence[Example]):
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"window {index} of {len(self)}")
-        index %= len(self)
+    def example(self, index: int) -> Example:
+        """Return a window."""
         row = int(np.searchsorted(self._ends, index, "right"))
         number = index - (int(self._ends[row - 1]) if row else 0)
         return self._cutter.window(self._store[row], number)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
 from luban.core.colors import RED
-from luban.core.contracts import Baseline, Example, Examples, Metric, Product, Record, Task
+from luban.core.contracts import Baseline, Example, Examples, Metric, Product, Record, Task, View
 from luban.core.files import write_json
 from luban.data.files.records import unusable
 from luban.data.media.media_files import holds_media
@@ -119,9 +119,12 @@ class Classifier(Task, ABC):
         """Return the number of the label; of several, 0 or 1 for each."""
         return self._labels.encode(self.answer(record), record)
 
-    def groups(self, store: Examples) -> np.ndarray[Any, Any] | None:
-        """Return the label of each example; several labels make no groups."""
-        return None if self._labels.several else np.asarray(store.flat("label"))
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
+        """Return the examples, in groups by label; several labels make no groups."""
+        view = super().view(store, epoch, seed)
+        if self._labels.several:
+            return view
+        return view.knowing(groups=lambda: np.asarray(store.flat("label")))
 
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Return ``labels``, if they are known.

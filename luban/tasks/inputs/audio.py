@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from luban.core.contracts import Augmentation, Example, Examples, Record, Task
+from luban.core.contracts import Augmentation, Example, Examples, Record, Task, View
 from luban.data.files.records import unusable
 from luban.data.media.audio import at_full_scale, decode
 from luban.data.media.media_files import Media, media_in
@@ -148,8 +148,12 @@ class SoundTask(Task, ABC):
         """Encode many records, on all cores if their files are large."""
         return encode_files(self.encode, records)
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return the recordings; in training, those that chance made of them."""
+        heard = self._augmented(store, epoch, seed)
+        return heard.knowing(lengths=lambda: self.mel.frames(store.lengths("samples")))
+
+    def _augmented(self, store: Examples, epoch: int | None, seed: int) -> View:
         if epoch is None or not self.augmentations:
             return super().view(store, epoch, seed)
         kinds = {
@@ -160,10 +164,6 @@ class SoundTask(Task, ABC):
         if not kinds["features"]:
             return heard
         return Augmented(heard, kinds["features"], seed + _OTHER_DICE, epoch, first=self.featured)
-
-    def lengths(self, store: Examples) -> Array | None:
-        """Return the frames of each recording."""
-        return np.asarray(self.mel.frames(store.lengths("samples")))
 
     def featured(self, example: Example) -> Example:
         """Return an example with its ``features``, float32 (F, M), if it has none yet."""

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, PrivateAttr, field_validator
 from torch import Tensor
 
-from luban.core.contracts import Augmentation, Example, Examples, Record, TargetSummary, Task
+from luban.core.contracts import Augmentation, Example, Examples, Record, TargetSummary, Task, View
 from luban.core.errors import RecipeError
 from luban.core.files import write_json
 from luban.core.sizes import Side
@@ -187,7 +187,7 @@ class ImageTask(Task, ABC):
         """An image teaches once."""
         return TargetSummary(count=1)
 
-    def view(self, store: Examples, epoch: int | None, seed: int) -> Sequence[Example]:
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
         """Return the images, augmented in training."""
         if epoch is None or not self.augmentations:
             return super().view(store, epoch, seed)

@@ -26,6 +26,7 @@ from luban.core.contracts import (
     TargetSummary,
     Task,
     Tokenizer,
+    View,
 )
 from luban.data.checks.set_apart import made_of
 from luban.data.files.records import unusable
@@ -198,10 +199,10 @@ class SequencePair(Task, ABC):
         empty = (ends and len(labels) <= around) or not example["source"].size
         return TargetSummary(0 if empty else len(labels), ends=ends, truncated=not ends)
 
-    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
-        """Return the tokens of both sides of each example."""
-        sides = store.lengths("input_ids") + store.lengths("labels")
-        return np.asarray(sides)
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
+        """Return the examples, as long as both their sides."""
+        view = super().view(store, epoch, seed)
+        return view.knowing(lengths=lambda: store.lengths("input_ids") + store.lengths("labels"))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Pad both sides; the decoder reads the start token, then the answer up to its last."""

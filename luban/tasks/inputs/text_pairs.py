@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from luban.core.contracts import Example, Examples, Record, Signature, TargetSummary
+from luban.core.contracts import Example, Examples, Record, Signature, TargetSummary, View
 from luban.core.errors import DataError
 from luban.core.files import write_json
 from luban.data.checks.set_apart import made_of
@@ -169,9 +169,10 @@ class PairTask(TokenizedTask, ABC):
         bare = len(example["input_ids"]) <= self.tokenizer.frame(self._pairs).size
         return TargetSummary(count=0 if bare else 1)
 
-    def lengths(self, store: Examples) -> np.ndarray[Any, Any] | None:
-        """Return the tokens of each example."""
-        return store.lengths("input_ids")
+    def view(self, store: Examples, epoch: int | None, seed: int) -> View:
+        """Return the examples, of some tokens each."""
+        view = super().view(store, epoch, seed)
+        return view.knowing(lengths=lambda: store.lengths("input_ids"))
 
     def inputs(self, examples: Sequence[Example]) -> Mapping[str, Any]:
         """Return what the model reads of examples."""
