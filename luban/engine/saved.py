@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from luban.core.contracts import Model, Task
+from luban.core.contracts import GenerationConfigured, Model, Task
 from luban.core.errors import RunError
 from luban.core.files import write_json
 from luban.core.yaml_json import json_of
@@ -45,7 +45,9 @@ def write_saved(folder: Path, task: Task, model: Model, module: nn.Module) -> No
         if signature.start is not None:
             special["decoder_start_token_id"] = signature.start
         sampled = signature.produces == "next"
-        config = {**special, "do_sample": sampled, **task.generation_config()}
+        config = {**special, "do_sample": sampled}
+        if isinstance(task, GenerationConfigured):
+            config |= task.generation_config()
         write_json(folder / "generation_config.json", config)
     write_json(folder / _COMPONENTS, {"task": task.to_dict(), "model": model.to_dict()})
     task.save(folder)

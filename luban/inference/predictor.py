@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from luban.core.contracts import Example, Record, Task
+from luban.core.contracts import Example, Generative, Record, Task
 from luban.core.errors import DataError, RequestError
 from luban.inference.images import ImageMaker
 from luban.inference.text import TextGenerator
@@ -82,8 +82,10 @@ class Predictor:
 
 def servable(task: Task, module: nn.Module) -> TextGenerator | ImageMaker | Predictor:
     """Return what a trained model is used through: what makes things of prompts, or answers."""
-    generator: TextGenerator | ImageMaker | None = task.generator(module)
-    return Predictor(task, module) if generator is None else generator
+    if not isinstance(task, Generative):
+        return Predictor(task, module)
+    generator: TextGenerator | ImageMaker = task.generator(module)
+    return generator
 
 
 def text_field(schema: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of predictions: what ``Task.show`` draws, as PNG files."""
+"""Pictures of predictions: what ``Illustrated.show`` draws, as PNG files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, TypeAlias
 
-from luban.core.contracts import Example, Task
+from luban.core.contracts import Example, Illustrated, Task
 
 #: An example, its prediction and its target (None where it is not known).
 Seen: TypeAlias = tuple[Example, Any, Any]
@@ -26,7 +26,7 @@ _WRITING = 0.35  #: inches of what is written above and below a picture
 
 def draws(task: Task) -> bool:
     """Return whether a task draws its examples at all."""
-    return type(task).show is not Task.show
+    return isinstance(task, Illustrated) and type(task).show is not Illustrated.show
 
 
 def sheet(task: Task, things: Sequence[Seen], *, inches: float = 2.6) -> bytes | None:
@@ -37,7 +37,7 @@ def sheet(task: Task, things: Sequence[Seen], *, inches: float = 2.6) -> bytes |
         things: What it draws, at least one.
         inches: Width of each.
     """
-    if not draws(task):
+    if not (isinstance(task, Illustrated) and draws(task)):
         return None
     from matplotlib.figure import Figure
 

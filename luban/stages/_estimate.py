@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch, LossFn
-from luban.core.contracts import Example, Metric, Statistics, Task
+from luban.core.contracts import Example, Generative, Metric, Statistics, Task
 from luban.core.errors import DataError, LubanError
 from luban.core.progress import doing, tracked
 from luban.data.dataset import Data
@@ -307,7 +307,7 @@ def _interval(metric: Metric, rows: list[Statistics], size: float, rounds: int) 
 
 
 def _sample_seconds(task: Task, module: nn.Module, count: int, seed: int) -> float:
-    if not count:
+    if not count or not isinstance(task, Generative):
         return 0.0
     module.eval()
     start = time.perf_counter()

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from luban.core.colors import BLUE, GREY, RED
-from luban.core.contracts import Example, Metric, Task
+from luban.core.contracts import Example, Illustrated, Metric, Task
 from luban.core.intervals import Rows
 from luban.core.progress import doing
-from luban.inference.sheets import Seen, plain_text, png_of, sheet
+from luban.inference.sheets import Seen, draws, plain_text, png_of, sheet
 from luban.run import Run
 
 SHOWN = 16  #: examples on a sheet
@@ -138,6 +138,21 @@ def gallery(mistake: Callable[[Any, Any], float], size: int, seed: int) -> Galle
     """Return an empty gallery for a split of ``size`` examples."""
     chosen = np.random.default_rng(seed).permutation(size)[:SHOWN]
     return Gallery(mistake, frozenset(chosen.tolist()))
+
+
+def mistakes_of(task: Task) -> Callable[[Any, Any], float] | None:
+    """Return how wrong a prediction of a task is, if there is a way to show one; else None."""
+    if not isinstance(task, Illustrated):
+        return None
+    shown = draws(task) or type(task).describe is not Illustrated.describe
+    return task.mistake if shown else None
+
+
+def quoted(task: Task, things: Sequence[Seen]) -> list[dict[str, str]]:
+    """Return examples with their predictions as texts, of those that have any."""
+    if not isinstance(task, Illustrated):
+        return []
+    return [texts for thing in things if (texts := dict(task.describe(*thing)))]
 
 
 def _save(run: Run, sheet_png: bytes, name: str) -> str:

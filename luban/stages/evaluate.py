@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from luban.core.contracts import Metric, Stage, Statistics, Task
+from luban.core.contracts import Generative, Metric, Stage, Statistics, Task
 from luban.core.contracts.left_out import LeavesOut
 from luban.core.intervals import Rows, measured, without_width
 from luban.core.progress import doing, tracked
 from luban.core.report import Claim, Report
 from luban.data.store import Store
-from luban.inference.sheets import draws
 from luban.run import Run
-from luban.stages._figures import gallery, plot_rows, plot_things
+from luban.stages._figures import gallery, mistakes_of, plot_rows, plot_things, quoted
 from luban.stages._measuring import Measuring, baseline_rows, model_rows
 from luban.stages._outside_weights import outside_digests
 from luban.stages._prepared import held_out_split, open_store
@@ -56,8 +55,8 @@ class Evaluate(Stage):
         claims: dict[str, Claim] = {}
         told = list(task.left_out()) if isinstance(task, LeavesOut) else []
         figures: list[str] = []
-        seen = gallery(task.mistake, len(examples), run.recipe.seed)
-        looks = run.main and (draws(task) or type(task).describe is not Task.describe)
+        mistakes = mistakes_of(task) if run.main else None
+        seen = gallery(mistakes, len(examples), run.recipe.seed) if mistakes else None
         ways = [(task.predict, task.metrics())]
         if task.validation_metrics() != task.metrics():
             ways.append((task.validate_batch, task.validation_metrics()))
@@ -68,13 +67,13 @@ class Evaluate(Stage):
                 examples,
                 batch_size=self.batch_size,
                 label=f"predict {split}",
-                see=seen.see if looks and metrics == task.metrics() else None,
+                see=seen.see if seen and metrics == task.metrics() else None,
             )
             claims |= self._claims(metrics, rows, f"{split}/")
             told += _without_width(metrics, rows, claims, f"{split}/")
             figures += [f for m in metrics for f in plot_rows(run, m, rows[m.label])]
-        some = [thing for _, thing in sorted(seen.some.items())]
-        for name, things in (("examples", some), ("worst", seen.worst)):
+        some = [thing for _, thing in sorted(seen.some.items())] if seen else []
+        for name, things in (("examples", some), ("worst", seen.worst if seen else [])):
             figures += plot_things(run, name, task, things)
         falls_short: list[str] = []
         for name, baseline in task.baselines(train).items() if self.baselines else ():
@@ -82,8 +81,7 @@ class Evaluate(Stage):
             claims |= self._claims(task.metrics(), plain, f"{split}/{name}/")
             falls_short += _no_better(task.metrics(), claims, split, name)
         more, details = self._samples(run, task, module, train, held_out)
-        described = [dict(task.describe(*thing)) for thing in some[:_QUOTED]]
-        details["examples"] = [texts for texts in described if texts]
+        details["examples"] = quoted(task, some[:_QUOTED])
         details["warnings"] = falls_short
         details["text"] = [*told, *details.pop("text", [])]
         details["figures"] = list(dict.fromkeys([*figures, *details.get("figures", [])]))
@@ -98,7 +96,9 @@ class Evaluate(Stage):
     def _samples(
         self, run: Run, task: Task, module: torch.nn.Module, train: Store, held_out: Store
     ) -> tuple[dict[str, Claim], dict[str, Any]]:
-        metrics = task.sample_metrics(train) if self.num_samples else ()
+        if not isinstance(task, Generative) or not self.num_samples:
+            return {}, {}
+        metrics = task.sample_metrics(train)
         if not metrics:
             return {}, {}
         run.say("evaluate: drawing samples")

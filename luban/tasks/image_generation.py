@@ -19,7 +19,17 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Examples, Metric, Product, Record, Signature, View
+from luban.core.contracts import (
+    Example,
+    Examples,
+    Generative,
+    Illustrated,
+    Metric,
+    Product,
+    Record,
+    Signature,
+    View,
+)
 from luban.core.errors import DataError, RecipeError
 from luban.core.files import write_json
 from luban.core.progress import doing, report, tracked
@@ -48,7 +58,7 @@ _BATCH = 100  #: images drawn at once
 _REAL = 10_000  #: training images whose features stand for all
 
 
-class ImageGeneration(ImageTask):
+class ImageGeneration(ImageTask, Generative, Illustrated):
     """Learn a distribution of images, and draw from it.
 
     If the training records have a ``label``, images are made of a label. The model gives the loss

@@ -17,6 +17,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Generative,
     Metric,
     Product,
     Record,
@@ -52,7 +53,7 @@ from luban.tasks.parts.exports import continuations, meaning, tokens
 Array = np.ndarray[Any, Any]
 
 
-class InstructionTuning(TokenizedTask):
+class InstructionTuning(TokenizedTask, Generative):
     """Conversations: ``messages``, or ``prompt`` and ``completion``.
 
     Only answers carry a loss, each with the token that ends it. In training, several short

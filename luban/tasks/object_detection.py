@@ -20,6 +20,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Illustrated,
     Metric,
     Product,
     Record,
@@ -63,7 +64,7 @@ LEAST_SIDE = 0.005  #: pixels of the image; a box that is thinner lies outside o
 _NO_CLASS = "transformers has no class for this detector"
 
 
-class ObjectDetection(ImageTask):
+class ObjectDetection(ImageTask, Illustrated):
     """Any number of objects of known classes; images without objects teach too.
 
     Records have ``objects``: a list of ``{"label", "box": [x1, y1, x2, y2]}`` in pixels of the

@@ -17,6 +17,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Illustrated,
     Metric,
     Product,
     Record,
@@ -56,7 +57,7 @@ _LOOKED_AT = 100_000  #: characters of contexts that tell the language
 _NEVER = -1e9  #: the score of what is no answer
 
 
-class QuestionAnswering(TokenizedTask):
+class QuestionAnswering(TokenizedTask, Illustrated):
     """Extractive answers, as in SQuAD: the span of the ``context`` that answers a ``question``.
 
     ``answers`` are ``{text, start}``; an empty list says that the context has none. A long context

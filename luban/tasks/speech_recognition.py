@@ -22,6 +22,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Illustrated,
     Metric,
     Product,
     Record,
@@ -62,7 +63,7 @@ _LOOKED = 8  #: batches by which the language model is weighed, and whose recogn
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
-class SpeechRecognition(TokenizedTask, SoundTask):
+class SpeechRecognition(TokenizedTask, SoundTask, Illustrated):
     """Speech to text: ``audio`` with its ``text``.
 
     Connectionist temporal classification (Graves et al. 2006): the loss is -log of the

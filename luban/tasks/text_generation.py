@@ -15,6 +15,7 @@ from luban.core.contracts import (
     Baseline,
     Example,
     Examples,
+    Generative,
     Metric,
     Product,
     Record,
@@ -45,7 +46,7 @@ from luban.tasks.parts.exports import continuations, meaning, tokens
 SEARCHED_TOKENS = 20_000_000
 
 
-class TextGeneration(TokenizedTask):
+class TextGeneration(TokenizedTask, Generative):
     """Causal language modelling over windows of a token stream.
 
     Documents are joined end to end, each closed by the end token. One example is one window of

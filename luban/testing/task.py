@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Example, Mechanism, Model, Record, TargetSummary, Task
+from luban.core.contracts import Example, Illustrated, Mechanism, Model, Record, TargetSummary, Task
 from luban.data.views.in_memory import InMemoryExamples
 from luban.testing._law import law
 from luban.testing.data import check_component, same_records
@@ -122,6 +122,8 @@ def _check_predictions(
         law(np.isfinite(metric.compute(both[0])), task, f"{metric.name} is finite")
         same = np.allclose(both[0], both[1], rtol=tolerance, atol=tolerance)
         law(same, task, "a prediction does not depend on the rest of the batch")
+    if not isinstance(task, Illustrated):
+        return
     for prediction, example in zip(together, examples, strict=True):
         for target in (task.target(example), None):
             texts = task.describe(example, prediction, target)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from luban.core.contracts import Generative
 from luban.core.errors import DataError, RequestError
 from luban.inference.predictor import Predictor, servable, text_field
 from luban.inference.text import TextGenerator
@@ -49,7 +50,7 @@ def test_a_batch_holds_one_record_at_least() -> None:
 
 
 def test_what_continues_prompts_is_a_generator() -> None:
-    class Speaking(Counting):
+    class Speaking(Counting, Generative):
         def generator(self, model: Any) -> Any:
             return TextGenerator(model, Bytes())
 

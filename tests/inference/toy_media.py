@@ -12,7 +12,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Metric, Record, Signature, TargetSummary, Task
+from luban.core.contracts import (
+    Example,
+    Illustrated,
+    Metric,
+    Record,
+    Signature,
+    TargetSummary,
+    Task,
+)
 from luban.core.errors import DataError, UnreadableError
 from luban.data.media.images import decode
 from luban.data.media.media_files import Media, media_in
@@ -66,7 +74,7 @@ class _OfFiles(Task):
         return ()
 
 
-class Seeing(_OfFiles):
+class Seeing(_OfFiles, Illustrated):
     """Tells how wide, high and bright an image is."""
 
     field: ClassVar[str] = "image"

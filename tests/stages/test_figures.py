@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from luban.core.contracts import Example, Task
+from luban.core.contracts import Example, Illustrated, Task
 from luban.inference.sheets import plain_text, sheet
 from luban.run import Run
 from luban.stages._figures import SHOWN, gallery, loss_unit, plot_things
@@ -38,7 +38,7 @@ def run(shades: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return shades / "runs/shades"
 
 
-class Drawing(Counting):
+class Drawing(Counting, Illustrated):
     """Draws numbers."""
 
     def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from luban.cli.sampling import sampling_options, sampling_params
 from luban.cli.terminal import Terminal, terminal
+from luban.core.contracts import Generative
 from luban.core.errors import RequestError, RunError
 from luban.inference.chat import Conversation
 from luban.inference.sampling import SamplingParams
@@ -35,7 +36,7 @@ def perform(args: argparse.Namespace) -> int:
     console = terminal()
     run = Run.open(Path(args.target), console)
     task, module = load_trained(run)
-    generator = task.generator(module)
+    generator = task.generator(module) if isinstance(task, Generative) else None
     if not isinstance(generator, TextGenerator) or generator.chat is None:
         raise RunError(
             f"a run of {task.name} cannot chat: it has no chat template.",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from luban.cli.sampling import sampling_options, sampling_params
 from luban.cli.terminal import terminal
+from luban.core.contracts import Generative
 from luban.core.errors import RequestError, RunError
 from luban.inference.images import ImageMaker
 from luban.inference.sampling import SamplingParams
@@ -48,7 +49,7 @@ def perform(args: argparse.Namespace) -> int:
     """Print the continuation as it is made, or write images."""
     run = Run.open(Path(args.target), terminal())
     task, module = load_trained(run)
-    generator = task.generator(module)
+    generator = task.generator(module) if isinstance(task, Generative) else None
     if isinstance(generator, ImageMaker):
         return _draw(generator, run, args)
     if generator is None:

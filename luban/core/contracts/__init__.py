@@ -9,6 +9,8 @@ from luban.core.contracts.augmentation import Augmentation, AugmentationContext
 from luban.core.contracts.cleaner import Cleaner
 from luban.core.contracts.examples import Example, Examples, Pool, TargetSummary
 from luban.core.contracts.exporter import Exporter, Product
+from luban.core.contracts.generative import GenerationConfigured, Generative
+from luban.core.contracts.illustrated import Illustrated
 from luban.core.contracts.metric import Metric, Statistics
 from luban.core.contracts.model import Model
 from luban.core.contracts.recognition import Guess, Recognises
@@ -32,7 +34,10 @@ __all__ = [
     "Example",
     "Examples",
     "Exporter",
+    "GenerationConfigured",
+    "Generative",
     "Guess",
+    "Illustrated",
     "Mechanism",
     "Metric",
     "Model",

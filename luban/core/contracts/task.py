@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 class Task(Component, ABC):
-    """What the numbers mean: records in, predictions out, and the loss between."""
+    """What the numbers mean: records in, predictions out, and the loss between.
+
+    What only some tasks have is in contracts of their own, which a task takes as further bases and
+    callers find by ``isinstance``: ``Generative``, ``GenerationConfigured``, ``Illustrated``,
+    ``Recognises``.
+    """
 
     kind: ClassVar[str] = "tasks"
     #: Fields that a request to a server may set for its own records: from the least to the most.
@@ -140,38 +145,9 @@ class Task(Component, ABC):
         """
         return self
 
-    def show(self, axes: Any, example: Example, prediction: Any, target: Any) -> bool:
-        """Draw an example with its prediction on matplotlib axes; False: there is nothing to see.
-
-        Args:
-            axes: Empty axes, without ticks.
-            example: As encoded; empty for what a generative model made.
-            prediction: What ``predict`` gave for it, or one of ``samples``.
-            target: What ``target`` gave; None where the answer is not known.
-        """
-        return False
-
-    def describe(self, example: Example, prediction: Any, target: Any) -> Mapping[str, str]:
-        """Return an example with its prediction as texts by name; empty: it is not one of words.
-
-        The card quotes some. The arguments are those of ``show``.
-        """
-        return {}
-
-    def mistake(self, prediction: Any, target: Any) -> float:
-        """Return how wrong a prediction is, 0 for right: the worst are shown in the card."""
-        return 0.0
-
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
         """Return trivial predictors learned from training examples, by name."""
         return {}
-
-    def generator(self, model: nn.Module) -> Any:
-        """Return what makes things of prompts, or None if the task answers records.
-
-        A ``luban.inference.text.TextGenerator``, or a ``luban.inference.images.ImageMaker``.
-        """
-        return None
 
     def folded(self, model: nn.Module, batch: Batch) -> Self:
         """Return this task with what rescales outputs moved into the weights of the model.
@@ -184,31 +160,9 @@ class Task(Component, ABC):
         """
         return self
 
-    def generation_config(self) -> dict[str, Any]:
-        """Return what ``generation_config.json`` says beside the special tokens."""
-        return {}
-
     def exported(self, model: nn.Module, batch: Batch) -> Product:
         """Return what exporters write: the module, inputs for it, and what its numbers mean."""
         return Product(model, batch)
-
-    def samples(self, model: nn.Module, count: int, seed: int) -> list[Any]:
-        """Return things a generative model makes on its own; empty for other tasks."""
-        return []
-
-    def references(self, held_out: Examples, count: int, seed: int) -> list[Any]:
-        """Return real, unseen things of the form that ``samples`` makes, to compare with."""
-        return []
-
-    def sample_baselines(
-        self, held_out: Examples, count: int, seed: int
-    ) -> Mapping[str, list[Any]]:
-        """Return trivial things of that form by name, measured beside the samples."""
-        return {}
-
-    def sample_metrics(self, train: Examples) -> tuple[Metric, ...]:
-        """Return metrics of samples; their ``statistics`` gets the sample and ``None``."""
-        return ()
 
 
 class Baseline(Protocol):

@@ -16,7 +16,17 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses
 from luban.core.colors import RED
-from luban.core.contracts import Baseline, Example, Examples, Metric, Product, Record, Task, View
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Examples,
+    Illustrated,
+    Metric,
+    Product,
+    Record,
+    Task,
+    View,
+)
 from luban.core.files import write_json
 from luban.data.files.records import unusable
 from luban.data.media.media_files import holds_media
@@ -43,7 +53,7 @@ MOST_AREAS = 500  #: classes up to which the area under the curve is measured
 _SCORES = 20_000_000  #: of validation examples that the temperature is found with
 
 
-class Classifier(Task, ABC):
+class Classifier(Task, Illustrated, ABC):
     """A task that gives an example one label of several, or any number of them.
 
     Labels are what training records have in ``label``: strings or whole numbers, or lists of

@@ -19,6 +19,7 @@ from luban.core.batch import Batch, Losses
 from luban.core.contracts import (
     Example,
     Examples,
+    Illustrated,
     Metric,
     Product,
     Record,
@@ -45,7 +46,7 @@ _BETWEEN = b"\xff"
 _TARGET = "target"  #: folder of the target's own tokenizer, if it has one
 
 
-class SequencePair(Task, ABC):
+class SequencePair(Task, Illustrated, ABC):
     """A task that reads one text and writes another, both closed by the end token.
 
     An encoder-decoder reads the input and writes the answer. With ``decoder_only`` a causal

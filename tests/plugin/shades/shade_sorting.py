@@ -10,7 +10,15 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch, Losses
-from luban.core.contracts import Example, Metric, Record, Signature, TargetSummary, Task
+from luban.core.contracts import (
+    Example,
+    Illustrated,
+    Metric,
+    Record,
+    Signature,
+    TargetSummary,
+    Task,
+)
 from luban.core.errors import DataError
 from luban.data.media.images import decode, fit
 from luban.data.media.media_files import media_in
@@ -19,7 +27,7 @@ from luban.nn.losses import cross_entropy
 LABELS = ("dark", "light")
 
 
-class ShadeSorting(Task):
+class ShadeSorting(Task, Illustrated):
     """Grey images, 8 by 8, and which of two shades they are."""
 
     def signature(self) -> Signature:
