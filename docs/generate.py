@@ -124,7 +124,7 @@ def kinds() -> Iterator[str]:
     yield (
         "A component is one file with one final class, a frozen value that is its own "
         "configuration. Each kind below is an abstract class of "
-        "[luban/core/contracts/__init__.py](../../luban/core/contracts/__init__.py); methods "
+        "[luban/core/contracts](../../luban/core/contracts); methods "
         "marked * must be written. `luban.testing` checks the laws of each kind: "
         "[how to write a component](../how-to/write-a-component.md)."
     )
@@ -135,19 +135,28 @@ def kinds() -> Iterator[str]:
         check = getattr(testing, f"check_{kind.removesuffix('s')}", None)
         if check is not None:
             yield f"Laws (`luban.testing.{check.__name__}`): {prose(check)}"
-        rows = []
-        for name, member in vars(base).items():
-            if inspect.isfunction(member) and not name.startswith("_"):
-                mark = "*" if name in base.__abstractmethods__ else ""
-                rows.append((f"`{name}{signature(member)}`{mark}", first_sentence(member)))
-            elif isinstance(member, property) and member.fget:
-                mark = "*" if name in base.__abstractmethods__ else ""
-                rows.append((f"`{name}`{mark}", first_sentence(member.fget)))
-        yield table(("method", "what it does"), rows)
+        yield methods(base)
+    for beside in ("View", "Generative", "GenerationConfigured", "Illustrated", "Recognises"):
+        yield f"## {beside}"
+        yield prose(vars(contracts)[beside])
+        yield methods(vars(contracts)[beside])
     for part in (contracts.Signature, contracts.TargetSummary, contracts.Tally):
         yield f"## {part.__name__}"
         yield prose(part)
         yield from attributes_table(part)
+
+
+def methods(base: type[Any]) -> str:
+    """Return the table of what a contract has."""
+    rows = []
+    for name, member in vars(base).items():
+        mark = "*" if name in getattr(base, "__abstractmethods__", ()) else ""
+        function = getattr(member, "__func__", member)
+        if inspect.isfunction(function) and not name.startswith("_"):
+            rows.append((f"`{name}{signature(function)}`{mark}", first_sentence(function)))
+        elif isinstance(member, property) and member.fget:
+            rows.append((f"`{name}`{mark}", first_sentence(member.fget)))
+    return table(("method", "what it does"), rows)
 
 
 def command_line() -> Iterator[str]:

@@ -49,7 +49,7 @@ class Sampler(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class ImageMaker:
-    """What ``Task.generator`` returns where a model makes images.
+    """What ``Generative.generator`` returns where a model makes images.
 
     Attributes:
         labels: What may be asked for; empty if the model knows no labels.

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
-from luban.core.contracts import Example, Illustrated, Mechanism, Model, Record, TargetSummary, Task
+from luban.core.contracts import (
+    Example,
+    Generative,
+    Illustrated,
+    Mechanism,
+    Model,
+    Record,
+    TargetSummary,
+    Task,
+)
 from luban.data.views.in_memory import InMemoryExamples
 from luban.testing._law import law
 from luban.testing.data import check_component, same_records
@@ -38,6 +47,12 @@ def check_task(
         tolerance: Largest absolute difference that adding in another order may cause.
     """
     check_component(task)
+    for contract in (Generative, Illustrated):
+        alike = {
+            name for name in vars(contract) if not name.startswith("_") and hasattr(task, name)
+        }
+        fits = isinstance(task, contract) or not alike
+        law(fits, task, f"{', '.join(sorted(alike))}: only a {contract.__name__} is asked for it")
     learned = task.learn(records)
     law(
         learned.signature() == task.learn(iter(records)).signature(),
