@@ -48,11 +48,10 @@ def check_task(
     """
     check_component(task)
     for contract in (Generative, Illustrated):
-        alike = {
-            name for name in vars(contract) if not name.startswith("_") and hasattr(task, name)
-        }
+        named = (name for name in vars(contract) if not name.startswith("_"))
+        alike = [name for name in named if hasattr(task, name)]
         fits = isinstance(task, contract) or not alike
-        law(fits, task, f"{', '.join(sorted(alike))}: only a {contract.__name__} is asked for it")
+        law(fits, task, f"{', '.join(alike)}: only a task that is {contract.__name__} is asked")
     learned = task.learn(records)
     law(
         learned.signature() == task.learn(iter(records)).signature(),

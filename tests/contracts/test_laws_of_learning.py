@@ -105,6 +105,20 @@ class Random(TextGeneration):
         return super().view(store, seed if epoch is None else epoch, seed)
 
 
+class OfRecords(TextGeneration):
+    """Tells how long its records are, where windows are asked for."""
+
+    def view(self, store: Any, epoch: int | None, seed: int) -> Any:
+        return super().view(store, epoch, seed).knowing(lengths=lambda: store.lengths("input_ids"))
+
+
+class Unheard(TextGeneration):
+    """Describes its examples, but does not say that it can."""
+
+    def describe(self, example: Any, prediction: Any, target: Any) -> dict[str, str]:
+        return {"prediction": str(prediction)}
+
+
 def task(kind: type[Task], context: int = 2) -> Task:
     return kind(context=context, tokenizer=Char())  # type: ignore[call-arg]
 
@@ -116,6 +130,8 @@ def task(kind: type[Task], context: int = 2) -> Task:
         (BatchMean, "padding does not change"),
         (Ranked, "a prediction does not depend"),
         (Random, "the view for evaluation"),
+        (OfRecords, "lengths and groups are those of each example"),
+        (Unheard, "describe: only a task that is Illustrated is asked"),
     ],
 )
 def test_tasks(kind: type[Task], law: str) -> None:
