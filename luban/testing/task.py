@@ -21,6 +21,7 @@ from luban.core.contracts import (
     Record,
     TargetSummary,
     Task,
+    View,
 )
 from luban.data.views.in_memory import InMemoryExamples
 from luban.testing._law import law
@@ -84,6 +85,7 @@ def _check_view(task: Task, examples: Sequence[Example]) -> None:
     evaluated = [task.view(store, None, seed) for seed in (0, 1)]
     law(_equal(*evaluated), task, "the view for evaluation has nothing random")
     for view in (*views, *evaluated):
+        law(isinstance(view, View), task, "a view is a View")
         for of_each in (view.lengths, view.groups):
             fits = of_each is None or of_each.shape == (len(view),)
             law(fits, task, "lengths and groups are those of each example of the view")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from luban.core.batch import Batch
-from luban.core.contracts import Augmentation, AugmentationContext, Example
+from luban.core.contracts import Augmentation, AugmentationContext, Example, StoredView
 from luban.core.errors import DataError
 from luban.data.views.augmented import Augmented
 from luban.data.views.in_memory import InMemoryExamples
@@ -93,7 +93,7 @@ def test_no_epoch_shows_the_same_but_each_shows_it_again() -> None:
 
 def test_the_error_of_a_worker_is_ours() -> None:
     with pytest.raises(DataError, match="no training examples"):
-        next(loader(1, lambda epoch: []).batches())
+        next(loader(1, lambda epoch: StoredView(())).batches())
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
