@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from luban.core.contracts import Generative
 from luban.run import Run
 from luban.trained import load_trained
 from tests.life import done, luban
@@ -144,6 +145,7 @@ def test_weights_of_another_run_are_measured_without_training(
 def test_it_is_served_as_openai_does(talker: Path) -> None:
     run = Run.open(talker)
     task, module = load_trained(run)
+    assert isinstance(task, Generative)
     with serving(task.generator(module)) as server, client_of(server) as client:
         said: Any = [{"role": "user", "content": "c"}]
         answer = client.chat.completions.create(model="tiny", messages=said, temperature=0)

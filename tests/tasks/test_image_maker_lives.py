@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from luban.core.contracts import Generative
 from luban.data.views.noise import noise_of
 from luban.engine.saved import load_saved
 from luban.stages.training import loop
@@ -64,6 +65,7 @@ def test_the_exported_program_makes_the_models_images(name: str, here: Path) -> 
     noise = np.stack([noise_of(np.array([5, i]), (3, 8, 8))[0] for i in range(3)])
     inputs = {"noise": torch.from_numpy(noise), "labels": torch.tensor([0, 1, 0])}
     images = reload_program(here / "runs" / name / "export/torch-export", inputs)
+    assert isinstance(task, Generative)
     made = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     for image, sample in zip(made, task.samples(module.eval(), 3, seed=5), strict=True):
         assert np.abs(image.astype(int) - sample["image"]).max() <= 1

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Model, Record, Task
+from luban.core.contracts import Generative, Model, Record, Task
 from luban.core.errors import DataError, RecipeError
 from luban.data.store import Store, build
 from luban.data.text.chat_template_files import CHATML
@@ -328,6 +328,7 @@ def test_a_pretrained_folder_of_transformers(tmp_path: Path) -> None:
     auto: Any = transformers.AutoTokenizer
     tokenizer = auto.from_pretrained(tmp_path / "ours")
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    assert isinstance(again, Generative)
     generator = again.generator(back)
     assert generator.chat.render(asked) == text
     special = json.loads((tmp_path / "ours/generation_config.json").read_text())

@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor, nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Model, Record, Task
+from luban.core.contracts import Illustrated, Model, Record, Task
 from luban.core.errors import DataError, RecipeError, RunError, UnfitError, UnreadableError
 from luban.data.media.audio import to_wav
 from luban.data.media.media_files import Media
@@ -316,6 +316,7 @@ def test_examples_are_drawn(name: str) -> None:
     from matplotlib.figure import Figure
 
     learned = Task.from_dict({"name": name, **SMALL}).learn(records(6))
+    assert isinstance(learned, Illustrated)
     example = learned.encode(records(6)[0])
     target = learned.target(example)
     right = {**target, "scores": {"1": 1.0}, "score": 1.0}
