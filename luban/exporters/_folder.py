@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from luban.core.contracts import Product
+from luban.core.contracts import MEASUREMENTS, Product
 from luban.core.errors import RunError
 from luban.core.files import write_json
 from luban.core.yaml_json import json_of
@@ -16,7 +16,7 @@ from luban.exporters._model_files import refuse_strange
 
 FILE = "inference.json"
 #: Of ``model/``: the weights are in the program, and only Luban reads its own settings.
-_NOT_NEEDED = ("model.safetensors", "luban.json")
+_NOT_NEEDED = ("model.safetensors", "luban.json", MEASUREMENTS)
 #: What the axes of inputs are called, after the first, which is that of examples.
 AXES = {
     "input_ids": ("sequence_length",),

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from luban.core.contracts import Exporter, Product
+from luban.core.contracts import MEASUREMENTS, Exporter, Product
 from luban.core.errors import RecipeError, RunError
 from luban.core.files import folder_atomic
 from luban.core.report import Claim, Report
@@ -42,7 +42,8 @@ class Huggingface(Exporter):
             )
         start = time.perf_counter()
         with folder_atomic(path) as folder:
-            shutil.copytree(model_folder, folder, dirs_exist_ok=True)
+            without = shutil.ignore_patterns(MEASUREMENTS)
+            shutil.copytree(model_folder, folder, ignore=without, dirs_exist_ok=True)
             describe(folder, product)
             seconds = time.perf_counter() - start
             difference = _compare(product, _load(folder, architecture))

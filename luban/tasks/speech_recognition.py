@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from luban.core.batch import Batch, Losses
 from luban.core.colors import RED
 from luban.core.contracts import (
+    MEASUREMENTS,
     Baseline,
     Example,
     Examples,
@@ -58,7 +59,6 @@ from luban.tasks.parts.learned_files import read_learned
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_FILE = "speed.json"
 _LOOKED = 8  #: batches by which the language model is weighed, and whose recognition is timed
 _WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
@@ -138,7 +138,7 @@ class SpeechRecognition(TokenizedTask, SoundTask, Illustrated):
         if self._language is not None:
             self._language.save(folder)
         speed = dict(zip(("work", "sound", "n"), self._speed, strict=True))
-        write_json(folder / _FILE, {**speed, "lm_weight": self._weight})
+        write_json(folder / MEASUREMENTS, {**speed, "lm_weight": self._weight})
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
@@ -146,7 +146,7 @@ class SpeechRecognition(TokenizedTask, SoundTask, Illustrated):
         if self.lm_order:
             task._language = Continuations.load(folder, task.tokenizer.end)
         keys = ("work", "sound", "n")
-        work, sound, count, task._weight = read_learned(folder / _FILE, *keys, lm_weight=0.5)
+        work, sound, count, task._weight = read_learned(folder / MEASUREMENTS, *keys, lm_weight=0.5)
         task._speed = (float(work), float(sound), int(count))
         return task
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from luban.core.batch import Batch, Losses, LossFn
 from luban.core.contracts import (
+    MEASUREMENTS,
     Example,
     Generative,
     Illustrated,
@@ -75,6 +76,22 @@ def check_task(
         loaded = task.load(Path(folder))
     law(loaded.signature() == learned.signature(), task, "the same signature after save and load")
     law(_equal(loaded.encode_batch(records), examples), task, "the same examples after a reload")
+    _check_saved_twice(learned, module, examples)
+
+
+def _check_saved_twice(task: Task, module: nn.Module, examples: Sequence[Example]) -> None:
+    """What is tuned and saved twice is the same to the byte, but what a clock measured."""
+    saved = []
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as name:
+            task.calibrate(module, [task.collate(examples)]).save(Path(name))
+            files = {
+                path.relative_to(name).as_posix(): path.read_bytes()
+                for path in Path(name).rglob("*")
+                if path.is_file() and path.name != MEASUREMENTS
+            }
+        saved.append(files)
+    law(saved[0] == saved[1], task, f"save writes no measured time but into {MEASUREMENTS}")
 
 
 def _check_view(task: Task, examples: Sequence[Example]) -> None:

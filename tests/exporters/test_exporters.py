@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from luban.core import registry
 from luban.core.batch import Batch
-from luban.core.contracts import Exporter, Model, Product, Signature
+from luban.core.contracts import MEASUREMENTS, Exporter, Model, Product, Signature
 from luban.core.errors import MissingExtra, RecipeError, RunError, VerifyError
 from luban.exporters._check import largest_difference
 from luban.exporters.huggingface import Huggingface
@@ -231,6 +231,22 @@ def test_huggingface_compares_what_transformers_loads(
     with pytest.raises(VerifyError):
         Huggingface().write(Product(module, sample()), folder, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize("name", registry.names("exporters"))
+def test_exports_do_not_depend_on_what_a_clock_measured(
+    name: str, tmp_path: Path, llama: tuple[nn.Module, Path]
+) -> None:
+    module, folder = llama
+    product = Product(module, sample(), meaning={"task": "text-generation"})
+    claims, files = [], []
+    for number, work in enumerate((0.5, 1.0123456789)):
+        (folder / MEASUREMENTS).write_text(json.dumps({"work": work}), encoding="utf-8")
+        out = tmp_path / f"out-{number}"
+        claims.append(Exporter.from_dict(name).write(product, folder, out).claims)
+        files.append({path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert claims[0] == claims[1]
+    assert files[0] == files[1]
 
 
 def test_huggingface_without_transformers_says_so(

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from luban.core.contracts import MEASUREMENTS
 from tests.hostile.forked import Ended, Forks
 from tests.life import lines_of
 from tests.tasks.test_lives import write_recipe
@@ -29,8 +30,8 @@ FAMILIES = (
 RUN = Path("runs/tiny")
 #: Of reports: what the clock decides, or what rests on it.
 _CLOCK = ("training time", "speed", "utilisation", "energy", "log (sha256)", "sha256 of README.md")
-#: Files that hold a measured speed, or when something was compared.
-_OWN_CLOCK = ("checked.json", "speed.json")
+#: A note of when something was compared, and what of the measurements a clock decides.
+_OWN_CLOCK, _TIMED = "checked.json", "work"
 _CLOCKED = ("real-time-factor", "seconds")
 
 
@@ -131,9 +132,12 @@ def _room(folder: Path) -> int:
 def _digests(here: Path) -> Iterator[tuple[str, str]]:
     for folder in (RUN / "task", RUN / "model", RUN / "export", Path("cache/stores")):
         for path in sorted((here / folder).rglob("*")):
-            if path.is_file() and path.name not in _OWN_CLOCK:
-                name = path.relative_to(here).as_posix()
-                yield name, hashlib.sha256(path.read_bytes()).hexdigest()
+            if not path.is_file() or path.name == _OWN_CLOCK:
+                continue
+            content = path.read_bytes()
+            if path.name == MEASUREMENTS:
+                content = json.dumps(json.loads(content) | {_TIMED: None}).encode()
+            yield path.relative_to(here).as_posix(), hashlib.sha256(content).hexdigest()
 
 
 def leftovers(here: Path) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -29,10 +31,22 @@ KINDS = [
 def mutated_recipe(plain: dict[str, Any], draw: random.Random) -> str:
     """Return the text of a recipe with one to three changes."""
     data = copy.deepcopy(plain)
-    for _ in range(draw.choice([1, 1, 1, 2, 3])):
-        _change(data, draw)
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=draw.random() < 0.5)
+    with _deep_calls():
+        for _ in range(draw.choice([1, 1, 1, 2, 3])):
+            _change(data, draw)
+        text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=draw.random() < 0.5)
     return damaged_text(text, draw) if draw.random() < 0.2 else text
+
+
+@contextmanager
+def _deep_calls() -> Iterator[None]:
+    """Let what is nested by several changes be copied and written; readers keep their limit."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

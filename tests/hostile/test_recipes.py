@@ -18,7 +18,7 @@ from tests.hostile.bounded import Worst, bounded
 from tests.hostile.mutations import mutated_recipe
 from tests.life import RECIPE, ROOT, changed, luban, write_life
 
-#: Recipes of ``make torture``.
+#: Recipes of ``make torture``, in ten parts.
 RECIPES = int(os.environ.get("LUBAN_RECIPES", "3000"))
 BASE = """\
 data: {source: {name: text, path: text.txt}}
@@ -29,10 +29,13 @@ train: {max_steps: 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
-    """Import every component and what a verb needs, once for all children."""
+def _prepared() -> Iterator[None]:
+    """Import what verbs need, once for all children; let no recipe find the real data sets."""
     json_schema()
     luban("validate", "none.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LUBAN_DATA", raising=False)
+        yield
 
 
 def _bomb(first: str, item: str) -> str:
@@ -197,6 +200,7 @@ def test_changed_recipes_end_with_one_error(here: Path) -> None:
 
 @pytest.mark.torture
 @pytest.mark.timeout(7200)
-def test_many_changed_recipes_end_with_one_error(here: Path) -> None:
-    outcomes = law(RECIPES, 1, here)
-    assert outcomes["accepted"] > RECIPES / 30
+@pytest.mark.parametrize("seed", range(1, 11))
+def test_many_changed_recipes_end_with_one_error(seed: int, here: Path) -> None:
+    outcomes = law(RECIPES // 10, seed, here)
+    assert outcomes["accepted"] > 0

@@ -18,7 +18,7 @@ from luban.core.contracts.records import Record, SetApart, Tally
 from luban.core.contracts.signature import Signature
 from luban.core.contracts.source import Source
 from luban.core.contracts.stage import Stage
-from luban.core.contracts.task import Baseline, Task
+from luban.core.contracts.task import MEASUREMENTS, Baseline, Task
 from luban.core.contracts.tokens import Tokenizer
 from luban.core.contracts.tracker import Tracker
 from luban.core.contracts.training import Adapter, Mechanism, Objective, Optimizer, Schedule
@@ -26,6 +26,7 @@ from luban.core.contracts.view import StoredView, View
 from luban.core.special_tokens import SpecialTokenFrame
 
 __all__ = [
+    "MEASUREMENTS",
     "Adapter",
     "Augmentation",
     "AugmentationContext",

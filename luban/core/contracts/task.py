@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from luban.core.batch import Batch, Losses
 
+#: The one file of ``Task.save`` for what a clock measured: no second training writes the same, so
+#: exports leave it out, and nothing that is claimed of an export depends on it.
+MEASUREMENTS = "speed.json"
+
 
 class Task(Component, ABC):
     """What the numbers mean: records in, predictions out, and the loss between.
@@ -40,7 +44,10 @@ class Task(Component, ABC):
         return self
 
     def save(self, folder: Path) -> None:
-        """Write what was learned (labels, vocabulary) into ``folder``."""
+        """Write what was learned (labels, vocabulary) into ``folder``.
+
+        Every file is a function of recipe, data and seed alone, but ``MEASUREMENTS``.
+        """
 
     def load(self, folder: Path) -> Self:
         """Return this task with what ``save`` wrote."""
