@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Statistics
+from luban.core.positions import positions
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -19,7 +20,7 @@ def decisions(prediction: Any, target: Any, classes: Sequence[str]) -> Statistic
     3 K numbers, 0 or 1.
     """
     if "labels" not in target:
-        places = _places(classes)
+        places = positions(classes)
         return float(places[prediction["label"]]), float(places[target["label"]])
     said, true = set(prediction["labels"]), set(target["labels"])
     each = [(c in said, c in true) for c in classes]
@@ -28,20 +29,6 @@ def decisions(prediction: Any, target: Any, classes: Sequence[str]) -> Statistic
         *(float(p and not t) for p, t in each),
         *(float(t and not p) for p, t in each),
     )
-
-
-#: By the number of the object: to look through thousands of classes for each example is slow.
-_KNOWN: dict[int, tuple[Sequence[str], dict[str, int]]] = {}
-
-
-def _places(classes: Sequence[str]) -> dict[str, int]:
-    """Return the number of each class."""
-    known = _KNOWN.get(id(classes))
-    if known is None or known[0] is not classes:
-        if len(_KNOWN) > 16:
-            _KNOWN.clear()
-        known = _KNOWN[id(classes)] = classes, {name: at for at, name in enumerate(classes)}
-    return known[1]
 
 
 def counts(rows: Array, classes: int) -> tuple[Array, Array, Array]:

@@ -23,9 +23,8 @@ from luban.core.contracts import (
     TargetSummary,
     View,
 )
-from luban.core.errors import DataError, UnknownLabelError
+from luban.core.errors import DataError
 from luban.core.files import write_json
-from luban.core.registry import nearest
 from luban.data.checks.set_apart import made_of
 from luban.data.text.padding import SPECIALS, as_bytes, encoder_inputs, encoder_row, padded
 from luban.data.text.tagging import Scheme, entities_of, forbidden, labels_of, tags_of
@@ -49,6 +48,7 @@ from luban.tasks.answers.entities import (
 from luban.tasks.inputs.tokenized import TokenizedTask
 from luban.tasks.parts.exports import tagger
 from luban.tasks.parts.learned_files import read_learned
+from luban.tasks.parts.unknown_labels import unknown_label
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 _FILE = "tags.json"
@@ -233,12 +233,8 @@ class TokenClassification(TokenizedTask):
         entities = gold_in(record, words, self._written, mend=self._mend)
         for kind, _, _ in entities:
             if kind not in self._types:
-                raise UnknownLabelError(
-                    f"no training record has an entity of the type {kind!r}.",
-                    where=record.get("_where", ""),
-                    expected=f"one of {', '.join(self._types)}",
-                    fix=nearest(kind, list(self._types)) or "move some such rows into training.",
-                )
+                what = f"no training record has an entity of the type {kind!r}."
+                raise unknown_label(kind, self._types, record, what)
         fitted, changed = on_words(entities, words)
         tags = tags_of(fitted, len(words.spans), self.scheme)
         told = in_characters(fitted, words)

@@ -83,7 +83,7 @@ def _check_saved_twice(task: Task, module: nn.Module, examples: Sequence[Example
     """What is tuned and saved twice is the same to the byte, but what a clock measured."""
     saved = []
     for _ in range(2):
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, torch.no_grad():
             task.calibrate(module, [task.collate(examples)]).save(Path(name))
             files = {
                 path.relative_to(name).as_posix(): path.read_bytes()

@@ -53,13 +53,13 @@ class Ridge:
         images = pixels.reshape(count, -1, *pixels.shape[1:])
         answers = labels.reshape(count, -1)
         step = -(-count // _LARGEST)
-        stride = step * max(1, _AT_ONCE // max(1, images[:1].size))
+        stride = step * max(1, _AT_ONCE // max(1, images[:1].size, classes))
         gram: Any = 0.0
         cross: Any = 0.0
         for start in range(0, count, stride):
             inputs = self._inputs(images[start : start + stride : step])
             part = answers[start : start + stride : step]
-            truth = np.eye(classes)[part[:, 0]] if part.shape[1] == 1 < classes else part
+            truth = _indicators(part[:, 0], classes) if part.shape[1] == 1 < classes else part
             gram, cross = gram + inputs.T @ inputs, cross + inputs.T @ truth
         slopes = np.full(len(gram), penalty * -(-count // step))
         slopes[-1] = 0.0  # the constant is free
@@ -73,3 +73,10 @@ class Ridge:
     def _inputs(self, images: Array) -> Array:
         small = shrunk(images, self._side).reshape(len(images), -1)
         return np.concatenate([small - 0.5, np.ones((len(small), 1))], axis=1)
+
+
+def _indicators(labels: Array, classes: int) -> Array:
+    """Return 1 for the class of each example and 0 for the others, (N, K)."""
+    found = np.zeros((len(labels), classes))
+    found[np.arange(len(labels)), labels] = 1.0
+    return found

@@ -14,16 +14,17 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError, RecipeError, UnknownLabelError
+from luban.core.errors import DataError, RecipeError
+from luban.core.positions import positions
 from luban.core.registry import nearest
 from luban.tasks.answers.calibration import HALF, best_temperature, best_threshold, sigmoid, softmax
+from luban.tasks.parts.unknown_labels import shown, unknown_label
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 #: What a record says: one label, or any number of them.
 Answer: TypeAlias = str | tuple[str, ...]
 Weights: TypeAlias = Literal["balanced"] | Mapping[str, float] | None
 
-_SHOWN = 20  #: labels named in a message
 _NUMBER = re.compile(r"-?\d+\.0+")
 _WHOLE = re.compile(r"-?\d+(?:\.0+)?")
 _FEW = 0.1  #: share of records that tell labels otherwise than the rest, and are set apart
@@ -100,12 +101,13 @@ class Labels:
                 expected="a list of labels" if self.several else "one label",
                 got=answer,
             )
+        number = positions(self.names)
         for name in (answer,) if isinstance(answer, str) else answer:
-            if name not in self.names:
-                raise self._unknown(name, record)
+            if name not in number:
+                raise unknown_label(name, self.names, record)
         if isinstance(answer, tuple):
             return np.array([name in answer for name in self.names], np.uint8)
-        return np.asarray(self.names.index(answer), np.int32)
+        return np.asarray(number[answer], np.int32)
 
     def target(self, label: Array) -> dict[str, Any]:
         """Return what ``encode`` made an array of, as a perfect prediction would say it."""
@@ -130,7 +132,7 @@ class Labels:
                     raise RecipeError(
                         f"the training records have no label {name!r}.",
                         where="task.class_weights",
-                        expected=self._shown(),
+                        expected=shown(self.names),
                         fix=nearest(name, list(self.names)),
                     )
             return [float(choice.get(name, 1.0)) for name in self.names]
@@ -186,19 +188,6 @@ class Labels:
             return tuned if second == HALF else replace(tuned, thresholds=(1 - second, second))
         scores = self.scores(logits)
         return replace(self, thresholds=tuple(map(best_threshold, scores.T, truth.T)))
-
-    def _unknown(self, name: str, record: Record) -> UnknownLabelError:
-        return UnknownLabelError(
-            f"the label {name!r} does not occur in the training records.",
-            where=record.get("_where", ""),
-            expected=self._shown(),
-            fix=nearest(name, list(self.names))
-            or "put examples of it into the training split, or drop the row.",
-        )
-
-    def _shown(self) -> str:
-        more = len(self.names) - _SHOWN
-        return ", ".join(self.names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def label_of(value: Any) -> str | None:

@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from luban.core.contracts import Record
-from luban.core.errors import DataError, UnfitError, UnknownLabelError
-from luban.core.registry import nearest
+from luban.core.errors import DataError, UnfitError
+from luban.core.positions import positions
 from luban.data.files.records import unusable
 from luban.data.media.images import Placement
 from luban.tasks.answers.labels import label_of
+from luban.tasks.parts.unknown_labels import unknown_label
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -121,15 +122,11 @@ def numbered(record: Record, labels: Sequence[str], names: Sequence[str]) -> Arr
     Raises:
         UnknownLabelError: if one is not among the names.
     """
+    number = positions(names)
     for label in labels:
-        if label not in names:
-            raise UnknownLabelError(
-                f"the label {label!r} does not occur in the training records.",
-                where=str(record.get("_where", "")),
-                expected=", ".join(names[:20]),
-                fix=nearest(label, list(names)) or "put examples of it into the training split.",
-            )
-    return np.array([names.index(label) for label in labels], np.int64)
+        if label not in number:
+            raise unknown_label(label, names, record)
+    return np.array([number[label] for label in labels], np.int64)
 
 
 def moved(boxes: Array, where: Placement) -> Array:
