@@ -14,6 +14,7 @@ from luban.core.errors import RunError
 from luban.core.files import folder_atomic
 from luban.engine.saved import WEIGHTS, damaged, read_weights_into, write_saved
 from luban.engine.sizes import build
+from luban.nn.ngrams import COUNTED
 from luban.run import Run
 
 _FEW = 4  #: examples that show whether folding gave the outputs it should
@@ -65,8 +66,8 @@ def weights_of(run: Run) -> Path:
     return path
 
 
-#: What torch calls the buffers of batch normalisation.
-_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+#: What the buffers of batch normalisation are called, and those of counted n-grams.
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked", *COUNTED)
 
 
 def stored_parameters(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from luban.core import registry
@@ -33,7 +34,8 @@ _WORDS = {
 
 def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess]) -> str:
     """Return a recipe of under 30 lines that reads the data as a task wants them."""
-    chosen, facts = guesses[task], found.facts
+    facts = found.facts
+    chosen = sized(task, guesses[task], facts["records"])
     about = f"{'about ' * facts['estimated']}{facts['records']:,} records, "
     size = "characters" if "characters" in facts else "bytes"
     about += f"{facts[size]:,} {size} ({facts['format']})"
@@ -63,9 +65,18 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
         f"  split: {split}  # by: auto; record, file, group or position",
     ]
     lines += _section("task", {"name": task, **chosen.task}, Task)
+    lines += [f"# {line}" for line in wrap(chosen.choice, _WIDTH - 2)]
     lines += _section("model", chosen.model, Model)
     lines += _section("train", {"name": "train", **(chosen.train or _TRAIN)}, Stage)
     return "\n".join(lines) + "\n"
+
+
+def sized(task: str, guess: Guess, records: int) -> Guess:
+    """Return the guess with what its task would choose for so many records."""
+    known = registry.module("recognisers", task) if task in registry.names("recognisers") else None
+    choose = getattr(known, "sized", None)
+    made: Guess = choose(guess, records) if choose else guess
+    return made
 
 
 def empty_in(sample: Sequence[Record], made: Guess) -> dict[str, int]:

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from luban.core.contracts import Model, Signature
 from luban.core.sizes import MAX_PARTS, Span
-
-#: Hashes are polynomials modulo a prime: below 2^62 at each step, so that int64 never overflows.
-PRIME, BASE = 2**31 - 1, 1_000_003
+from luban.nn.ngrams import PRIME, ngram_hashes
 
 
 class Bag(Model):
@@ -121,22 +119,3 @@ class BagOfNgrams(nn.Module):
         x_BTD = table(ids_BT)
         kept_BT = F.dropout(mask_BT.to(x_BTD.dtype), self.dropout, self.training)
         return (x_BTD * kept_BT[:, :, None]).sum(1), mask_BT.sum(1, keepdim=True)
-
-
-def ngram_hashes(ids_BT: Tensor, mask_BT: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Return the hash of the n-gram that begins at each position, and whether it is in the text.
-
-    The hash is n BASE^n + sum_j (id_j + 1) BASE^(n-1-j), modulo PRIME.
-
-    Args:
-        ids_BT: Shape (B, T), int64, below ``PRIME``.
-        mask_BT: Shape (B, T), int64, 0 at padding.
-        n: How many tokens.
-    """
-    length = ids_BT.shape[1]
-    ids, mask = F.pad(ids_BT, (0, n - 1)), F.pad(mask_BT, (0, n - 1))
-    hashed_BT, inside_BT = torch.full_like(ids_BT, n), torch.ones_like(mask_BT)
-    for j in range(n):
-        hashed_BT = (hashed_BT * BASE + ids[:, j : j + length] + 1) % PRIME
-        inside_BT = inside_BT * mask[:, j : j + length]
-    return hashed_BT, inside_BT

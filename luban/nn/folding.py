@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from luban.nn.ngrams import HashedLinear
+
 #: Largest difference that rounding may make, relative to the largest output.
 _CLOSE = 1e-4
 
@@ -30,7 +32,7 @@ def fold(model: nn.Module, inputs: Mapping[str, Tensor], scale: float, shift: fl
     before: Tensor = model(**inputs)
     wanted = before * scale + shift
     bound = _CLOSE * max(1.0, float(wanted.abs().max()))
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | HashedLinear)]
     for layer in reversed(layers):
         if layer.out_features != before.shape[-1] or (shift and layer.bias is None):
             continue

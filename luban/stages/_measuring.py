@@ -11,13 +11,22 @@ import torch
 from torch import nn
 
 from luban.core.batch import Batch
-from luban.core.contracts import Baseline, Example, Metric, Statistics, Task, View
+from luban.core.contracts import (
+    Baseline,
+    Example,
+    Metric,
+    Statistics,
+    StrongBaseline,
+    Task,
+    View,
+)
 from luban.core.errors import CapacityError
 from luban.core.progress import tracked
 from luban.engine.world import World
 
 Table: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 _BYTES = 2**30  #: of the rows of one metric
+_AT_ONCE = 64  #: predictions of a baseline
 #: Called with number, example, prediction and target.
 See: TypeAlias = Callable[[int, Example, Any, Any], None]
 
@@ -113,11 +122,17 @@ def _empty(metric: Metric, examples: int, width: int) -> Table:
 def baseline_rows(
     task: Task, baseline: Baseline, examples: Sequence[Example], label: str = "baseline"
 ) -> dict[str, list[Statistics]]:
-    """Return the rows of each metric for a trivial predictor."""
+    """Return the rows of each metric for a simple predictor."""
     metrics = task.metrics()
     rows: dict[str, list[Statistics]] = {metric.label: [] for metric in metrics}
-    for example in tracked(examples, label):
-        prediction, target = baseline(example), task.target(example)
-        for metric in metrics:
-            rows[metric.label].append(metric.statistics(prediction, target))
+    for start in tracked(range(0, len(examples), _AT_ONCE), label):
+        some = [examples[at] for at in range(start, min(start + _AT_ONCE, len(examples)))]
+        if isinstance(baseline, StrongBaseline):
+            predictions = baseline.predict_many(some)
+        else:
+            predictions = [baseline(example) for example in some]
+        for example, prediction in zip(some, predictions, strict=True):
+            target = task.target(example)
+            for metric in metrics:
+                rows[metric.label].append(metric.statistics(prediction, target))
     return rows

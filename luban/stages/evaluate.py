@@ -1,4 +1,4 @@
-"""Measure the trained model on unseen data, beside trivial baselines."""
+"""Measure the trained model on unseen data, beside simple baselines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from luban.core.contracts import Generative, Metric, Stage, Statistics, Task
+from luban.core.contracts import (
+    Generative,
+    Metric,
+    Stage,
+    Statistics,
+    StrongBaseline,
+    Task,
+)
 from luban.core.contracts.left_out import LeavesOut
 from luban.core.intervals import Rows, measured, without_width
 from luban.core.progress import doing, tracked
@@ -34,7 +41,7 @@ class Evaluate(Stage):
         default=8, ge=0, le=1_000_000, description="Samples of a generative model."
     )
     bootstrap_rounds: int = Field(default=1000, ge=100, le=1_000_000)
-    baselines: bool = Field(default=True, description="Measure trivial baselines too.")
+    baselines: bool = Field(default=True, description="Measure simple baselines too.")
     needs: ClassVar[tuple[str, ...]] = ("prepare", "train")
     always: ClassVar[bool] = True
 
@@ -79,7 +86,10 @@ class Evaluate(Stage):
         for name, baseline in task.baselines(train).items() if self.baselines else ():
             plain = baseline_rows(task, baseline, examples, f"baseline {name}")
             claims |= self._claims(task.metrics(), plain, f"{split}/{name}/")
-            falls_short += _no_better(task.metrics(), claims, split, name)
+            if isinstance(baseline, StrongBaseline):
+                told.append(baseline.told)
+            if name != run.recipe.model.name:  # its own kind of model is equal to it, not better
+                falls_short += _no_better(task.metrics(), claims, split, name)
         more, details = self._samples(run, task, module, train, held_out)
         details["examples"] = quoted(task, some[:_QUOTED])
         details["warnings"] = falls_short
@@ -138,14 +148,14 @@ def _without_width(
 def _no_better(
     metrics: tuple[Metric, ...], claims: dict[str, Claim], split: str, name: str
 ) -> list[str]:
-    """Return a sentence for each metric by which a trivial baseline is as good as the model."""
+    """Return a sentence for each metric by which a simple baseline is as good as the model."""
     lines = []
     for metric in metrics:
         ours, theirs = claims[f"{split}/{metric.label}"], claims[f"{split}/{name}/{metric.label}"]
         gain = float(ours.value) - float(theirs.value)
         if (gain if metric.higher_is_better else -gain) <= 0:
             lines.append(
-                f"No better than the trivial baseline `{name}` by {metric.label} on {split}: "
+                f"No better than the simple baseline `{name}` by {metric.label} on {split}: "
                 f"{ours} against {theirs}."
             )
     return lines

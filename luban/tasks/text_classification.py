@@ -9,8 +9,12 @@ from torch import nn
 from luban.core.batch import Batch
 from luban.core.contracts import Baseline, Example, Examples, Product, Signature
 from luban.data.baselines.naive_bayes import NaiveBayes
+from luban.data.tokenizers.char import Char
 from luban.tasks.answers.classes import Classifier
 from luban.tasks.inputs.text_pairs import PairTask
+from luban.tasks.parts.linear_baseline import LinearBaseline
+
+_CHARACTERS = 4096  #: of a text that the simple model reads
 
 
 class TextClassification(Classifier, PairTask):
@@ -35,7 +39,7 @@ class TextClassification(Classifier, PairTask):
         return Batch(self.inputs(examples), self.targets(examples))
 
     def baselines(self, train: Examples) -> Mapping[str, Baseline]:
-        """Return the shares of labels in training data and naive Bayes over tokens."""
+        """Return the shares of labels, naive Bayes over tokens, and the model ``linear``."""
         found = dict(super().baselines(train))
         labels = self.bare_labels
         if not labels.several:
@@ -47,4 +51,7 @@ class TextClassification(Classifier, PairTask):
                 classes=len(labels.names),
             )
             found["naive-bayes"] = lambda example: labels.said(bayes.scores(example["input_ids"]))
+        if len(train) > 1:
+            plain = TextClassification(tokenizer=Char(), max_length=_CHARACTERS)
+            found["linear"] = LinearBaseline(train, self.tokenizer, labels, plain)
         return found

@@ -236,6 +236,10 @@ MAKE: dict[str, list[dict[str, Any]]] = {
             {"hidden_sizes": [6, 8], "finest_stride": 4, "num_head_layers": 0},
         )
     ],
+    "models/linear": [
+        {"features": 500, "slots": 5000},
+        {"words": [1], "characters": [2, 3], "features": 40, "slots": 90},
+    ],
     "models/bag": [{"embedding_size": 6, "ngrams": [2, 3], "buckets": 50}],
     "models/textcnn": [{"embedding_size": 6, "num_filters": 4, "kernel_sizes": [1, 3, 9]}],
     "models/cnn": [

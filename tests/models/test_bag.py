@@ -11,7 +11,8 @@ from torch import Tensor
 
 from luban.core.contracts import Signature
 from luban.core.errors import RecipeError
-from luban.models.bag import BASE, PRIME, Bag, BagOfNgrams, ngram_hashes
+from luban.models.bag import Bag, BagOfNgrams
+from luban.nn.ngrams import BASE, PRIME, ngram_hashes
 
 LENGTHS = (9, 4, 1, 0)
 SMALL = Bag(embedding_size=5, ngrams=(2, 4), buckets=97, ngram_dropout=0.0)

@@ -30,7 +30,8 @@ def test_a_text_beside_few_values_is_recognised() -> None:
     unnamed = recognise("text-classification", rows(words=text, mark=lambda i: str(i % 2)))
     assert unnamed is not None
     assert named.confidence >= found.confidence > unnamed.confidence
-    assert named.task["tokenizer"] == "bpe"
+    assert named.task["tokenizer"] == "char"
+    assert named.model == {"name": "linear"}
     pairs = recognise(
         "text-classification", rows(premise=text, hypothesis=text, label=lambda i: i % 3)
     )

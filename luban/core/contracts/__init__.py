@@ -18,8 +18,9 @@ from luban.core.contracts.records import Record, SetApart, Tally
 from luban.core.contracts.signature import Signature
 from luban.core.contracts.source import Source
 from luban.core.contracts.stage import Stage
-from luban.core.contracts.task import MEASUREMENTS, Baseline, Task
-from luban.core.contracts.tokens import Tokenizer
+from luban.core.contracts.statistics import UsesStatistics
+from luban.core.contracts.task import MEASUREMENTS, Baseline, StrongBaseline, Task
+from luban.core.contracts.tokens import ReadsTokens, Tokenizer
 from luban.core.contracts.tracker import Tracker
 from luban.core.contracts.training import Adapter, Mechanism, Objective, Optimizer, Schedule
 from luban.core.contracts.view import StoredView, View
@@ -46,6 +47,7 @@ __all__ = [
     "Optimizer",
     "Pool",
     "Product",
+    "ReadsTokens",
     "Recognises",
     "Record",
     "Schedule",
@@ -56,10 +58,12 @@ __all__ = [
     "Stage",
     "Statistics",
     "StoredView",
+    "StrongBaseline",
     "Tally",
     "TargetSummary",
     "Task",
     "Tokenizer",
     "Tracker",
+    "UsesStatistics",
     "View",
 ]  # fmt: skip

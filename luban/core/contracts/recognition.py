@@ -20,6 +20,7 @@ class Guess:
         model: The model, as in a recipe.
         train: Fields of the section ``train``.
         why: Half a sentence for the user: what spoke for it.
+        choice: Half a sentence for the recipe: why this model and these settings.
         labels: How often each label was seen in the sample, of tasks that have labels.
         without: Values of the label that say that there is none, such as ``-``.
     """
@@ -30,6 +31,7 @@ class Guess:
     model: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
+    choice: str = ""
     labels: Mapping[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
 

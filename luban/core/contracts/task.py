@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from luban.core.component import Component
 from luban.core.contracts.examples import Example, Examples, TargetSummary
@@ -177,4 +177,18 @@ class Baseline(Protocol):
 
     def __call__(self, example: Example) -> Any:
         """Return the prediction for one example."""
+        ...
+
+
+@runtime_checkable
+class StrongBaseline(Baseline, Protocol):
+    """A baseline that is a model in its own right, the simple one that is hard to beat."""
+
+    @property
+    def told(self) -> str:
+        """What it is and what it has learned from, a sentence for the card."""
+        ...
+
+    def predict_many(self, examples: Sequence[Example]) -> list[Any]:
+        """Return the prediction for each example."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from luban.core.component import Component
 from luban.core.special_tokens import SpecialTokenFrame
@@ -124,3 +124,13 @@ class Tokenizer(Component, ABC):
     @abstractmethod
     def load(self, folder: Path) -> Self:
         """Return this tokenizer with what ``save`` wrote."""
+
+
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """A task whose records become the tokens of a tokenizer."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, with the vocabulary it has learned."""
+        ...

@@ -81,6 +81,13 @@ def text_task(texts: list[str]) -> dict[str, Any]:
     return {"tokenizer": "char" if chinese else "bpe", "max_length": length}
 
 
+def characters_task(texts: list[str]) -> dict[str, Any]:
+    """Return tokenizer and length of a model that reads characters."""
+    longest = max(map(len, texts)) + 2  # special tokens stand around
+    length = next((size for size in (64, 128, 256, 512, 1024, 2048) if longest <= size), 4096)
+    return {"tokenizer": "char", "max_length": length}
+
+
 def mean_lengths(sample: Sequence[Record]) -> dict[str, float]:
     """Return the mean length of each field that is a text or a list of texts, nearly everywhere."""
     rows = [own_fields(record) for record in sample]

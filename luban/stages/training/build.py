@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from luban.core.batch import LossFn
-from luban.core.contracts import Examples, StoredView, Task, View
+from luban.core.contracts import Examples, StoredView, Task, UsesStatistics, View
+from luban.core.progress import doing
 from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import Plan, State
 from luban.engine.layerwise import decay_by_layer
@@ -105,7 +106,7 @@ def build_training(
     world = World.start(options.device)
     precision = Precision.resolve(options.precision, world.device)
     torch.manual_seed(recipe.seed)
-    module = _module(run, options, task, world)
+    module = _module(run, options, task, world, train)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     state = State(module, options.optimizer.build(named))
     if options.layer_decay < 1:
@@ -150,10 +151,18 @@ def build_training(
     )
 
 
-def _module(run: Run, options: TrainingOptions, task: Task, world: World) -> nn.Module:
+def _module(
+    run: Run, options: TrainingOptions, task: Task, world: World, train: Examples
+) -> nn.Module:
     """Return the module to train: fresh or pretrained, adapted, with what objectives add."""
-    module = build(run.recipe.model, task.signature())
-    fresh = run.recipe.model.start(module)
+    model = run.recipe.model
+    module = build(model, task.signature())
+    fresh = model.start(module)
+    # A training that is resumed has them in its checkpoint; the main process has them for all.
+    begins = world.is_main and not any(run.path.glob("checkpoint-*"))
+    if isinstance(model, UsesStatistics) and begins:
+        with doing("count statistics of the training split"):
+            model.set_statistics(module, task, task.view(train, None, run.recipe.seed))
     if fresh:
         run.say(f"train: starts from pretrained weights; fresh: {', '.join(fresh)}")
     if options.adapter is not None:
