@@ -121,7 +121,8 @@ def main() -> None:
     parser.add_argument("--model", help="instead of the default: a model with its own defaults")
     parser.add_argument("--runs", type=Path, default=Path("runs/defaults"))
     args = parser.parse_args()
-    folder, rows = data_folder(), []
+    folder = data_folder()
+    rows: list[dict[str, Any]] = []
     for name in args.sets or SETS:
         data = written(args.runs / "data" / name, SETS[name](folder))
         recipe = data.with_suffix(".yaml")
@@ -146,7 +147,10 @@ def measured(
     name: str, recipe: Path, runs: Path, seeds: list[int], model: str | None
 ) -> dict[str, Any]:
     """Train with each seed; return Luban's scores and those of the simple model."""
-    scores, baselines, minutes, widths = [], [], [], []
+    scores: list[float] = []
+    baselines: list[float] = []
+    minutes: list[float] = []
+    widths: list[float] = []
     for seed in seeds:
         run = f"{name}{f'-{model}' if model else ''}-{seed}"
         options = [f"name={run}", f"runs={runs}", f"seed={seed}", f"train.max_minutes={_MINUTES}"]
@@ -159,9 +163,7 @@ def measured(
         widths.append(float(score.high or 0) - float(score.low or 0))
         baselines.append(float(claims["evaluate"].claims["test/linear/accuracy"].value))
         minutes.append(float(claims["train"].claims["training time"].value))
-    simple = [
-        reference(runs / f"{name}{f'-{model}' if model else ''}-{seed}") for seed in seeds[:1]
-    ]
+    simple = reference(runs / run)  # the splits are the same with every seed
     half, mean = widths[0] / 2, sum(scores) / len(scores)
     return {
         "set": name,

@@ -157,7 +157,7 @@ def test_statistics_survive_resuming_saving_and_exporting(
     whole = (run / "model/model.safetensors").read_bytes()
     saved = load_file(run / "model/model.safetensors")
     first = load_file(run / "checkpoint-20/model.safetensors")
-    assert saved["ngrams.idf"].unique().numel() > 10
+    assert len(set(saved["ngrams.idf"].tolist())) > 10
     assert torch.equal(first["ngrams.idf"], saved["ngrams.idf"])
     claims = json.loads((run / "reports/train.json").read_text())["claims"]
     assert claims["parameters"]["value"] == 401 * 2 + 2

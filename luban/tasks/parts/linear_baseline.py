@@ -143,7 +143,7 @@ def solved(
     if wanted.shape[1] == 2 and not several:  # one sigmoid, its weights in two halves
         decay *= 2
     with _quiet():
-        transposed = features.to_sparse_coo().t().coalesce().to_sparse_csr()
+        transposed = features.to_sparse(layout=torch.sparse_coo).t().coalesce().to_sparse_csr()
     weight = torch.zeros(features.shape[1], wanted.shape[1], dtype=torch.float64)
     bias = torch.zeros(wanted.shape[1], dtype=torch.float64)
     solver = torch.optim.LBFGS(
@@ -166,7 +166,8 @@ def solved(
         error = (scores - wanted) / size
         weight.grad = torch.sparse.mm(transposed, error) + decay * weight
         bias.grad = error.sum(0)
-        return sums.sum() / size + decay / 2 * weight.square().sum()
+        total: Tensor = sums.sum() / size + decay / 2 * weight.square().sum()
+        return total
 
     solver.step(loss)  # type: ignore[no-untyped-call]
     return weight, bias
