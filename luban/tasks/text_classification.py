@@ -14,6 +14,7 @@ from luban.tasks.answers.classes import Classifier
 from luban.tasks.inputs.text_pairs import PairTask
 from luban.tasks.parts.linear_baseline import LinearBaseline
 
+_MOST = 1_000  #: labels, beyond which the simple model would take too much memory and time
 _CHARACTERS = 4096  #: of a text that the simple model reads
 
 
@@ -51,7 +52,7 @@ class TextClassification(Classifier, PairTask):
                 classes=len(labels.names),
             )
             found["naive-bayes"] = lambda example: labels.said(bayes.scores(example["input_ids"]))
-        if len(train) > 1:
+        if len(train) > 1 and len(labels.names) <= _MOST:
             plain = TextClassification(tokenizer=Char(), max_length=_CHARACTERS)
             found["linear"] = LinearBaseline(train, self.tokenizer, labels, plain)
         return found
