@@ -153,7 +153,7 @@ def fit(
     while (progress := plan.progress(state)) < 1:
         start = time.perf_counter()
         state.model.train()
-        lr = _set_learning_rate(state, plan.schedule.factor(state.step, progress))
+        lr = _set_groups(state, plan.schedule.factor(state.step, progress), plan.precision.name)
         seed_step(plan.seed, state.step, world.rank)
         loss_sum, count, positions = _gradients(state, next(batches), plan, world)
         idle = 0 if count else idle + 1
@@ -197,9 +197,11 @@ def averaged(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in found.items()}
 
 
-def _set_learning_rate(state: State, factor: float) -> float:
+def _set_groups(state: State, factor: float, precision: str) -> float:
+    """Tell the optimizer of this step's learning rate and of the products; return the rate."""
     for group in state.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+        group["precision"] = precision
     return float(state.optimizer.param_groups[0]["lr"])
 
 

@@ -140,7 +140,8 @@ def test_equals_the_formula_in_double_precision(fields: dict[str, Any], update: 
     torch.testing.assert_close(parameter.detach(), expected, rtol=2e-5, atol=2e-6)
 
 
-def test_muon_equals_torchs_and_its_adamw_part_equals_adamw() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_muon_equals_torchs_and_its_adamw_part_equals_adamw(precision: str) -> None:
     torch.manual_seed(0)
     shapes = {"a": (6, 6), "b": (6, 6), "up": (12, 6), "down": (6, 12)}
     ours = {name: nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
@@ -148,6 +149,8 @@ def test_muon_equals_torchs_and_its_adamw_part_equals_adamw() -> None:
     copy = {name: nn.Parameter(p.detach().clone()) for name, p in ours.items()}
     rates = {"weight_decay": 0.1, "adamw_weight_decay": 0.1, "adamw_learning_rate": 0.01}
     built = optimizer("muon", **rates).build(list(ours.items()))
+    for group in built.param_groups:
+        group["precision"] = precision
     muon = torch.optim.Muon([copy[name] for name in shapes], lr=0.02, weight_decay=0.1)
     adamw = optimizer("adamw", learning_rate=0.01, weight_decay=0.1)
     rest = adamw.build([("embed", copy["embed"]), ("norm", copy["norm"])])
@@ -159,14 +162,17 @@ def test_muon_equals_torchs_and_its_adamw_part_equals_adamw() -> None:
         muon.step()  # type: ignore[no-untyped-call]
         rest.step()
     for name in ours:
-        near = 4e-3 if name in shapes else 1e-6  # bf16 rounds in another order
+        near = 4e-3 if name in shapes else 1e-6  # torch's is in bf16, which rounds
         torch.testing.assert_close(ours[name], copy[name], rtol=0, atol=near)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(16, 16), (32, 8), (8, 32)])
-def test_orthogonal_keeps_directions_and_levels_singular_values(shape: tuple[int, int]) -> None:
+def test_orthogonal_keeps_directions_and_levels_singular_values(
+    shape: tuple[int, int], dtype: torch.dtype
+) -> None:
     matrices = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in range(3)]
-    for matrix, found in zip(matrices, orthogonal(matrices, 5), strict=True):
+    for matrix, found in zip(matrices, orthogonal(matrices, 5, dtype), strict=True):
         u, _, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
         levels = torch.diagonal(u.mT @ found.double() @ vh.mT)
         assert 0.6 < float(levels.min()) <= float(levels.max()) < 1.3
@@ -175,9 +181,11 @@ def test_orthogonal_keeps_directions_and_levels_singular_values(shape: tuple[int
 
 def test_orthogonal_takes_shapes_in_any_order() -> None:
     matrices = [torch.randn(s) for s in ((4, 4), (8, 4), (4, 4), (4, 8), (8, 4))]
-    together = orthogonal(matrices, 5)
+    together = orthogonal(matrices, 5, torch.bfloat16)
     for matrix, found in zip(matrices, together, strict=True):
-        torch.testing.assert_close(found, orthogonal([matrix], 5)[0], rtol=0, atol=0.02)
+        torch.testing.assert_close(
+            found, orthogonal([matrix], 5, torch.bfloat16)[0], rtol=0, atol=0.02
+        )
 
 
 def test_muon_leaves_embeddings_heads_norms_and_biases_to_adamw() -> None:

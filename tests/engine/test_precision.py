@@ -2,24 +2,84 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from luban.core import registry
 from luban.core.errors import CapacityError
 from luban.engine import precision
 from luban.engine.fit import State, fit
-from luban.engine.precision import Precision
+from luban.engine.precision import Choice, Precision
 from tests.engine import toy
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
-@pytest.mark.parametrize(("fast", "name"), [(True, "bf16"), (False, "fp32")])
-def test_auto_on_a_cpu_asks_the_processor(
-    fast: bool, name: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("gain", "name"), [(4.2, "bf16"), (0.6, "fp32"), (0.02, "fp32")])
+def test_auto_on_a_cpu_is_what_was_measured_to_be_fast(
+    gain: float, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: fast)
+    monkeypatch.setattr(precision, "cpu_gain_of_bf16", lambda: gain)
     assert Precision.resolve("auto", CPU) == Precision(name, "cpu")
+    assert "faster here" not in Precision.resolve("auto", CPU).told("auto")
+    other: Choice = "fp32" if name == "bf16" else "bf16"
+    assert f"{name} would be faster here" in Precision.resolve(other, CPU).told(other)
+
+
+def test_a_processor_without_the_instructions_computes_in_fp32() -> None:
+    """Torch and its library are told to use AVX2 alone: there bf16 takes fifty times as long."""
+    program = (
+        "import torch\nfrom luban.engine.precision import Precision\n"
+        "print(Precision.resolve('auto', torch.device('cpu')).name)"
+    )
+    avx2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **avx2},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "fp32"
+
+
+def test_measuring_leaves_the_threads_as_they_were() -> None:
+    threads = torch.get_num_threads()
+    assert precision.cpu_gain_of_bf16.__wrapped__() > 0
+    assert torch.get_num_threads() == threads
+
+
+class Narrow(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the products of matrices that are computed in bf16."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        product = any(word in str(func) for word in ("mm", "linear", "matmul", "bmm"))
+        if product and any(getattr(a, "dtype", None) == torch.bfloat16 for a in args):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", registry.names("optimizers"))
+def test_no_optimizer_multiplies_in_bf16_unless_the_run_does(name: str) -> None:
+    state = toy.state_of(name)
+    with Narrow() as narrow:
+        list(toy.train(state, toy.plan_of(2)))
+    assert narrow.count == 0
+    with Narrow() as narrow:
+        list(toy.train(state, toy.plan_of(4, precision=Precision("bf16"))))
+    assert narrow.count > 0
 
 
 @pytest.mark.parametrize(("capability", "name"), [((8, 0), "bf16"), ((7, 5), "fp16")])

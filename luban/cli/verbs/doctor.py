@@ -17,7 +17,7 @@ from rich.table import Table
 
 import luban
 from luban.cli.console import output
-from luban.engine.precision import cpu_has_bf16
+from luban.engine.precision import Precision
 
 #: What an extra is for; the libraries themselves are read from the installed package.
 PURPOSE = {
@@ -71,7 +71,7 @@ def _machine() -> dict[str, Any]:
         "memory": f"{memory:.1f} GiB",
         "free disk here": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB",
         "accelerator": torch.cuda.get_device_name() if cuda else "none",
-        "bf16": "fast" if cuda or cpu_has_bf16() else "emulated, so precision: auto means fp32",
+        "precision: auto": Precision.resolve("auto", torch.device("cuda" if cuda else "cpu")).name,
         "torch.compile": f"with {compiler}" if compiler else "not possible: no C++ compiler",
     }
 

@@ -28,7 +28,9 @@ class Optimizer(Component, ABC):
     def build(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> TorchOptimizer:
         """Return the optimizer over named trainable parameters.
 
-        Every group has ``initial_lr``; the loop sets ``lr = initial_lr * schedule.factor``.
+        Every group has ``initial_lr``; the loop sets ``lr = initial_lr * schedule.factor``, and
+        ``precision``, the name of what the run's products are computed in: one that multiplies
+        matrices itself does so in that.
         Weight decay applies to parameters of two or more dimensions only.
         """
 

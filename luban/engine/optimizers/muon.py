@@ -28,6 +28,9 @@ class Muon(Optimizer):
     looked up or scored one by one, and Muon does them harm. Those, norms and biases get AdamW
     with its own ``adamw_learning_rate``.
 
+    The products that make a matrix orthogonal are computed in bf16 where the run's are, else in
+    fp32.
+
     Attributes:
         learning_rate: For hidden matrices; the update's singular values are about this.
         weight_decay: Decoupled, for hidden matrices.
@@ -64,6 +67,7 @@ class Muon(Optimizer):
             "momentum_warmup_steps": self.momentum_warmup_steps,
             "ns_steps": self.ns_steps,
             "adjust_lr": self.adjust_lr,
+            "precision": "fp32",
         }
         adam = {
             "muon": False,
@@ -109,7 +113,9 @@ class _MuonAdamw(torch.optim.Optimizer):
         grads = [p.grad for p in members if p.grad is not None]
         torch._foreach_add_(steps, 1)
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
-        updates = orthogonal(torch._foreach_lerp(grads, buffers, momentum), group["ns_steps"])
+        averages = torch._foreach_lerp(grads, buffers, momentum)
+        dtype = torch.bfloat16 if group["precision"] == "bf16" else torch.float32
+        updates = orthogonal(averages, group["ns_steps"], dtype)
         torch._foreach_mul_(members, 1 - group["lr"] * group["weight_decay"])
         for parameter, update in zip(members, updates, strict=True):
             rows, columns = parameter.shape
@@ -147,8 +153,8 @@ def _momentum(group: dict[str, Any], step: int) -> float:
     return 0.85 + (full - 0.85) * step / warmup
 
 
-def orthogonal(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
-    """Return each matrix with its singular values moved near 1, in bf16.
+def orthogonal(matrices: Sequence[Tensor], steps: int, dtype: torch.dtype) -> list[Tensor]:
+    """Return each matrix with its singular values moved near 1, computed in ``dtype``.
 
     Matrices of one shape are iterated together: one batched product instead of many small
     ones, which is what makes Muon cheap on small models.
@@ -159,15 +165,15 @@ def orthogonal(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
     results: dict[int, Tensor] = {}
     for members in by_shape.values():
         stack = torch.stack([matrices[at] for at in members])
-        results.update(zip(members, _newton_schulz(stack, steps), strict=True))
+        results.update(zip(members, _newton_schulz(stack, steps, dtype), strict=True))
     return [results[at] for at in range(len(matrices))]
 
 
-def _newton_schulz(stack: Tensor, steps: int) -> Tensor:
+def _newton_schulz(stack: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """Iterate X <- a X + (b A + c A^2) X with A = X X^T on a stack (N, rows, columns)."""
     a, b, c = _QUINTIC
     norms = torch.linalg.matrix_norm(stack, keepdim=True).clamp(min=1e-7)
-    x: Tensor = (stack / norms).bfloat16()
+    x: Tensor = (stack / norms).to(dtype)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     for _ in range(steps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from luban.engine.checkpoint import Checkpoints
 from luban.engine.fit import Plan, State
 from luban.engine.layerwise import decay_by_layer
 from luban.engine.loader import Loader
-from luban.engine.precision import Precision
+from luban.engine.precision import Choice, Precision
 from luban.engine.sizes import build
 from luban.engine.world import World
 from luban.run import Run
@@ -64,7 +64,14 @@ class Training:
 
     def keep_precision(self, name: str) -> None:
         """Compute in the precision that the run began with, on another machine perhaps."""
-        self.plan = replace(self.plan, precision=replace(self.precision, name=name))
+        if name != self.precision.name:
+            self.run.say(
+                f"train: products stay in {name}, as when this run began; "
+                f"{self.precision.name} would be faster on this machine"
+            )
+        self.plan = replace(
+            self.plan, precision=Precision.resolve(cast(Choice, name), self.world.device)
+        )
         self.costs.precision = name
 
     @property
@@ -104,7 +111,7 @@ def build_training(
     recipe, train = run.recipe, examples["train"]
     validation = examples.get("validation")
     world = World.start(options.device)
-    precision = Precision.resolve(options.precision, world.device)
+    precision = Precision.resolve(options.precision, world.device).shared(world)
     torch.manual_seed(recipe.seed)
     module = _module(run, options, task, world, train)
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]

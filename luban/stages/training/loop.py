@@ -64,9 +64,10 @@ def resume(training: Training) -> None:
     training.log.keep(state.run_state.log, state.step)
     if loaded is None:
         world.copy_main_(list(state.model.state_dict().values()))
+        precision = training.precision.told(training.options.precision)
         run.say(
             f"train: {training.parameters:,} parameters, {training.loader.size:,} examples per "
-            f"epoch, {training.precision.name} on {world.size} x {world.device}"
+            f"epoch, {precision} on {world.size} x {world.device}"
         )
     else:
         for warning in loaded.warnings:
