@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, field_validator
 
 from luban.core import registry
-from luban.core.component import Settings
+from luban.core.component import Settings, digest_of
 from luban.core.contracts import Model, Stage, Task
 from luban.core.errors import RecipeError
 from luban.core.yaml_json import Lines, dump_yaml, is_yaml, parse_yaml
@@ -17,6 +17,40 @@ from luban.data.dataset import Data
 
 _NAME = 200  #: bytes of the name of a file or folder
 _BYTES = 4_000_000  #: of a recipe file; the longest of ours has some thousands
+
+
+class Chosen(Settings):
+    """What a plan came to on the machine where its run began; a run keeps to it."""
+
+    choice: int = Field(ge=0, description="Which of the choices, from 0.")
+    max_steps: int = Field(ge=1, description="Steps of training.")
+    step_seconds: float = Field(gt=0, description="What one step took when it was measured.")
+    of: str = Field(description="Digest of the recipe that was planned.")
+
+
+class Choice(Settings):
+    """Changes to the recipe, and the fewest steps of training that make them worth taking."""
+
+    min_steps: int = Field(default=1, ge=1, le=1_000_000_000_000)
+    changes: dict[str, Any] = Field(
+        default_factory=dict, description="Values by their dotted path, as on the command line."
+    )
+
+
+class TrainingPlan(Settings):
+    """How much to train, and what, in some minutes on the machine where the run begins.
+
+    Some steps of each choice are measured, from the first on, before training begins. The first
+    one that takes its ``min_steps`` within the minutes is chosen, or else the last. Training then
+    takes as many steps as the minutes allow, and at most ``train.max_steps``. What was chosen is
+    written into the run's recipe: from there on the clock decides nothing.
+    """
+
+    minutes: float = Field(gt=0, description="Minutes of training, without validation.")
+    choices: tuple[Choice, ...] = Field(default=(Choice(),), min_length=1)
+    chosen: Chosen | None = Field(
+        default=None, description="Set by the run; nothing is measured where it is there."
+    )
 
 
 class Recipe(Settings):
@@ -33,6 +67,9 @@ class Recipe(Settings):
     data: Data
     task: Task
     model: Model
+    plan: TrainingPlan | None = Field(
+        default=None, description="Choose steps and sizes by what the machine can do."
+    )
     stages: dict[str, Stage] = Field(default_factory=dict)
 
     @field_validator("name", "runs")
@@ -86,9 +123,71 @@ class Recipe(Settings):
             return self.stages[name]
         return Stage.from_dict({"name": name})
 
+    @property
+    def unplanned(self) -> bool:
+        """Whether it has a plan, and nothing was chosen yet."""
+        return self.plan is not None and self.plan.chosen is None
+
+    def plan_digest(self) -> str:
+        """Return a digest of what a plan is about: the plan, and what a step computes."""
+        data = self.to_dict()
+        return digest_of([data["task"], data["model"], data["plan"], data.get("train")])
+
+    def planned(self, chosen: Chosen) -> Self:
+        """Return the recipe with what was chosen: plain values, and the plan that says so.
+
+        Raises:
+            RecipeError: if there is no such choice, or its changes do not fit the recipe.
+        """
+        data = self.changed(chosen.choice).to_dict()
+        data.setdefault("train", {})["max_steps"] = chosen.max_steps
+        data["plan"]["chosen"] = chosen.to_dict()
+        return self.parse(data)
+
+    def as_planned(self, run: Path) -> Self:
+        """Return the recipe with what its run has chosen before, if the plan is still the same.
+
+        Once training has begun what was chosen stays: other changes are found by comparison.
+
+        Args:
+            run: The run's directory, which may not be there yet.
+        """
+        if not self.unplanned or not (run / "recipe.yaml").is_file():
+            return self
+        before = self.read(run / "recipe.yaml").plan
+        if self.plan is None or before is None or before.chosen is None:
+            return self
+        begun = any(run.glob("checkpoint-*")) and before.chosen.choice < len(self.plan.choices)
+        return (
+            self.planned(before.chosen) if begun or before.chosen.of == self.plan_digest() else self
+        )
+
+    def changed(self, choice: int) -> Self:
+        """Return the recipe with the changes of one choice of its plan.
+
+        Raises:
+            RecipeError: if there is no such choice, or its changes do not fit the recipe.
+        """
+        choices = self.plan.choices if self.plan else ()
+        if choice >= len(choices):
+            raise RecipeError("there is no such choice.", where="plan.chosen.choice", got=choice)
+        data = self.to_dict()
+        for path, value in choices[choice].changes.items():
+            if path.partition(".")[0] not in ("model", "task", "train"):
+                raise RecipeError(
+                    "a plan changes no such thing.",
+                    where=f"plan.choices.{choice}.changes",
+                    expected="a path below model, task or train",
+                    got=path,
+                )
+            set_value(data, path, value)
+        return self.parse(data)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plain data of a recipe file, with every default filled in."""
         data = super().to_dict()
+        if self.plan is None:
+            del data["plan"]
         for name, stage in data.pop("stages").items():
             data[name] = {key: value for key, value in stage.items() if key != "name"}
         return data
@@ -167,12 +266,20 @@ def override(data: dict[str, Any], text: str) -> None:
         RecipeError: if the text is not of that form.
     """
     path, equals, raw = text.partition("=")
-    keys = path.split(".")
-    if not equals or not all(keys):
+    if not equals or not all(path.split(".")):
         raise RecipeError(
             "an override is key=value.", got=text, expected="for example train.max_steps=100"
         )
-    value = parse_yaml(raw, path, RecipeError)[0] if is_yaml(raw) else raw
+    set_value(data, path, parse_yaml(raw, path, RecipeError)[0] if is_yaml(raw) else raw)
+
+
+def set_value(data: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path, in place.
+
+    Raises:
+        RecipeError: if the path goes through a value that is no table.
+    """
+    keys = path.split(".")
     table: Any = data
     for key in keys[:-1]:
         inner = table.get(key)

@@ -58,7 +58,8 @@ class Run:
     def create(cls, recipe: Recipe, console: Console | None = None, *, main: bool = True) -> Self:
         """Return the run of a recipe; nothing is written before ``keep_recipe``."""
         path = Path(recipe.runs) / recipe.name
-        return cls(path, recipe.replace(model=recipe.model.resolve()), console, main=main)
+        recipe = recipe.replace(model=recipe.model.resolve()).as_planned(path)
+        return cls(path, recipe, console, main=main)
 
     def keep_recipe(self) -> None:
         """Write ``recipe.yaml``, unless training has begun with a different one; hold the lock.
@@ -265,7 +266,7 @@ def logged(path: Path) -> list[dict[str, Any]]:
 
 def _refuse_change(before: Recipe, now: Recipe, path: Path) -> None:
     def parts(recipe: Recipe) -> dict[str, Any]:
-        plain = {name: recipe.to_dict()[name] for name in ("seed", "data", "task", "model")}
+        plain = {n: recipe.to_dict().get(n) for n in ("seed", "data", "task", "model", "plan")}
         return {**plain, "train": recipe.stage("train").result_fields()}
 
     found = differences(parts(before), parts(now))

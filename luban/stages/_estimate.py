@@ -87,14 +87,19 @@ def estimate_minutes(recipe: Recipe) -> Estimate:
     Raises:
         LubanError: what is wrong with the recipe or its data.
     """
+    task, rows = first_examples(recipe, recipe.data.available_splits())
+    return measure_minutes(recipe, task, rows)
+
+
+def first_examples(
+    recipe: Recipe, splits: Sequence[str]
+) -> tuple[Task, dict[str, Sequence[Example]]]:
+    """Return a task that has learned from many training records, and a few examples of splits."""
     data = recipe.data
     with doing("estimate: read"):
-        records = {
-            split: list(islice(data.records(split), _LOOK)) for split in data.available_splits()
-        }
+        records = {split: list(islice(data.records(split), _LOOK)) for split in splits}
         task = recipe.task.learn(islice(data.records("train"), _LEARN))
-    rows = {split: _encoded(task, some) for split, some in records.items()}
-    return measure_minutes(recipe, task, rows)
+    return task, {split: _encoded(task, some) for split, some in records.items()}
 
 
 def measure_minutes(recipe: Recipe, task: Task, rows: Mapping[str, Sequence[Example]]) -> Estimate:
@@ -110,7 +115,7 @@ def measure_minutes(recipe: Recipe, task: Task, rows: Mapping[str, Sequence[Exam
             split: task.view(InMemoryExamples(some), None, recipe.seed)
             for split, some in rows.items()
         }
-        measured = _measured(recipe, train, task, rows["train"], sizes["train"])
+        measured = measured_training(recipe, task, rows["train"], sizes["train"])
         module, step, per_epoch = measured.module, measured.seconds, measured.examples
         budget = train.budget().in_steps(train.batch_size, per_epoch)
         steps = _steps(budget.max_steps, budget.max_tokens, measured.tokens)
@@ -183,7 +188,7 @@ def _encode_seconds(task: Task, data: Data, sizes: Mapping[str, int]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
+class Measured:
     """A module after some steps, what a step takes and learns from, and an epoch's examples."""
 
     module: nn.Module
@@ -192,9 +197,28 @@ class _Measured:
     examples: int
 
 
-def _measured(
-    recipe: Recipe, options: Train, task: Task, rows: Sequence[Example], records: int
-) -> _Measured:
+def measured_training(
+    recipe: Recipe,
+    task: Task,
+    rows: Sequence[Example],
+    records: int,
+    timing: Callable[[Callable[[int], Any], int], float] | None = None,
+) -> Measured:
+    """Return a module after some steps of the very loop, and what a step takes.
+
+    Args:
+        recipe: The recipe.
+        task: Its task; it has learned.
+        rows: Some encoded examples of the training split.
+        records: How many records that split has.
+        timing: Returns the seconds of a step with so many examples; by default, quickly.
+
+    Raises:
+        LubanError: if the recipe's training is not luban's own.
+    """
+    options = recipe.stage("train")
+    if not isinstance(options, Train):
+        raise LubanError("only luban's own training can be measured before.", where="train")
     world = World.start(options.device)
     torch.manual_seed(recipe.seed)
     model = recipe.model.resolve()
@@ -215,7 +239,7 @@ def _measured(
         precision=Precision.resolve(options.precision, world.device),
     )
     if options.max_steps == 0:
-        return _Measured(module, 0.0, 0.0, per_epoch)
+        return Measured(module, 0.0, 0.0, per_epoch)
     parts = options.gradient_accumulation_steps
     micro, counts = -(-options.batch_size // parts), [0.0]
 
@@ -224,8 +248,8 @@ def _measured(
         state.step, state.tokens, state.seconds = 0, 0, 0.0
         counts.append(next(fit(state, iter([[task.collate(some)]]), plan, world)).count / size)
 
-    seconds = _seconds(work, micro) * parts
-    return _Measured(module, seconds, counts[-1] * options.batch_size, per_epoch)
+    seconds = (timing or _seconds)(work, micro) * parts
+    return Measured(module, seconds, counts[-1] * options.batch_size, per_epoch)
 
 
 def prepared_module(module: nn.Module, task: Task, options: Train) -> tuple[nn.Module, LossFn]:

@@ -14,6 +14,7 @@ from luban.core.contracts import Stage
 from luban.engine.world import World
 from luban.run import Run
 from luban.stage_runner import is_fresh, perform_stage
+from luban.stages._plan import plan_training
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def perform(args: argparse.Namespace) -> int:
     world = World.start()
     done = {}
     with closing(world), run.lock():  # left in any case: a fault must not abort the process
+        run.recipe = plan_training(run.recipe, run.say, world.size)
         run.keep_recipe()
         for stage in _plan(run, args.stage):
             last = stage.name == args.stage

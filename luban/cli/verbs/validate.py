@@ -25,6 +25,7 @@ from luban.engine.sizes import build, free_memory
 from luban.recipe import Recipe
 from luban.stages._estimate import measure_minutes
 from luban.stages._figures import loss_unit
+from luban.stages._plan import plan_training
 from luban.stages._preview import LEARN, Preview, learned, preview, sample_split
 from luban.stages.prepare import Prepare
 
@@ -60,9 +61,12 @@ def check(recipe: Recipe) -> dict[str, Any]:
         DataError: what ``prepare`` would refuse, by file and row.
         CapacityError: if memory or disk would not be enough.
     """
-    train, prepare = recipe.stage("train"), recipe.stage("prepare")
+    prepare = recipe.stage("prepare")
     if not isinstance(prepare, Prepare):
         raise LubanError("only luban's own way to prepare can be looked into.", where="prepare")
+    plans: list[str] = []
+    recipe = plan_training(recipe, plans.append)
+    train = recipe.stage("train")
     samples = {split: sample_split(recipe.data, split) for split in recipe.data.available_splits()}
     with doing("learn from the training records"):
         task = learned(recipe.task, recipe.data, samples["train"])
@@ -90,6 +94,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     signature, time = task.signature(), measure_minutes(recipe, task, some)
     return {
         "recipe": "reads; every field is known",
+        **({"plan": plans[-1].removeprefix("plan: ")} if plans else {}),
         **{f"{split} records": str(one) for split, one in samples.items()},
         **_told(previews),
         "vocabulary or classes": f"{signature.outputs:,} (of at most {LEARN:,} records)",
