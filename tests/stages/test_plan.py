@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from luban.recipe import Recipe
-from tests.life import done, losses_of, luban, start, write_life
+from tests.life import done, losses_of, luban, start, trained_again, write_life
 
 RUN = Path("runs/tiny")
 PLAN: dict[str, Any] = {
@@ -116,3 +117,17 @@ def test_validate_tells_what_would_be_chosen_and_writes_nothing(
     said = done("validate", recipe, "--json").json
     assert "choice 2 (train.batch_size=4)" in said["plan"]
     assert not RUN.exists()
+
+
+def test_a_run_keeps_its_precision_on_another_machine(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_life(here, {"train.precision": "auto", "train.optimizer": "muon"})
+    monkeypatch.setattr("luban.engine.precision.cpu_gain_of_bf16", lambda: 5.0)
+    done("train", recipe)
+    monkeypatch.setattr("luban.engine.precision.cpu_gain_of_bf16", lambda: 0.02)
+    before = trained_again(RUN, str(recipe))
+    said = (RUN / "log.txt").read_text()
+    assert "products stay in bf16, as when this run began; fp32 would be faster" in said
+    assert json.loads((RUN / "training.json").read_text())["precision"] == "bf16"
+    assert losses_of(RUN) == losses_of(before)
