@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from luban.core import registry
+from luban.core.contracts import Generative
 from luban.inference.images import ImageMaker
 from luban.prediction.image_files import sheet_of
 from luban.run import Run
@@ -39,8 +42,14 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     know_shades(monkeypatch)
     maker = ImageMaker(("dark", "light"), (4, 6), drawn, batch_size=2)
-    task = type(Run.open(trained).recipe.task)
-    monkeypatch.setattr(task, "generator", lambda self, model: maker)
+    sorting: Any = type(Run.open(trained).recipe.task)
+
+    class ShadeSorting(sorting, Generative):  # type: ignore[misc]
+        def generator(self, model: Any) -> ImageMaker:
+            return maker
+
+    monkeypatch.setattr(sys.modules[sorting.__module__], "ShadeSorting", ShadeSorting)
+    registry.forget_plugins()
     return trained
 
 
