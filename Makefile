@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo fix check test test-all torture bench docs
+.PHONY: help setup demo fix check test test-all torture bench results docs
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ torture: $(VENV)/.dev  ## kills, full disks, forgeries and hostile input in thei
 bench: $(VENV)/.dev  ## run the quick mode of every benchmark
 	set -e; for file in benchmarks/[!_]*.py; do \
 		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick; done
+
+results: $(VENV)/.dev  ## run every recipe, verify it, and write docs/results.md (hours)
+	$(BIN)/python -m benchmarks.results
+	$(BIN)/python docs/generate.py
 
 docs: $(VENV)/.dev  ## write the generated pages again
 	$(BIN)/python docs/generate.py

@@ -69,11 +69,15 @@ def is_time(name: str) -> bool:
 def main() -> int:
     """Run, compare and print; 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("old", type=Path)
-    parser.add_argument("new", type=Path, nargs="?", default=Path(__file__).parents[1])
+    here = Path(__file__).parents[1]
+    parser.add_argument("old", type=Path, nargs="?", default=here, help="none: this one, twice")
+    parser.add_argument("new", type=Path, nargs="?", default=here)
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--quick", action="store_true", help="the demo, a few steps")
     args = parser.parse_args()
+    if args.quick:
+        args.recipes, args.steps = ["demo"], 6
     differ = False
     for recipe in args.recipes:
         with TemporaryDirectory() as folder:

@@ -82,7 +82,10 @@ def main() -> int:
     parser.add_argument("recipes", nargs="*", help="names in recipes/; none: all of them")
     parser.add_argument("--steps", type=int, default=5, help="of training")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for each recipe")
+    parser.add_argument("--quick", action="store_true", help="one recipe without data of its own")
     args = parser.parse_args()
+    if args.quick:
+        args.recipes = ["demo"]
     names = args.recipes or sorted(path.stem for path in RECIPES.glob("*.yaml"))
     silent = 0
     for name in names:

@@ -1,6 +1,7 @@
-"""Write docs/reference/ from the code: ``python docs/generate.py [--check]``.
+"""Write docs/reference/ and docs/results.md: ``python docs/generate.py [--check]``.
 
-Names, types, defaults, bounds and sentences all come from the components themselves, so the
+Names, types, defaults, bounds and sentences all come from the components themselves, figures from
+verified runs, so the
 pages cannot disagree with the program; ``--check`` fails when they have not been written again.
 """
 
@@ -32,6 +33,7 @@ from luban.engine import checkpoint
 from luban.recipe import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))  # also where PYTHONSAFEPATH is set
+from results_page import results_page
 from source_tree import source_tree
 
 FOLDER = Path(__file__).parent / "reference"
@@ -55,6 +57,7 @@ def pages() -> dict[str, str]:
         "errors": error_tree(),
         "reports": reports(),
         "source-tree": source_tree(),
+        "../results": results_page(),
     }
     return {f"{name}.md": f"{HEAD}\n\n" + "\n\n".join(text) + "\n" for name, text in parts.items()}
 
@@ -385,7 +388,7 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     for name, text in pages().items():
-        path = FOLDER / name
+        path = (FOLDER / name).resolve()
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(str(path.relative_to(FOLDER.parents[1])))
             if not check:
