@@ -98,15 +98,15 @@ class Data(Settings):
             _by[key] = ("group", field) if field else (by, "")
         return _by[key]
 
-    def _moved(self, how: Split, by: By) -> dict[str, str]:
-        """Return what ``Split.least`` comes to; nothing where records are dealt otherwise."""
-        if by not in ("record", "group") or len(how.names()) < 2:
-            return {}
+    def _assigner(self, how: Split, by: By) -> Callable[[Record], str] | None:
+        """Return what tells the split of a record; None where it is told by other means."""
+        if by not in ("record", "group", "label") or len(how.names()) < 2:
+            return None
         key = f"{self._key()}: {how.digest()}"
-        if key not in _moves:
+        if key not in _assigners:
             cleaned = (r for r in self._cleaned(self._pool()) if not isinstance(r, SetApart))
-            _moves[key] = how.least(cleaned, by)
-        return _moves[key]
+            _assigners[key] = how.assigner(cleaned, by)
+        return _assigners[key]
 
     def records(self, split: str) -> Iterable[Record]:
         """Return the records of a split that can be used; each iteration streams them anew.
@@ -162,8 +162,7 @@ class Data(Settings):
         how, by = self.dealing()
         dealt = by in ("position", "order") and len(how.names()) > 1
         size = self.survey().dealt if dealt else 0
-        moved = self._moved(how, by)
-        yield from how.deal(self._cleaned(self._pool()), split, by, size, moved)
+        yield from how.deal(self._cleaned(self._pool()), split, by, size, self._assigner(how, by))
 
     def _source(self) -> Iterator[Record]:
         for split in self.source.splits():
@@ -256,7 +255,7 @@ class _Records(Iterable[Record]):
 
 # What was already found out, for files that have not changed since.
 _by: dict[str, tuple[By, str]] = {}
-_moves: dict[str, dict[str, str]] = {}
+_assigners: dict[str, Callable[[Record], str]] = {}
 _surveys: dict[str, Survey] = {}
 _contents: dict[tuple[str, int, int], str] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from fractions import Fraction
 from hashlib import blake2b
@@ -20,8 +20,9 @@ from luban.data.checks.set_apart import around
 from luban.data.files.records import own_fields, value_at
 from luban.data.files.split_names import SPLITS
 from luban.data.media.media_files import content_of
+from luban.data.stratified import Strata
 
-By: TypeAlias = Literal["position", "record", "file", "group", "order", "stride", "given"]
+By: TypeAlias = Literal["position", "record", "label", "file", "group", "order", "stride", "given"]
 Share: TypeAlias = float | tuple[str, ...]
 
 _MANY = 100  #: documents of running text from which on whole documents are dealt out
@@ -32,6 +33,7 @@ _DEALT = {
     "order": "in order: the last records are held out",
     "stride": "by stride: every n-th record is held out",
     "record": "by a hash of each record; equal records stay together",
+    "label": "by a hash of each record, of every value of {key!r} its share; equal records stay together",
     "file": "by a hash of each file; its records stay together",
     "group": "by a hash of the field {key!r}; records of equal {key!r} stay together",
 }
@@ -47,10 +49,11 @@ class Split(Settings):
             "split. `position`: the last characters of the text, cut exactly. `order`: the last "
             "records, counted exactly. `stride`: every n-th record, from the first on (0.2: every "
             "fifth). `record`, `file`, `group`: a seeded hash, so that what a record belongs to "
-            "never changes when others are added; equal records stay together. `auto`: given if "
-            "the source has several splits, position for running text of few documents, group for "
-            "records that share a long text or an origin (context, premise, speaker, …), else "
-            "record."
+            "never changes when others are added; equal records stay together. `label`: "
+            "likewise, but every label has its share (stratified); a record that is added moves a "
+            "few others of its label at most. `auto`: given if the source has several splits, "
+            "position for running text of few documents, group for records that share a long text "
+            "or an origin (context, premise, speaker, …), else record."
         ),
     )
     validation: Share = Field(
@@ -66,7 +69,8 @@ class Split(Settings):
     key: str = Field(
         default="",
         description=(
-            "The field that names the group, for `group`. With `order` and `stride`, neighbours "
+            "The field that names the group, for `group`; of the labels, for `label` (empty: "
+            "`label`). With `order` and `stride`, neighbours "
             "of equal value count as one record; with `given`, what is missing is dealt by it."
         ),
     )
@@ -81,8 +85,8 @@ class Split(Settings):
             raise ValueError("file names for validation or test need `by: file`")
         if self.by == "group" and not self.key:
             raise ValueError("`by: group` needs `key`, the field that names the group")
-        if self.key and self.by not in ("group", "order", "stride", "given"):
-            raise ValueError("`key` needs `by`: group, order, stride or given")
+        if self.key and self.by not in ("group", "label", "order", "stride", "given"):
+            raise ValueError("`key` needs `by`: group, label, order, stride or given")
         return self
 
     def names(self) -> tuple[str, ...]:
@@ -127,7 +131,29 @@ class Split(Settings):
             return "test"
         return "validation" if place < test + validation else "train"
 
-    def least(self, records: Iterable[Record], by: By) -> dict[str, str]:
+    def assigner(self, records: Iterable[Record], by: By) -> Callable[[Record], str]:
+        """Return what tells the split of a record, given all that are divided.
+
+        Only ``record``, ``group`` and ``label`` look at more than the record itself.
+        """
+        if by == "label":
+            return self._stratified(records)
+        moved = self._least(records, by) if by in ("record", "group") else {}
+        if not moved:
+            return lambda record: self.assign(record, by)
+        return lambda record: moved.get(
+            _identity(record, by, self.key, ""), self.assign(record, by)
+        )
+
+    def _stratified(self, records: Iterable[Record]) -> Callable[[Record], str]:
+        def hashed(record: Record) -> tuple[str, float]:
+            return _label(record, self.key), self._place(_identity(record, "label", self.key, ""))
+
+        shares = {split: float(getattr(self, split)) for split in ("test", "validation")}
+        strata = Strata(map(hashed, records), shares, self._place)
+        return lambda record: strata.split_of(*hashed(record))
+
+    def _least(self, records: Iterable[Record], by: By) -> dict[str, str]:
         """Return which identities move, so that no split is empty whose share is half a unit.
 
         Those of train with the smallest places move. Reads until each split has a record: of many
@@ -157,7 +183,7 @@ class Split(Settings):
         split: str,
         by: By,
         size: int,
-        moved: Mapping[str, str] | None = None,
+        told: Callable[[Record], str] | None = None,
     ) -> Iterator[Record]:
         """Yield the records that belong to a split.
 
@@ -169,22 +195,15 @@ class Split(Settings):
             split: The split.
             by: What ``decide`` came to.
             size: How much there is: characters (``position``) or units (``order``).
-            moved: What ``least`` came to.
+            told: What ``assigner`` came to; None: a record alone tells.
         """
-        told = self._assigned(moved or {}, by)
-        for entry in around(entries, lambda records: self._dealt(records, split, by, size, told)):
+        each = told or (lambda record: self.assign(record, by))
+        for entry in around(entries, lambda records: self._dealt(records, split, by, size, each)):
             if not isinstance(entry, SetApart) or self._split_of(entry, by) == split:
                 yield entry
 
     def _split_of(self, apart: SetApart, by: By) -> str:
         return self.assign(apart, "file") if by == "file" else "train"
-
-    def _assigned(self, moved: Mapping[str, str], by: By) -> Callable[[Record], str]:
-        if not moved:
-            return lambda record: self.assign(record, by)
-        return lambda record: moved.get(
-            _identity(record, by, self.key, ""), self.assign(record, by)
-        )
 
     def _dealt(
         self,
@@ -238,9 +257,10 @@ class Split(Settings):
         facts = [", ".join(f"{getattr(self, name)} for {name}" for name in held)]
         if self.key and by in ("order", "stride"):
             facts.append(f"neighbours of equal {self.key!r} count as one")
-        if self.salt and by in ("record", "file", "group"):
+        if self.salt and by in ("record", "label", "file", "group"):
             facts.append(f"salt of the hash: {self.salt!r}")
-        return f"{_DEALT.get(by, by).format(key=self.key)} ({'; '.join(facts)})"
+        told = _DEALT.get(by, by).format(key=self.key or "label")
+        return f"{told} ({'; '.join(facts)})"
 
     def bounds(self, split: str, size: int) -> tuple[int, int]:
         """Return the units [start, stop) of a split, of ``size`` in all.
@@ -307,6 +327,15 @@ def _identity(record: Record, by: By, key: str, file: str) -> str:
     if "_id" in record or "_document" in record:
         return str(record.get("_id", record.get("_document")))
     return json.dumps(own_fields(record), sort_keys=True, ensure_ascii=False, default=content_of)
+
+
+def _label(record: Record, key: str) -> str:
+    """Return the label of a record as text; records without one are a group of their own."""
+    try:
+        label = value_at(record, key or "label")
+    except DataError:
+        label = None
+    return json.dumps(label, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _matches(file: str, globs: tuple[str, ...]) -> bool:

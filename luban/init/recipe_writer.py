@@ -10,9 +10,11 @@ from luban.core import registry
 from luban.core.component import Component
 from luban.core.contracts import Guess, Model, Record, Source, Stage, Task
 from luban.core.yaml_json import dump_yaml
+from luban.data.dataset import Data
 from luban.data.files.records import opened, own_fields
 from luban.data.media.media_files import holds_media
 from luban.init.inspection import Found
+from luban.tasks.answers.classes import Classifier
 
 _WIDTH = 100
 _FEW = 1000  #: records, below which more of them are held out
@@ -49,20 +51,23 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
     # Of few records a twentieth measures nothing; running text is divided by its length.
     few = facts["records"] < _FEW and "_document" not in found.sample[0]
     share = 0.15 if few else 0.05
-    split = f"{{validation: {share}, test: {share}}}"
     cleaners: list[Any] = [] if as_they_are else ["unicode"]
     if chosen.without:
         cleaners.append({"name": "values", "field": "label", "drop": list(chosen.without)})
     cleaners += [{"name": "length", "field": name} for name in empty_in(found.sample, chosen)]
     cleaners.append("exact-duplicates")
+    source = read_as(found.source, chosen.fields)
+    split = f"validation: {share}, test: {share}"
+    if _stratify(task, source, cleaners):
+        split = f"by: label, {split}"
     lines += [
         f"name: {name}",
         'description: ""  # what the model is for: the first section of its card',
         "seed: 0",
         "data:",
-        *_source(read_as(found.source, chosen.fields)),
+        *_source(source),
         f"  cleaners: {_flow(cleaners)}",
-        f"  split: {split}  # by: auto; record, file, group or position",
+        f"  split: {{{split}}}  # by: label, record, file, group, position or auto",
     ]
     lines += _section("task", {"name": task, **chosen.task}, Task)
     lines += [f"# {line}" for line in wrap(chosen.choice, _WIDTH - 2)]
@@ -77,6 +82,14 @@ def sized(task: str, guess: Guess, records: int) -> Guess:
     choose = getattr(known, "sized", None)
     made: Guess = choose(guess, records) if choose else guess
     return made
+
+
+def _stratify(task: str, source: Mapping[str, Any], cleaners: Sequence[Any]) -> bool:
+    """Return whether records would be divided one by one, although each has one of few labels."""
+    if not issubclass(registry.load("tasks", task, Component), Classifier):
+        return False
+    data = {"source": dict(source), "cleaners": list(cleaners)}
+    return Data.from_dict(data).split_by() == "record"
 
 
 def empty_in(sample: Sequence[Record], made: Guess) -> dict[str, int]:

@@ -84,7 +84,7 @@ def _check_saved_twice(task: Task, module: nn.Module, examples: Sequence[Example
     saved = []
     for _ in range(2):
         with tempfile.TemporaryDirectory() as name, torch.no_grad():
-            task.calibrate(module, [task.collate(examples)]).save(Path(name))
+            task.calibrate(module, [_double(task.collate(examples))]).save(Path(name))
             files = {
                 path.relative_to(name).as_posix(): path.read_bytes()
                 for path in Path(name).rglob("*")
