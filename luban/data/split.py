@@ -33,7 +33,8 @@ _DEALT = {
     "order": "in order: the last records are held out",
     "stride": "by stride: every n-th record is held out",
     "record": "by a hash of each record; equal records stay together",
-    "label": "by a hash of each record, of every value of {key!r} its share; equal records stay together",
+    "label": "by a hash of each record, of every value of {key!r} its share; equal records stay "
+    "together",
     "file": "by a hash of each file; its records stay together",
     "group": "by a hash of the field {key!r}; records of equal {key!r} stay together",
 }
