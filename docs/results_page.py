@@ -22,7 +22,7 @@ def results_page() -> Iterator[str]:
     yield "# What the recipes reach"
     yield (
         "`make results` runs the recipes, lets `luban verify` recompute every number, and keeps "
-        "what came of it in [docs/measured](measured); this page is written from these files "
+        "what came of it in `docs/measured`; this page is written from these files "
         "alone. Brackets are 95 % bootstrap intervals over the test examples. Baselines are "
         "measured on the same examples. Minutes are those of training, as the card states them; a "
         "machine that is busy with other work needs more."

@@ -57,9 +57,11 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
     cleaners += [{"name": "length", "field": name} for name in empty_in(found.sample, chosen)]
     cleaners.append("exact-duplicates")
     source = read_as(found.source, chosen.fields)
-    split = f"validation: {share}, test: {share}"
+    shares = f"validation: {share}, test: {share}"
     if _stratify(task, source, cleaners):
-        split = f"by: label, {split}"
+        split = f"{{by: label, {shares}}}  # or by: record, file, group, position"
+    else:
+        split = f"{{{shares}}}  # by: auto; record, file, group or position"
     lines += [
         f"name: {name}",
         'description: ""  # what the model is for: the first section of its card',
@@ -67,7 +69,7 @@ def recipe_for(name: str, found: Found, task: str, guesses: Mapping[str, Guess])
         "data:",
         *_source(source),
         f"  cleaners: {_flow(cleaners)}",
-        f"  split: {{{split}}}  # by: label, record, file, group, position or auto",
+        f"  split: {split}",
     ]
     lines += _section("task", {"name": task, **chosen.task}, Task)
     lines += [f"# {line}" for line in wrap(chosen.choice, _WIDTH - 2)]
