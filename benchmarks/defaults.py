@@ -120,7 +120,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--model", help="instead of the default: a model with its own defaults")
     parser.add_argument("--runs", type=Path, default=Path("runs/defaults"))
+    parser.add_argument("--quick", action="store_true", help="one set, one seed")
     args = parser.parse_args()
+    if args.quick:
+        args.sets, args.seeds = ["sst2"], [0]
     folder = data_folder()
     rows: list[dict[str, Any]] = []
     for name in args.sets or SETS:

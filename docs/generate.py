@@ -1,8 +1,7 @@
 """Write docs/reference/ and docs/results.md: ``python docs/generate.py [--check]``.
 
-Names, types, defaults, bounds and sentences all come from the components themselves, figures from
-verified runs, so the
-pages cannot disagree with the program; ``--check`` fails when they have not been written again.
+Names, types, defaults, bounds and sentences come from the components themselves, figures from
+verified runs; ``--check`` fails when the pages have not been written again.
 """
 
 from __future__ import annotations
@@ -209,9 +208,9 @@ def reports() -> Iterator[str]:
     """Yield the page of a run's files and the form of its reports."""
     yield "# Runs and reports"
     yield "## A run on disk"
-    yield fenced(inspect.getdoc(run) or "")
+    yield f"```text\n{inspect.getdoc(run)}\n```"
     yield "## A checkpoint"
-    yield fenced(inspect.getdoc(checkpoint) or "")
+    yield f"```text\n{inspect.getdoc(checkpoint)}\n```"
     yield "## Report: `reports/<stage>.json`"
     yield prose(report.Report)
     yield from attributes_table(report.Report)
@@ -374,11 +373,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         cells = (re.sub(r"(?<!\\)\|", r"\\|", " ".join(cell.split())) for cell in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def fenced(text: str) -> str:
-    """Return text in a block of its own."""
-    return f"```text\n{text}\n```"
 
 
 def main() -> int:

@@ -40,7 +40,10 @@ def results_page() -> Iterator[str]:
     if missing:
         yield "## Not measured"
         names = ", ".join(f"`{name}`" for name in missing)
-        yield f"Not yet run with this version of the code: {names}."
+        yield (
+            f"Not yet run since this page is rendered: {names}. Figures of earlier versions, "
+            "copied by hand from the cards, stand on [the page of earlier results](results-earlier.md)."
+        )
     yield "## Machines"
     yield from _machines(measured)
 
