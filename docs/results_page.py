@@ -42,7 +42,8 @@ def results_page() -> Iterator[str]:
         names = ", ".join(f"`{name}`" for name in missing)
         yield (
             f"Not yet run since this page is rendered: {names}. Figures of earlier versions, "
-            "copied by hand from the cards, stand on [the page of earlier results](results-earlier.md)."
+            "copied by hand from the cards, stand on "
+            "[the page of earlier results](results-earlier.md)."
         )
     yield "## Machines"
     yield from _machines(measured)
