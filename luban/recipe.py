@@ -12,6 +12,7 @@ from luban.core import registry
 from luban.core.component import Settings, digest_of
 from luban.core.contracts import Model, Stage, Task
 from luban.core.errors import RecipeError
+from luban.core.sizes import MAX_PARTS
 from luban.core.yaml_json import Lines, dump_yaml, is_yaml, parse_yaml
 from luban.data.dataset import Data
 
@@ -22,8 +23,8 @@ _BYTES = 4_000_000  #: of a recipe file; the longest of ours has some thousands
 class Chosen(Settings):
     """What a plan came to on the machine where its run began; a run keeps to it."""
 
-    choice: int = Field(ge=0, description="Which of the choices, from 0.")
-    max_steps: int = Field(ge=1, description="Steps of training.")
+    choice: int = Field(ge=0, lt=MAX_PARTS, description="Which of the choices, from 0.")
+    max_steps: int = Field(ge=1, le=1_000_000_000_000, description="Steps of training.")
     step_seconds: float = Field(gt=0, description="What one step took when it was measured.")
     of: str = Field(description="Digest of the recipe that was planned.")
 
@@ -47,7 +48,7 @@ class TrainingPlan(Settings):
     """
 
     minutes: float = Field(gt=0, description="Minutes of training, without validation.")
-    choices: tuple[Choice, ...] = Field(default=(Choice(),), min_length=1)
+    choices: tuple[Choice, ...] = Field(default=(Choice(),), min_length=1, max_length=MAX_PARTS)
     chosen: Chosen | None = Field(
         default=None, description="Set by the run; nothing is measured where it is there."
     )
