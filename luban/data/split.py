@@ -27,6 +27,8 @@ Share: TypeAlias = float | tuple[str, ...]
 
 _MANY = 100  #: documents of running text from which on whole documents are dealt out
 
+_NO_LABEL = ""  #: no JSON is empty
+
 #: How records are dealt out.
 _DEALT = {
     "position": "by position: the last characters of the running text are held out",
@@ -152,6 +154,13 @@ class Split(Settings):
 
         shares = {split: float(getattr(self, split)) for split in ("test", "validation")}
         strata = Strata(map(hashed, records), shares, self._place)
+        if strata.labels == {_NO_LABEL}:
+            raise DataError(
+                "no record has the field by which the data are split.",
+                where="data.split.key" if self.key else "data.split.by",
+                got=self.key or "label",
+                fix="name the field of the labels in data.split.key, or set data.split.by: record.",
+            )
         return lambda record: strata.split_of(*hashed(record))
 
     def _least(self, records: Iterable[Record], by: By) -> dict[str, str]:
@@ -331,11 +340,11 @@ def _identity(record: Record, by: By, key: str, file: str) -> str:
 
 
 def _label(record: Record, key: str) -> str:
-    """Return the label of a record as text; records without one are a group of their own."""
+    """Return the label of a record as JSON; records without one are a group of their own."""
     try:
         label = value_at(record, key or "label")
     except DataError:
-        label = None
+        return _NO_LABEL
     return json.dumps(label, sort_keys=True, ensure_ascii=False, default=str)
 
 

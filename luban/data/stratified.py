@@ -63,6 +63,11 @@ class Strata:
                 limits.append((places[used - 1], split))
         return limits
 
+    @property
+    def labels(self) -> set[str]:
+        """All labels there are."""
+        return set(self._bounds)
+
     def split_of(self, label: str, place: float) -> str:
         """Return the split of a record, given its label and its hash."""
         for largest, split in self._bounds[label]:

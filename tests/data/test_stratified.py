@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luban.core.errors import DataError
 from luban.data.dataset import Data
 from luban.data.split import Split
 
@@ -100,3 +101,8 @@ def test_the_label_is_any_field(key: str) -> None:
     assert sum(kinds.values()) in range(19, 25)
     if key:
         assert set(kinds.values()) <= {5, 6}
+
+
+def test_a_field_that_no_record_has_is_refused() -> None:
+    with pytest.raises(DataError, match="no record has the field"):
+        dealt(of({"a": 9}), key="nothing.here")
