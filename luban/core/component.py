@@ -31,6 +31,7 @@ class Settings(BaseModel):
         strict=True,
         validate_default=True,
         protected_namespaces=(),
+        allow_inf_nan=False,  # no quantity of a recipe is infinite
     )
 
     def to_dict(self) -> dict[str, Any]:

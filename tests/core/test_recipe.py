@@ -306,3 +306,15 @@ def test_the_schema_finds_what_the_reader_finds(change: tuple[str, str], tmp_pat
     assert faults(load_yaml(path)[0], SCHEMA, SCHEMA)
     with pytest.raises(RecipeError):
         Recipe.read(path)
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "place",
+    ["train.max_minutes", "train.optimizer.learning_rate", "data.split.test", "plan.minutes"],
+)
+def test_no_number_is_infinite(place: str, value: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(GOOD)
+    with pytest.raises(RecipeError):
+        Recipe.read(path, [f"{place}={value}"])
