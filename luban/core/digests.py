@@ -182,7 +182,8 @@ class Digests:
 def signatures(folder: Path) -> Iterator[tuple[str, Signature]]:
     """Yield the relative path and signature of every file below a run, links included.
 
-    Of a folder with digests of its own only these are given.
+    Of a folder with digests of its own only these are given. What another process removes
+    meanwhile, such as a checkpoint that is no longer needed, is not there.
     """
     for root, folders, files in os.walk(folder):
         here = Path(root)
@@ -195,7 +196,10 @@ def signatures(folder: Path) -> Iterator[tuple[str, Signature]]:
             relative = path.relative_to(folder).as_posix()
             if relative in (NAME, _LOCK):
                 continue
-            stat = path.lstat()
+            try:
+                stat = path.lstat()
+            except FileNotFoundError:
+                continue
             yield relative, (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
